@@ -1,0 +1,87 @@
+# Every task of a checkout. Each begins with the setup it needs; a setup that is up to date costs some milliseconds.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON_ENV := .venv/bin
+BUF = tools/buf/node_modules/@bufbuild/buf-linux-$(subst arm64,aarch64,$(subst x86_64,x64,$(shell uname -m)))/bin/buf
+COMPILE = .venv-lock/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 \
+	--generate-hashes --no-emit-index-url --no-header
+
+.PHONY: help
+help: ## show this list
+	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name what; do \
+		printf '  make %-10s %s\n' "$$name" "$$what"; done
+
+.PHONY: setup
+setup: ## build .venv from the hashed requirements, install both distributions editable
+	@tools/setup.sh base
+
+.PHONY: run
+run: setup ## play the dice example against a server of its own
+	@$(PYTHON_ENV)/python -m examples.dice
+
+.PHONY: demo
+demo: setup ## one session from handshake to close, explained on the terminal
+	@$(PYTHON_ENV)/noisegate demo
+
+.PHONY: test
+test: setup ## run the tests (NOISEGATE_VECTORS: folder of published vectors; NOISEGATE_REQUIRE_ALL=1: no skips)
+	@$(PYTHON_ENV)/python -m pytest $(ARGS)
+
+.PHONY: check
+check: ## lint, format, types, layers, generated code, contract, sizes, tracked files
+	@tools/setup.sh base codegen buf
+	@$(MAKE) --no-print-directory --keep-going $(CHECKS)
+
+# One target each, so that `make check` goes on past the first failure and shows them all.
+CHECKS := check-lint check-format check-types check-layers check-generated check-contract check-sizes check-tracked
+.PHONY: $(CHECKS)
+check-lint:
+	$(PYTHON_ENV)/ruff check --quiet
+check-format:
+	$(PYTHON_ENV)/ruff format --check --quiet
+check-types:
+	$(PYTHON_ENV)/mypy
+check-layers:
+	$(PYTHON_ENV)/lint-imports --no-cache --no-logo
+check-generated:
+	$(PYTHON_ENV)/python -m tools.generate --check
+check-contract:
+	$(BUF) lint proto
+	$(BUF) format --diff --exit-code proto
+	@if [ -f proto/baseline.binpb ]; then $(BUF) breaking proto --against proto/baseline.binpb; fi
+check-sizes:
+	$(PYTHON_ENV)/python -m tools.check_sizes
+check-tracked:
+	$(PYTHON_ENV)/python -m tools.check_tracked
+
+.PHONY: format
+format: setup ## format the code and the contract, apply safe lint fixes
+	@tools/setup.sh buf
+	$(PYTHON_ENV)/ruff check --fix --quiet
+	$(PYTHON_ENV)/ruff format --quiet
+	$(BUF) format --write proto
+
+.PHONY: generate
+generate: ## write clients/python/noisegate/v1 from proto/
+	@tools/setup.sh base codegen
+	$(PYTHON_ENV)/python -m tools.generate
+
+.PHONY: lock
+lock: ## compile requirements/*.in into hashed lock files, with the newest versions allowed
+	@tools/setup.sh lock
+	cd requirements && for lock in server codegen lock stubs-protobuf6 stubs-protobuf7; do \
+		../$(COMPILE) $$lock.in --output-file $$lock.txt || exit 1; done
+	cd requirements && ../$(COMPILE) --constraint server.txt dev.in --output-file dev.txt
+	cd tools/buf && npm install --package-lock-only --silent
+
+.PHONY: bench
+bench: ## measure what the README claims and print it
+	@tools/setup.sh base bench
+	@$(PYTHON_ENV)/python -m tests.bench $(ARGS)
+
+.PHONY: clean
+clean: ## remove environments, stamps and by-products
+	rm -rf .venv .venv-codegen .venv-lock .setup tools/buf/node_modules build dist
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

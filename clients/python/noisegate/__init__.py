@@ -1,0 +1,197 @@
+"""Session crypto for multiplayer games as a service: the Python SDK of noisegate.
+
+    async with noisegate.connect("127.0.0.1:7443") as client:
+        async with client.respond(mode=RecordMode.NOISE, protocol=Protocol(Pattern.XX), message=first) as session:
+            ...
+
+Names are loaded when they are first used, so that importing `noisegate.v1` alone (the generated messages) imports
+neither this SDK nor grpc.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from ._calls import CallPolicy
+    from ._client import Client, connect
+    from ._model import (
+        Capabilities,
+        ControlKind,
+        Direction,
+        Established,
+        Opened,
+        Pattern,
+        Protocol,
+        RecordMode,
+        Role,
+        Rotation,
+        RotationKind,
+        Sealed,
+        SessionInfo,
+        SessionOptions,
+        SessionState,
+        Suite,
+        SupportedProtocol,
+        TerminationReason,
+        Ticket,
+    )
+    from ._opening import Opening
+    from ._session import Session
+    from ._sync import SyncClient, SyncSession, connect_sync
+    from .datagram import Admission, DatagramReceiver, Received
+    from .errors import (
+        CallerForbidden,
+        CallerUnauthenticated,
+        CallRefused,
+        Cancelled,
+        ClientClosed,
+        ClockSkew,
+        CounterTooOld,
+        DeadlineExceeded,
+        DecryptFailed,
+        Draining,
+        EpochConflict,
+        HandshakeFailed,
+        HandshakeNotDue,
+        IdempotencyConflict,
+        InsecureTarget,
+        InternalError,
+        InvalidRequest,
+        MessageTooLarge,
+        NoisegateError,
+        NotEstablished,
+        Overloaded,
+        PolicyRejected,
+        RekeyRequired,
+        ReplayDetected,
+        ServiceUnavailable,
+        SessionClosed,
+        SessionNotFound,
+        SessionQuota,
+        StaleHandshake,
+        TicketRejected,
+        Unimplemented,
+        UnsupportedProtocol,
+        WrongOwner,
+    )
+    from .packet import PacketType, Peek, peek
+    from .tls import Tls
+
+__all__ = [
+    "Admission",
+    "CallPolicy",
+    "CallRefused",
+    "CallerForbidden",
+    "CallerUnauthenticated",
+    "Cancelled",
+    "Capabilities",
+    "Client",
+    "ClientClosed",
+    "ClockSkew",
+    "ControlKind",
+    "CounterTooOld",
+    "DatagramReceiver",
+    "DeadlineExceeded",
+    "DecryptFailed",
+    "Direction",
+    "Draining",
+    "EpochConflict",
+    "Established",
+    "HandshakeFailed",
+    "HandshakeNotDue",
+    "IdempotencyConflict",
+    "InsecureTarget",
+    "InternalError",
+    "InvalidRequest",
+    "MessageTooLarge",
+    "NoisegateError",
+    "NotEstablished",
+    "Opened",
+    "Opening",
+    "Overloaded",
+    "PacketType",
+    "Pattern",
+    "Peek",
+    "PolicyRejected",
+    "Protocol",
+    "Received",
+    "RecordMode",
+    "RekeyRequired",
+    "ReplayDetected",
+    "Role",
+    "Rotation",
+    "RotationKind",
+    "Sealed",
+    "ServiceUnavailable",
+    "Session",
+    "SessionClosed",
+    "SessionInfo",
+    "SessionNotFound",
+    "SessionOptions",
+    "SessionQuota",
+    "SessionState",
+    "StaleHandshake",
+    "Suite",
+    "SupportedProtocol",
+    "SyncClient",
+    "SyncSession",
+    "TerminationReason",
+    "Ticket",
+    "TicketRejected",
+    "Tls",
+    "Unimplemented",
+    "UnsupportedProtocol",
+    "WrongOwner",
+    "connect",
+    "connect_sync",
+    "peek",
+]
+
+_HOMES: Final[dict[str, tuple[str, ...]]] = {
+    "_calls": ("CallPolicy",),
+    "_client": ("Client", "connect"),
+    "_model": (
+        "Capabilities",
+        "ControlKind",
+        "Direction",
+        "Established",
+        "Opened",
+        "Pattern",
+        "Protocol",
+        "RecordMode",
+        "Role",
+        "Rotation",
+        "RotationKind",
+        "Sealed",
+        "SessionInfo",
+        "SessionOptions",
+        "SessionState",
+        "Suite",
+        "SupportedProtocol",
+        "TerminationReason",
+        "Ticket",
+    ),
+    "_opening": ("Opening",),
+    "_session": ("Session",),
+    "_sync": ("SyncClient", "SyncSession", "connect_sync"),
+    "datagram": ("Admission", "DatagramReceiver", "Received"),
+    "packet": ("PacketType", "Peek", "peek"),
+    "tls": ("Tls",),
+}
+# Every other public name is an error: a name that is in no module's row fails there with its own message.
+_HOME_OF: Final[dict[str, str]] = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name from the module that defines it (PEP 562)."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(import_module(f".{_HOME_OF.get(name, 'errors')}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,169 @@
+"""One call: its deadline, its repeats, and the endpoint that it ends up at.
+
+A call is repeated only when nothing came back (UNAVAILABLE: refused work or a dead connection), a bounded number of
+times, with the same bytes and so the same request_id: the service answers a repeat of what it has already done with
+the answer that was lost. One deadline covers all attempts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
+
+from google.protobuf.message import DecodeError, Message
+from grpc import StatusCode
+from grpc.aio import AioRpcError
+
+from noisegate.v1 import session_crypto_service_pb2 as service
+
+from ._channels import Channels
+from .errors import ClientClosed, NoisegateError, WrongOwner, from_rpc_error
+
+Entropy = Callable[[int], bytes]
+"""n -> n random bytes, e.g. os.urandom."""
+
+SERVICE: Final = "noisegate.v1.SessionCryptoService"
+MAX_HOPS: Final = 2
+_JITTER_BYTES: Final = 4
+_JITTER_RANGE: Final = 0xFFFF_FFFF
+
+RequestT = TypeVar("RequestT", bound=Message)
+ResponseT = TypeVar("ResponseT", bound=Message)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallPolicy:
+    """How long calls may take and how they are repeated. Seconds."""
+
+    packet_deadline: float = 0.25
+    """Of `encrypt` and `decrypt`, all attempts together."""
+    control_deadline: float = 2.0
+    """Of every other call, all attempts together."""
+    attempts: int = 5
+    """Of one call at one endpoint, the first included; 1 for no repeats."""
+    first_backoff: float = 0.025
+    """Before the first repeat, at most; doubles from one to the next."""
+    max_backoff: float = 0.5
+    """The most that it doubles to."""
+
+    def __post_init__(self) -> None:
+        if min(self.packet_deadline, self.control_deadline) <= 0 or self.attempts < 1 or self.first_backoff < 0:
+            raise ValueError("deadlines must be positive, attempts at least 1, back-off not negative")
+
+    def delay(self, repeat: int, share: float, retry_delay: float | None) -> float:
+        """Seconds before repeat 0, 1, ...; `share` is random in [0, 1]. RetryInfo's delay comes on top."""
+        backoff: float = min(self.max_backoff, self.first_backoff * 2.0**repeat)
+        # Half is fixed, so that a repeat is never at once; half is random, so that clients do not march in step.
+        return (retry_delay or 0.0) + backoff * (0.5 + 0.5 * share)
+
+
+DEFAULT_POLICY: Final = CallPolicy()
+
+
+@dataclass(frozen=True, slots=True)
+class Method(Generic[RequestT, ResponseT]):
+    """One row of the contract."""
+
+    name: str
+    request: type[RequestT]
+    response: type[ResponseT]
+    is_packet: bool = False
+    """Whether the packet deadline holds."""
+
+    @property
+    def path(self) -> str:
+        """As HTTP/2's :path has it."""
+        return f"/{SERVICE}/{self.name}"
+
+
+GET_CAPABILITIES: Final = Method("GetCapabilities", service.GetCapabilitiesRequest, service.GetCapabilitiesResponse)
+HANDSHAKE: Final = Method("Handshake", service.HandshakeRequest, service.HandshakeResponse)
+ENCRYPT: Final = Method("Encrypt", service.EncryptRequest, service.EncryptResponse, is_packet=True)
+DECRYPT: Final = Method("Decrypt", service.DecryptRequest, service.DecryptResponse, is_packet=True)
+ROTATE: Final = Method("Rotate", service.RotateRequest, service.RotateResponse)
+RESUME: Final = Method("Resume", service.ResumeRequest, service.ResumeResponse)
+ISSUE_TICKET: Final = Method("IssueTicket", service.IssueTicketRequest, service.IssueTicketResponse)
+GET_SESSION: Final = Method("GetSession", service.GetSessionRequest, service.GetSessionResponse)
+LIST_SESSIONS: Final = Method("ListSessions", service.ListSessionsRequest, service.ListSessionsResponse)
+CLOSE_SESSION: Final = Method("CloseSession", service.CloseSessionRequest, service.CloseSessionResponse)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer(Generic[ResponseT]):
+    """What came back, and from where."""
+
+    message: ResponseT
+    endpoint: str
+    """HOST:PORT that answered; empty for the client's own target."""
+
+
+class Calls:
+    """Calls of one client. Belongs to one event loop."""
+
+    def __init__(self, channels: Channels, policy: CallPolicy, entropy: Entropy) -> None:
+        self._channels = channels
+        self._policy = policy
+        self._entropy = entropy
+
+    def request_id(self) -> str:
+        """A new UUID4."""
+        return str(uuid.UUID(bytes=self._entropy(16), version=4))
+
+    async def call(
+        self, method: Method[RequestT, ResponseT], request: RequestT, *, endpoint: str = ""
+    ) -> Answer[ResponseT]:
+        """Run one call to its end. Raises NoisegateError."""
+        body = request.SerializeToString()
+        clock = asyncio.get_running_loop().time
+        limit = self._policy.packet_deadline if method.is_packet else self._policy.control_deadline
+        deadline = clock() + limit
+        repeats = hops = 0
+        while True:
+            try:
+                return Answer(await self._attempt(method, body, endpoint, deadline - clock()), endpoint)
+            except WrongOwner as error:
+                hops += 1
+                if not error.owner or hops > MAX_HOPS:
+                    raise
+                endpoint = error.owner
+            except NoisegateError as error:
+                if error.code is not StatusCode.UNAVAILABLE or repeats + 1 >= self._policy.attempts:
+                    raise
+                delay = self._policy.delay(repeats, self._share(), error.retry_delay)
+                if clock() + delay >= deadline:
+                    raise
+                repeats += 1
+                await asyncio.sleep(delay)
+
+    async def close(self) -> None:
+        """End every connection."""
+        await self._channels.close()
+
+    async def _attempt(
+        self, method: Method[RequestT, ResponseT], body: bytes, endpoint: str, seconds: float
+    ) -> ResponseT:
+        lane = await self._channels.lane(endpoint)
+        lane.in_flight += 1
+        try:
+            answer = await lane.method(method.path)(body, timeout=max(seconds, 0.001))
+        except AioRpcError as error:
+            raise from_rpc_error(error) from error
+        except asyncio.CancelledError:
+            # grpc.aio says it in this way too when the channel was closed under the call.
+            task = asyncio.current_task()
+            if self._channels.closed and (task is None or not task.cancelling()):
+                raise ClientClosed from None
+            raise
+        finally:
+            lane.in_flight -= 1
+        try:
+            return method.response.FromString(answer)
+        except DecodeError as error:
+            message = f"the answer is not a {method.response.DESCRIPTOR.name}"
+            raise NoisegateError(StatusCode.INTERNAL, message=message) from error
+
+    def _share(self) -> float:
+        return int.from_bytes(self._entropy(_JITTER_BYTES), "big") / _JITTER_RANGE

@@ -1,0 +1,292 @@
+"""The words of the contract as Python values: enums with the contract's numbers, frozen records for answers.
+
+Numbers and meanings are those of proto/noisegate/v1; a test compares them. Durations are seconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+
+class RecordMode(IntEnum):
+    """How records travel between the player and noisegate (docs/protocol.md, section 1)."""
+
+    NOISE = 1
+    """Bare Noise messages of any Noise library, over an ordered transport (TCP, WebSocket)."""
+    DATAGRAM = 2
+    """The packets of docs/protocol.md section 2, over a transport that may lose, repeat and reorder (UDP)."""
+
+
+class Role(IntEnum):
+    """The part that noisegate plays in a handshake."""
+
+    INITIATOR = 1
+    RESPONDER = 2
+
+
+class Pattern(IntEnum):
+    """A Noise handshake pattern (Noise revision 34, section 7)."""
+
+    XX = 1
+    IK = 2
+    NK = 3
+    XXPSK3 = 4
+    IKPSK1 = 5
+    IKPSK2 = 6
+    NKPSK0 = 7
+    NKPSK2 = 8
+    NNPSK0 = 9
+
+
+class Suite(IntEnum):
+    """Key agreement, AEAD and hash."""
+
+    CHACHA20_POLY1305_X25519 = 1
+    """25519_ChaChaPoly_SHA256."""
+    AES256_GCM_X25519 = 2
+    """25519_AESGCM_SHA256."""
+
+
+class SessionState(IntEnum):
+    """Where a session is in its life. A number of a later contract reads as UNKNOWN."""
+
+    UNKNOWN = 0
+    HANDSHAKING = 1
+    ESTABLISHED = 2
+    ROTATING = 3
+    SUSPENDED = 4
+    TERMINATED = 5
+
+    @classmethod
+    def _missing_(cls, value: object) -> SessionState:
+        return cls.UNKNOWN
+
+
+class TerminationReason(IntEnum):
+    """Why a session ended; NONE while it lives. A number of a later contract reads as UNKNOWN."""
+
+    UNKNOWN = -1
+    NONE = 0
+    CLOSED = 1
+    PEER_CLOSED = 2
+    IDLE = 3
+    LIFETIME = 4
+    HANDSHAKE_FAILED = 5
+    HANDSHAKE_TIMEOUT = 6
+    EXHAUSTED = 7
+    SHUTDOWN = 8
+
+    @classmethod
+    def _missing_(cls, value: object) -> TerminationReason:
+        return cls.UNKNOWN
+
+
+class ControlKind(IntEnum):
+    """What a record of the player was, when it was nothing for the game."""
+
+    ROTATION = 1
+    TICKET = 2
+    KEEP_ALIVE = 3
+    CONNECTION_ID = 4
+    CLOSE = 5
+    UNKNOWN = 6
+
+    @classmethod
+    def _missing_(cls, value: object) -> ControlKind:
+        return cls.UNKNOWN
+
+
+class RotationKind(IntEnum):
+    """How keys are changed."""
+
+    REKEY = 1
+    """One direction moves to the next key of its chain: no round trip, no fresh secret."""
+    RENEGOTIATE = 2
+    """A new key agreement inside the session."""
+
+
+class Direction(IntEnum):
+    """One of the two directions of a session, seen from noisegate."""
+
+    SEND = 1
+    RECEIVE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """A pattern and a suite: together one Noise protocol."""
+
+    pattern: Pattern
+    suite: Suite = Suite.CHACHA20_POLY1305_X25519
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SupportedProtocol:
+    """A protocol that the service runs. Numbers of a later contract are kept as they are."""
+
+    pattern: int
+    suite: int
+    name: str
+    """The canonical Noise name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionOptions:
+    """What a caller may set for one session. Zero and false mean: the service's default."""
+
+    idle_timeout: float = 0
+    """Seconds, 1 to 86,400: the session ends when nothing was sealed or opened for this long."""
+    lifetime: float = 0
+    """Seconds, 1 to 604,800: the session ends this long after it was established."""
+    pad: bool = False
+    """DATAGRAM, initiating: pad records to size classes. No security boundary."""
+    mask: bool = False
+    """DATAGRAM, initiating: mask epoch, phase and counter in the header. No security boundary."""
+    tickets: bool = False
+    """DATAGRAM, initiating: ask the player's side for resumption tickets."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Established:
+    """What is known once a handshake has finished."""
+
+    remote_static_key: bytes
+    """The player's static public key: 32 bytes, or empty where the pattern has none (NK, NN)."""
+    handshake_hash: bytes
+    """32 bytes, equal at both ends, different for each session: channel binding (Noise revision 34, section 11.2)."""
+    protocol_name: str
+    """The canonical Noise name, for display."""
+    expires_in: float
+    """Seconds that the session lived on, if it was used, when the service answered."""
+    overhead_bytes: int
+    """How much longer a record is than its plaintext, without padding."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What the service can do."""
+
+    protocol_version: int
+    """The version of the player's protocol."""
+    server_version: str
+    """For display."""
+    endpoint: str
+    """HOST:PORT of the instance that answered."""
+    static_key: bytes
+    """The public key with which the service answers this caller's players: 32 bytes."""
+    protocols: tuple[SupportedProtocol, ...]
+    """The service's preferred one first."""
+    modes: tuple[int, ...]
+    """RecordMode numbers."""
+    max_plaintext_bytes: int
+    """Of one `encrypt` in NOISE mode."""
+    max_datagram_plaintext_bytes: int
+    """Of one `encrypt` in DATAGRAM mode."""
+    max_request_bytes: int
+    """Of a whole request."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sealed:
+    """A plaintext of the game, sealed for the player."""
+
+    packet: bytes
+    """The record."""
+    to_peer: tuple[bytes, ...]
+    """What must go to the player besides, in this order, each on its own."""
+    counter: int
+    """The record's counter; never used twice under one key."""
+    epoch: int
+    """The record's key epoch."""
+    rotation_due: bool
+    """A soft limit is passed: `session.rotate()` soon."""
+
+    @property
+    def messages(self) -> tuple[bytes, ...]:
+        """All that must go to the player, the record last."""
+        return (*self.to_peer, self.packet)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """A record of the player, opened. Exactly one of `plaintext` and `control` is not None."""
+
+    session_id: bytes
+    """24 bytes: the session that the record belongs to."""
+    plaintext: bytes | None = field(repr=False)
+    """What the player wrote; may be empty. Secret. None: nothing for the game, see `control`."""
+    control: ControlKind | None
+    """What it was, when it was nothing for the game."""
+    to_peer: tuple[bytes, ...]
+    """What must go to the player, in this order, each on its own."""
+    counter: int
+    """The record's counter."""
+    epoch: int
+    """The record's key epoch."""
+    early: bool
+    """The handshake is not yet confirmed by the player: what it says may be a replay."""
+    newest: bool
+    """DATAGRAM: the newest record so far. Only then follow the player to the address that it came from."""
+    rotation_due: bool
+    """A soft limit is passed: `session.rotate()` soon."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rotation:
+    """How far a change of keys is."""
+
+    to_peer: tuple[bytes, ...]
+    """For the player. DATAGRAM: as they are. NOISE: inside the session, as the game's own data."""
+    state: SessionState
+    """ROTATING while the player has yet to do something, ESTABLISHED when it is over."""
+    epoch: int
+    """The epoch under which noisegate seals now."""
+    counter: int
+    """REKEY: the first counter under the new key."""
+    ready_to_switch: bool
+    """RENEGOTIATE in NOISE mode: the new handshake is finished, both directions may be switched."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ticket:
+    """A resumption ticket, sealed for the player; the caller never sees its key."""
+
+    to_peer: tuple[bytes, ...]
+    """One record for the player."""
+    expires_in: float
+    """Seconds for which it can be used."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionInfo:
+    """A session as its owner may see it: never a key."""
+
+    session_id: bytes
+    """24 bytes."""
+    state: SessionState
+    termination_reason: TerminationReason
+    mode: RecordMode
+    role: Role
+    peer_id: str
+    """The player, as the caller named it."""
+    group: str
+    """The match, room or table, as the caller named it."""
+    established: Established | None
+    """None until the handshake has finished."""
+    epoch: int
+    """0 after the handshake, one more after each renegotiation."""
+    sealed: int
+    """Records sealed in this epoch."""
+    opened: int
+    """Records opened in this epoch."""
+    refused: int
+    """Records refused in this session's life."""
+    age: float
+    """Seconds since the session began."""
+    idle: float
+    """Seconds since the last record was sealed or opened."""
+    connection_id: bytes
+    """DATAGRAM: what the player's packets carry, 8 bytes."""
+    endpoint: str
+    """HOST:PORT for all later calls of this session."""

@@ -1,0 +1,321 @@
+"""A session of one player: the handle that a game holds."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Final, Self
+
+from noisegate.v1 import session_crypto_service_pb2 as service
+
+from . import _wire
+from ._calls import (
+    CLOSE_SESSION,
+    DECRYPT,
+    ENCRYPT,
+    GET_SESSION,
+    HANDSHAKE,
+    ISSUE_TICKET,
+    RESUME,
+    ROTATE,
+    Calls,
+    Method,
+    RequestT,
+    ResponseT,
+)
+from ._model import (
+    ControlKind,
+    Direction,
+    Established,
+    Opened,
+    RecordMode,
+    Rotation,
+    RotationKind,
+    Sealed,
+    SessionInfo,
+    Ticket,
+)
+from .errors import NoisegateError, SessionClosed, SessionNotFound
+
+Progress = service.HandshakeResponse | service.ResumeResponse
+
+
+@dataclass(slots=True, kw_only=True)
+class SessionFacts:
+    """What a handle knows without asking."""
+
+    id: bytes
+    endpoint: str = ""
+    mode: RecordMode | None = None
+    resuming: bool = False
+    connection_id: bytes = b""
+    peer_id: str = ""
+    group: str = ""
+    established: Established | None = None
+    pending_for: float = 0
+    to_peer: tuple[bytes, ...] = ()
+    payload: bytes = field(default=b"", repr=False)
+    hello: bytes = b""
+    ticket: bytes = b""
+    ended: bool = False
+
+    def take(self, step: Progress, endpoint: str) -> None:
+        """Remember what a step of a handshake or a resume gave."""
+        self.id = step.session_id or self.id
+        self.endpoint = step.endpoint or endpoint
+        self.connection_id = step.connection_id or self.connection_id
+        self.to_peer = tuple(step.to_peer)
+        self.payload = step.payload
+        done = step.WhichOneof("progress") == "established"
+        self.established = _wire.from_established(step.established) if done else None
+        self.pending_for = 0 if done else _wire.seconds(step.pending.expires_in)
+        if isinstance(step, service.HandshakeResponse):
+            self.hello = step.hello or self.hello
+        else:
+            self.ticket = step.ticket or self.ticket
+            self.peer_id, self.group = step.peer_id or self.peer_id, step.group or self.group
+
+
+class SessionView:
+    """What a handle can tell without a call; shared by the asynchronous and the blocking one."""
+
+    def __init__(self, facts: SessionFacts) -> None:
+        self._facts: Final = facts
+
+    def __repr__(self) -> str:
+        # Ids find sessions and names find people: neither belongs in a log by accident.
+        return f"<{type(self).__name__} {'ended' if self.ended else 'live'}>"
+
+    @property
+    def id(self) -> bytes:
+        """The session's id: 24 bytes, opaque."""
+        return self._facts.id
+
+    @property
+    def endpoint(self) -> str:
+        """HOST:PORT where the session lives; empty for the client's own target."""
+        return self._facts.endpoint
+
+    @property
+    def mode(self) -> RecordMode | None:
+        """How its records travel; None for a handle made from an id alone."""
+        return self._facts.mode
+
+    @property
+    def connection_id(self) -> bytes:
+        """DATAGRAM: what the player's packets carry, 8 bytes."""
+        return self._facts.connection_id
+
+    @property
+    def peer_id(self) -> str:
+        """The player, as the game (or the ticket) named it."""
+        return self._facts.peer_id
+
+    @property
+    def group(self) -> str:
+        """The match, room or table, as the game (or the ticket) named it."""
+        return self._facts.group
+
+    @property
+    def established(self) -> Established | None:
+        """What the handshake gave; None while it is not finished, or for a handle made from an id alone."""
+        return self._facts.established
+
+    @property
+    def pending_for(self) -> float:
+        """Seconds after which the handshake is given up, counted from the last step; 0 once it is finished."""
+        return self._facts.pending_for
+
+    @property
+    def to_peer(self) -> tuple[bytes, ...]:
+        """What the last step of the handshake (or `close`) wants sent to the player, in this order, each on its own."""
+        return self._facts.to_peer
+
+    @property
+    def payload(self) -> bytes:
+        """The payload of the player's last handshake message; possibly replayed until a first record has opened."""
+        return self._facts.payload
+
+    @property
+    def hello(self) -> bytes:
+        """NOISE, initiating with an offer: what the game's framing must carry beside message 1."""
+        return self._facts.hello
+
+    @property
+    def ticket(self) -> bytes:
+        """NOISE, initiating a resume: what the game's framing must carry beside message 1."""
+        return self._facts.ticket
+
+    @property
+    def ended(self) -> bool:
+        """Whether this handle has seen the session end."""
+        return self._facts.ended
+
+
+class Session(SessionView):
+    """A handle of one session. Leaving its `async with` block ends the session, unless `detach` was called.
+
+    In NOISE mode a record's counter travels with nobody: calls of one direction run one after the other, and a call
+    that ends with DeadlineExceeded or ServiceUnavailable, or is cancelled, may have moved the counter all the same;
+    then the session is best closed and resumed. In DATAGRAM mode calls run side by side and a lost answer costs one
+    packet.
+    """
+
+    def __init__(self, calls: Calls, facts: SessionFacts) -> None:
+        super().__init__(facts)
+        self._calls: Final = calls
+        self._detached = False
+        ordered = facts.mode is not RecordMode.DATAGRAM
+        self._turns: Final = {direction: asyncio.Lock() for direction in Direction} if ordered else {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._detached or self.ended:
+            return
+        try:
+            await self.close()
+        except NoisegateError:
+            # The session dies of idleness then; what happened in the block must not be hidden by that.
+            if error is None:
+                raise
+
+    def detach(self) -> None:
+        """Let the session live on after its `async with` block."""
+        self._detached = True
+
+    async def proceed(self, message: bytes, *, payload: bytes = b"") -> tuple[bytes, ...]:
+        """Hand over the player's next handshake message; answers `to_peer`. Look at `established` afterwards.
+
+        `message`: NOISE the player's message, DATAGRAM its packet, at most 65,535 bytes. `payload`: of our next
+        message, at most 16,384 bytes; a resume has none. Raises HandshakeFailed, HandshakeNotDue, SessionNotFound.
+        """
+        async with self._turn(*Direction):
+            if self._facts.resuming:
+                resume = service.ProceedResume(session_id=self.id, message=message)
+                request = service.ResumeRequest(request_id=self._calls.request_id(), proceed=resume)
+                resumed = await self._ask(RESUME, request)
+                self._facts.take(resumed, self.endpoint)
+                return self.to_peer
+            step = service.ProceedHandshake(session_id=self.id, message=message, payload=payload)
+            shake = service.HandshakeRequest(request_id=self._calls.request_id(), proceed=step)
+            shaken = await self._ask(HANDSHAKE, shake)
+            self._facts.take(shaken, self.endpoint)
+            return self.to_peer
+
+    async def encrypt(self, plaintext: bytes, associated_data: bytes = b"") -> Sealed:
+        """Seal one plaintext for the player. Send `messages` of the answer.
+
+        `plaintext`: at most 65,519 bytes in NOISE mode, 65,475 in DATAGRAM mode; may be empty. `associated_data`: at
+        most 1,024 bytes, authenticated, not sent. Raises RekeyRequired, NotEstablished, SessionNotFound, SessionClosed.
+        """
+        async with self._turn(Direction.SEND):
+            request = service.EncryptRequest(
+                session_id=self.id,
+                request_id=self._calls.request_id(),
+                plaintext=plaintext,
+                associated_data=associated_data,
+            )
+            answer = await self._ask(ENCRYPT, request)
+            return _wire.from_encrypt(answer)
+
+    async def decrypt(self, ciphertext: bytes, associated_data: bytes = b"", *, ticket: bool = False) -> Opened:
+        """Open one record of the player. Send `to_peer` of the answer; `plaintext` may be None.
+
+        `ciphertext`: at most 65,535 bytes. `ticket`: NOISE, the plaintext is a ticket for us; it is kept for
+        `initiate_resume`. Raises DecryptFailed, ReplayDetected, CounterTooOld (all: drop it), SessionNotFound,
+        SessionClosed.
+        """
+        async with self._turn(Direction.RECEIVE):
+            request = service.DecryptRequest(
+                session_id=self.id,
+                request_id=self._calls.request_id(),
+                ciphertext=ciphertext,
+                associated_data=associated_data,
+                ticket=ticket,
+            )
+            opened = _wire.from_decrypt(await self._ask(DECRYPT, request))
+            self._facts.ended |= opened.control is ControlKind.CLOSE
+            return opened
+
+    async def rotate(
+        self,
+        kind: RotationKind = RotationKind.REKEY,
+        *,
+        direction: Direction | None = None,
+        message: bytes = b"",
+        switch_send: bool = False,
+        switch_receive: bool = False,
+        psk: bytes = b"",
+    ) -> Rotation:
+        """Change keys (docs/protocol.md, section 4). DATAGRAM: `kind` is all; the rest travels in `to_peer` by itself.
+
+        NOISE, REKEY: `direction` names which; the player's library must rekey at the same record. NOISE, RENEGOTIATE:
+        step by step, `message` is what the player sent inside the session; once `ready_to_switch`, `switch_send` and
+        `switch_receive` say from where on. `psk`: 32 bytes, in the first call, for psk patterns. Raises EpochConflict,
+        NotEstablished.
+        """
+        wire_direction = service.Direction.ValueType(direction or 0)
+        turns = (direction,) if kind is RotationKind.REKEY and direction else tuple(Direction)
+        async with self._turn(*turns):
+            request = service.RotateRequest(
+                session_id=self.id,
+                request_id=self._calls.request_id(),
+                kind=service.RotationKind.ValueType(kind),
+                direction=wire_direction,
+                message=message,
+                switch_send=switch_send,
+                switch_receive=switch_receive,
+                psk=psk,
+            )
+            return _wire.from_rotate(await self._ask(ROTATE, request))
+
+    async def issue_ticket(self) -> Ticket:
+        """Make a single-use resumption ticket and seal it for the player: send `to_peer` of the answer."""
+        async with self._turn(Direction.SEND):
+            request = service.IssueTicketRequest(session_id=self.id, request_id=self._calls.request_id())
+            return _wire.from_ticket(await self._ask(ISSUE_TICKET, request))
+
+    async def describe(self) -> SessionInfo:
+        """Ask the service what it knows about the session."""
+        answer = await self._ask(GET_SESSION, service.GetSessionRequest(session_id=self.id))
+        return _wire.from_session(answer.session)
+
+    async def close(self) -> tuple[bytes, ...]:
+        """End the session or its handshake; answers what the player should still get (DATAGRAM: a close record).
+
+        Not an error where it has ended already; then there is nothing to send.
+        """
+        if self.ended:
+            return ()
+        request = service.CloseSessionRequest(session_id=self.id, request_id=self._calls.request_id())
+        try:
+            self._facts.to_peer = tuple((await self._ask(CLOSE_SESSION, request)).to_peer)
+        except (SessionNotFound, SessionClosed):
+            self._facts.to_peer = ()
+        self._facts.ended = True
+        return self.to_peer
+
+    @asynccontextmanager
+    async def _turn(self, *directions: Direction) -> AsyncIterator[None]:
+        """Wait for this call's turn; in the order SEND, RECEIVE, so that two calls cannot wait for each other."""
+        async with AsyncExitStack() as held:
+            for direction, lock in self._turns.items():
+                if direction in directions:
+                    await held.enter_async_context(lock)
+            yield
+
+    async def _ask(self, method: Method[RequestT, ResponseT], request: RequestT) -> ResponseT:
+        try:
+            answer = await self._calls.call(method, request, endpoint=self.endpoint)
+        except (SessionNotFound, SessionClosed):
+            self._facts.ended = True
+            raise
+        self._facts.endpoint = answer.endpoint
+        return answer.message

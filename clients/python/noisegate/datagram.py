@@ -1,0 +1,340 @@
+"""A UDP game's receive path: hand it every packet of a player, send what it gives back.
+
+It holds no key. It picks the RPC by the packet's first bytes (docs/protocol.md, section 7), keeps the handle of every
+session by connection id, and decides where a session's bytes go: it follows a player to a new address only after a
+record from there opened and was the newest so far, and sends to an address that has proved nothing at most three times
+what came from it (section 2). What a forger or a bad network makes is a result with `refused`; exceptions are for the
+service.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass, field
+from typing import Final, Generic, TypeVar
+
+from ._client import Client
+from ._model import ControlKind, RecordMode, SessionOptions
+from ._opening import Opening
+from ._paths import Known, Path, SessionTable
+from ._session import Session
+from .errors import (
+    ClockSkew,
+    CounterTooOld,
+    DecryptFailed,
+    HandshakeFailed,
+    HandshakeNotDue,
+    InvalidRequest,
+    MessageTooLarge,
+    NoisegateError,
+    NotEstablished,
+    PolicyRejected,
+    ReplayDetected,
+    SessionClosed,
+    SessionNotFound,
+    SessionQuota,
+    StaleHandshake,
+    TicketRejected,
+    UnsupportedProtocol,
+)
+from .packet import MAX_PACKET_BYTES, PacketType, Peek, peek, step_of
+
+AddressT = TypeVar("AddressT", bound=Hashable)
+"""Whatever the transport names a sender by, e.g. the (host, port) of asyncio's DatagramProtocol."""
+
+NOT_A_PACKET: Final = "NOT_A_PACKET"
+NOT_ADMITTED: Final = "NOT_ADMITTED"
+UNEXPECTED_PACKET: Final = "UNEXPECTED_PACKET"
+
+_PLAYERS_FAULT: Final = (
+    ClockSkew,
+    CounterTooOld,
+    DecryptFailed,
+    HandshakeFailed,
+    HandshakeNotDue,
+    InvalidRequest,
+    MessageTooLarge,
+    NotEstablished,
+    PolicyRejected,
+    ReplayDetected,
+    SessionClosed,
+    SessionNotFound,
+    SessionQuota,
+    StaleHandshake,
+    TicketRejected,
+    UnsupportedProtocol,
+)
+_FIRST_STEP: Final = 1
+_UNCONFIRMED_FOR: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admission:
+    """How the game receives a player who begins a session. A resumed session has its ticket's names and options."""
+
+    peer_id: str = ""
+    """The player: at most 64 bytes."""
+    group: str = ""
+    """The match, room or table: at most 64 bytes."""
+    prologue: bytes = b""
+    """The same at both ends: at most 1,024 bytes."""
+    payload: bytes = field(default=b"", repr=False)
+    """Of message 2: at most 16,384 bytes, in practice a third of what the player sent."""
+    psk: bytes = field(default=b"", repr=False)
+    """For psk patterns: 32 bytes. Secret."""
+    options: SessionOptions | None = None
+    """What the game wants for this session."""
+
+
+ANYONE: Final = Admission()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Received(Generic[AddressT]):
+    """What one packet was."""
+
+    session: Session | None = None
+    """The packet's session; None where it has none."""
+    plaintexts: tuple[bytes, ...] = field(default=(), repr=False)
+    """What the player wrote for the game: none or one. Secret."""
+    payload: bytes = field(default=b"", repr=False)
+    """The payload of a handshake message; possibly replayed until a first record has opened."""
+    to_send: tuple[tuple[bytes, AddressT], ...] = ()
+    """Send each of these, in this order, each as one datagram."""
+    new_session: bool = False
+    """This packet began the session, as far as this receiver knows."""
+    established: bool = False
+    """With this packet the handshake finished: records may flow."""
+    closed: bool = False
+    """The session has ended; the receiver has forgotten it."""
+    early: bool = False
+    """The plaintext may be a replay: the handshake is not yet confirmed."""
+    rotation_due: bool = False
+    """A soft limit is passed: `session.rotate(RotationKind.RENEGOTIATE)` soon."""
+    moved: bool = False
+    """The player is followed to the address that this packet came from."""
+    withheld: int = 0
+    """Messages that were not sent, because their address has not proved that it wants them."""
+    refused: str = ""
+    """Why the packet was dropped: an ErrorReason, NOT_A_PACKET, NOT_ADMITTED or UNEXPECTED_PACKET; else empty."""
+
+
+class DatagramReceiver(Generic[AddressT]):
+    """Turns players' packets into calls. `receive` may run side by side with itself, on the client's event loop."""
+
+    def __init__(
+        self,
+        client: Client,
+        *,
+        admit: Callable[[bytes, AddressT], Admission | None] | None = None,
+        max_sessions: int = 65_536,
+        now: Callable[[], float] | None = None,
+    ) -> None:
+        """Bind to `client`.
+
+        `admit`: asked with (packet, source) before a player begins or resumes a session; None refuses it. Without it
+        anyone may, unnamed. `max_sessions`: handles kept, and half-open ones besides; a forgotten one is found again by
+        the service. `now`: seconds of a monotonic clock; the running loop's by default.
+        """
+        self._client = client
+        self._admit = admit
+        self._now = now
+        self._sessions: SessionTable[AddressT] = SessionTable(max_sessions)
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    async def receive(self, packet: bytes, source: AddressT) -> Received[AddressT]:
+        """Handle one packet of a player. Raises NoisegateError only for the service's and the caller's own troubles."""
+        peeked = peek(packet)
+        if peeked is None or len(packet) > MAX_PACKET_BYTES:
+            return Received(refused=NOT_A_PACKET)
+        self._sessions.expire(self._time())
+        known = self._sessions.find(peeked.connection_id)
+        if known is not None:
+            known.path.came(source, len(packet))
+        try:
+            if peeked.type in (PacketType.RECORD, PacketType.SALTED):
+                return await self._record(packet, source, peeked, known)
+            if peeked.type in (PacketType.HANDSHAKE, PacketType.RESUME):
+                resuming = peeked.type is PacketType.RESUME
+                if step_of(packet) == _FIRST_STEP:
+                    return await self._first_step(packet, source, resuming=resuming)
+                return await self._later_step(packet, source, known, resuming=resuming)
+        except _PLAYERS_FAULT as error:
+            return self._refusal(error, known)
+        # FRAGMENT is for suites that this contract does not have yet; RETRY answers a service that began.
+        return Received(session=known.session if known else None, refused=UNEXPECTED_PACKET)
+
+    def add(self, session: Session, address: AddressT, *, verified: bool = False) -> None:
+        """Take up a session that began elsewhere, e.g. by `client.initiate`; its first `to_peer` is the game's to send.
+
+        `verified`: the game knows that the address wants to be sent to.
+        """
+        path = Path(address, 0, provable=True)
+        path.verified = verified
+        self._sessions.add(session, path, expires_at=self._expiry(session))
+
+    def route(self, session: Session, messages: Iterable[bytes]) -> list[tuple[bytes, AddressT]]:
+        """Where the game's own messages (`Sealed.messages`, `to_peer`) go now.
+
+        Leaves out what an address may not get yet. Empty for a session that this receiver does not know.
+        """
+        known = self._sessions.by_id(session.id)
+        return [] if known is None else list(_allowed(known.path, messages))
+
+    def address(self, session: Session) -> AddressT | None:
+        """Where the session's player is, as far as its records have shown; None where it is not known."""
+        known = self._sessions.by_id(session.id)
+        return None if known is None else known.path.address
+
+    def verified(self, session: Session) -> bool:
+        """Whether the session's address has proved that it gets what is sent to it."""
+        known = self._sessions.by_id(session.id)
+        return known is not None and known.path.verified
+
+    def mark_verified(self, session: Session, address: AddressT) -> None:
+        """Lift the limit of `address`, after a proof of the game's own: a random value, sealed, sent there and echoed.
+
+        A handshake proves its address by itself; one that a player has moved to stays limited until this is called.
+        """
+        known = self._sessions.by_id(session.id)
+        if known is not None and known.path.address == address:
+            known.path.verify()
+
+    def forget(self, session: Session) -> None:
+        """Drop the handle, e.g. after `session.close()`. The service still knows the session if it lives."""
+        self._sessions.remove(session.id)
+
+    # --- one packet --------------------------------------------------------------------------------------------------
+
+    async def _record(
+        self, packet: bytes, source: AddressT, peeked: Peek, known: Known[AddressT] | None
+    ) -> Received[AddressT]:
+        fresh = False
+        if known is not None:
+            opened = await known.session.decrypt(packet)
+        else:
+            session, opened = await self._client.find_and_decrypt(packet)
+            # The session may have another connection id here, or another packet of it came in meanwhile.
+            known = self._sessions.by_id(session.id)
+            fresh = known is None
+            if known is None:
+                known = self._sessions.add(session, Path(source, len(packet), provable=False), expires_at=None)
+            else:
+                known.path.came(source, len(packet))
+            self._sessions.alias(known, peeked.connection_id)
+        self._sessions.settle(known)
+        moved = known.path.opened(source, len(packet), opened)
+        to_send = tuple(_allowed(known.path, opened.to_peer))
+        closed = opened.control is ControlKind.CLOSE
+        if closed:
+            self._sessions.remove(known.session.id)
+        return Received(
+            session=known.session,
+            plaintexts=() if opened.plaintext is None else (opened.plaintext,),
+            to_send=to_send,
+            new_session=fresh,
+            closed=closed,
+            early=opened.early,
+            rotation_due=opened.rotation_due,
+            moved=moved,
+            withheld=len(opened.to_peer) - len(to_send),
+        )
+
+    async def _first_step(self, packet: bytes, source: AddressT, *, resuming: bool) -> Received[AddressT]:
+        admission = ANYONE if self._admit is None else self._admit(packet, source)
+        if admission is None:
+            return Received(refused=NOT_ADMITTED)
+        session = await self._begin(packet, admission, resuming=resuming)
+        known = self._sessions.by_id(session.id)
+        fresh = known is None
+        if known is None:
+            path = Path(source, len(packet), provable=True)
+            # Half-open until the player has answered, even where the pattern is done: a first packet may be a replay.
+            expires_at = self._time() + (session.pending_for or _UNCONFIRMED_FOR)
+            known = self._sessions.add(session, path, expires_at=expires_at)
+        else:
+            # A repeat: the service gave its answer again, and this handle is a second one of the same session.
+            known.path.came(source, len(packet))
+        established = fresh and session.established is not None
+        return self._stepped(known, session, source, len(packet), fresh=fresh, established=established)
+
+    async def _later_step(
+        self, packet: bytes, source: AddressT, known: Known[AddressT] | None, *, resuming: bool
+    ) -> Received[AddressT]:
+        fresh = established = False
+        if known is not None:
+            before = known.session.established
+            await known.session.proceed(packet)
+            established = before is None and known.session.established is not None
+        else:
+            session = await self._client.find_and_proceed(packet, resuming=resuming)
+            known = self._sessions.by_id(session.id)
+            fresh = known is None
+            if known is None:
+                path = Path(source, len(packet), provable=False)
+                known = self._sessions.add(session, path, expires_at=self._expiry(session))
+                established = session.established is not None
+        if established:
+            self._sessions.settle(known)
+            known.path.finished(source)
+        return self._stepped(known, known.session, source, len(packet), fresh=fresh, established=established)
+
+    def _stepped(
+        self,
+        known: Known[AddressT],
+        step: Session,
+        source: AddressT,
+        size: int,
+        *,
+        fresh: bool,
+        established: bool,
+    ) -> Received[AddressT]:
+        path = known.path
+        if source != path.address and step.to_peer:
+            # A handshake packet proves no address: its sender gets the answer, within what this packet paid for.
+            path.answered_elsewhere()
+            path = Path(source, size, provable=False)
+        to_send = tuple(_allowed(path, step.to_peer))
+        return Received(
+            session=known.session,
+            payload=step.payload,
+            to_send=to_send,
+            new_session=fresh,
+            established=established,
+            withheld=len(step.to_peer) - len(to_send),
+        )
+
+    def _begin(self, packet: bytes, admission: Admission, *, resuming: bool) -> Opening:
+        if resuming:
+            return self._client.respond_resume(
+                mode=RecordMode.DATAGRAM, message=packet, prologue=admission.prologue, payload=admission.payload
+            )
+        return self._client.respond(
+            mode=RecordMode.DATAGRAM,
+            message=packet,
+            psk=admission.psk,
+            prologue=admission.prologue,
+            payload=admission.payload,
+            peer_id=admission.peer_id,
+            group=admission.group,
+            options=admission.options,
+        )
+
+    def _refusal(self, error: NoisegateError, known: Known[AddressT] | None) -> Received[AddressT]:
+        gone = known is not None and isinstance(error, (SessionNotFound, SessionClosed))
+        if known is not None and gone:
+            self._sessions.remove(known.session.id)
+        return Received(session=known.session if known else None, closed=gone, refused=error.reason)
+
+    def _expiry(self, session: Session) -> float | None:
+        return None if session.established is not None else self._time() + session.pending_for
+
+    def _time(self) -> float:
+        return asyncio.get_running_loop().time() if self._now is None else self._now()
+
+
+def _allowed(path: Path[AddressT], messages: Iterable[bytes]) -> Iterable[tuple[bytes, AddressT]]:
+    return [(message, path.address) for message in messages if path.may_send(len(message))]

@@ -1,0 +1,1 @@
+"""Example games that use noisegate."""

@@ -1,0 +1,1 @@
+"""A dice game: its players speak the player's protocol with public libraries alone."""

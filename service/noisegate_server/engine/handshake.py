@@ -1,0 +1,347 @@
+"""Handshake, a step per call and in either role (docs/protocol.md, sections 1 and 2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from noisegate_server.engine.opening import admit, find, finish, greeting, identity_of, new_session, opening_of, read
+from noisegate_server.engine.outcomes import HandshakeStep, established
+from noisegate_server.engine.parts import Parts
+from noisegate_server.engine.policy import Options, Policy
+from noisegate_server.noise import HandshakeState, KeyPair, MessageTooLong, NoiseError, ProtocolName
+from noisegate_server.noise.primitives import sha256
+from noisegate_server.session.constants import MAX_NOISE_MESSAGE, NO_CONNECTION_ID
+from noisegate_server.session.errors import (
+    ClockSkew,
+    HandshakeFailed,
+    HandshakeNotDue,
+    InvalidField,
+    MessageTooLarge,
+    PolicyRejected,
+    UnsupportedProtocol,
+)
+from noisegate_server.session.hello import (
+    CallerPrologueReserved,
+    Flags,
+    Hello,
+    MalformedHello,
+    choose,
+    decode_hello,
+    encode_hello,
+    hello_prologue,
+)
+from noisegate_server.session.packets import (
+    HandshakeStep as Packet,
+)
+from noisegate_server.session.packets import (
+    HandshakeStep1 as FirstPacket,
+)
+from noisegate_server.session.packets import (
+    MalformedPacket,
+    decode_handshake,
+    encode_handshake,
+)
+from noisegate_server.session.session import Opening, Session
+from noisegate_server.session.state import RecordMode, Role
+from noisegate_server.session.suites import NOISE_NAMES, Pattern, Suite
+
+_ANONYMOUS = frozenset({Pattern.NK, Pattern.NKPSK0, Pattern.NKPSK2})
+_WITH_PSK = frozenset({Pattern.XXPSK3, Pattern.IKPSK1, Pattern.IKPSK2, Pattern.NKPSK0, Pattern.NKPSK2})
+_XX = frozenset({Pattern.XX, Pattern.XXPSK3})
+_KNOWN_FLAGS = Flags.RATCHET | Flags.MASK | Flags.PAD | Flags.TICKETS | Flags.DATAGRAM
+_SECOND, _THIRD = 2, 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Initiation:
+    """noisegate begins."""
+
+    mode: RecordMode
+    pattern: int
+    suite: int
+    offer: tuple[tuple[int, int], ...]
+    remote_static_key: bytes
+    psk: bytes
+    prologue: bytes
+    payload: bytes
+    peer_id: str
+    group: str
+    options: Options
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Response:
+    """The player has begun."""
+
+    mode: RecordMode
+    pattern: int
+    """0, as `suite`, where a hello says it."""
+    suite: int
+    hello: bytes
+    """NOISE: what came beside message 1; empty for none."""
+    message: bytes
+    psk: bytes
+    prologue: bytes
+    payload: bytes
+    peer_id: str
+    group: str
+    options: Options
+
+
+def initiate(parts: Parts, tenant: str, request: Initiation, now: float, wall: float) -> HandshakeStep:
+    """Make message 1 and the session that it begins."""
+    pattern, suite = _allowed(parts.policy, request.pattern, request.suite)
+    _check_psk(pattern, request.psk)
+    if (pattern in _XX) is bool(request.remote_static_key):
+        raise InvalidField("initiate.remote_static_key", "32 bytes for IK and NK, empty for XX")
+    hello, flags = _our_hello(request, (pattern, suite), wall)
+    identity = identity_of(parts, tenant)
+    if request.remote_static_key == identity.public:
+        raise InvalidField("initiate.remote_static_key", "this is the service's own key")
+    handshake = _handshake(
+        parts, pattern, suite, request.psk, identity, _prologue(hello, request.prologue, "initiate.prologue"),
+        initiator=True, remote_static=request.remote_static_key or None,
+    )
+    session = new_session(
+        parts, tenant, mode=request.mode, role=Role.INITIATOR, pattern=pattern, suite=suite, flags=flags,
+        peer_id=request.peer_id, group=request.group, prologue=request.prologue, options=request.options,
+        chain_end_wall=wall + parts.policy.chain_lifetime, opening=Opening(handshake=handshake), now=now,
+    )
+    message = _write(handshake, request.payload, "initiate.payload")
+    admit(parts, session, now)
+    connection_id = opening_of(session, resumes=False).connection_id
+    if request.mode is RecordMode.DATAGRAM:
+        message = encode_handshake(FirstPacket(connection_id=connection_id, hello=hello or b"", message=message))
+        hello = None
+    return _step(session, (message,), now, hello=hello or b"", connection_id=connection_id)
+
+
+def respond(parts: Parts, tenant: str, request: Response, now: float, wall: float) -> HandshakeStep:
+    """Read message 1, make message 2 and the session that they begin. A repeated packet gets the same answer."""
+    datagram = request.mode is RecordMode.DATAGRAM
+    repeat = (tenant, sha256(request.message))
+    if datagram and (answer := parts.answers.get(repeat, now)) is not None and isinstance(answer, HandshakeStep):
+        return answer
+    hello, message, proposed = _first_message(request)
+    if hello:
+        pattern, suite, flags = _accept(parts.policy, hello, wall, datagram=datagram)
+    else:
+        pattern, suite = _allowed(parts.policy, request.pattern, request.suite)
+        flags = 0
+    _check_psk(pattern, request.psk)
+    identity = identity_of(parts, tenant)
+    handshake = _handshake(
+        parts, pattern, suite, request.psk, identity, _prologue(hello or None, request.prologue, "respond.prologue"),
+        initiator=False, remote_static=None,
+    )
+    try:
+        payload = handshake.read_message(message)
+    except NoiseError:
+        raise HandshakeFailed from None
+    _refuse_own_key(handshake, identity)
+    session = new_session(
+        parts, tenant, mode=request.mode, role=Role.RESPONDER, pattern=pattern, suite=suite, flags=flags,
+        peer_id=request.peer_id, group=request.group, prologue=request.prologue, options=request.options,
+        chain_end_wall=wall + parts.policy.chain_lifetime, opening=Opening(handshake=handshake), now=now,
+    )
+    reply = _write(handshake, request.payload, "respond.payload")
+    admit(parts, session, now, proposed)
+    connection_id = opening_of(session, resumes=False).connection_id
+    if handshake.is_finished:
+        _finish(parts, session, handshake, now)
+        session.ticket_owed = bool(flags & Flags.TICKETS)
+    if datagram:
+        reply = encode_handshake(Packet(connection_id=connection_id, step=_SECOND, message=reply))
+    step = _step(session, (reply,), now, payload=payload, connection_id=connection_id)
+    if datagram:
+        parts.answers.put(repeat, step, now)
+    return step
+
+
+def proceed(
+    parts: Parts, tenant: str, session_id: bytes, message: bytes, payload: bytes, now: float, wall: float
+) -> HandshakeStep:
+    """Read the player's next message and make ours, if there is one."""
+    repeat = (tenant, sha256(message))
+    answer = parts.answers.get(repeat, now)
+    if isinstance(answer, HandshakeStep) and session_id in (b"", answer.session_id):
+        return answer
+    if session_id:
+        session = parts.store.get(tenant, session_id, now)
+    else:
+        session = find(parts, tenant, session_id, _packet(message).connection_id, now)
+    opening = opening_of(session, resumes=False)
+    datagram = session.mode is RecordMode.DATAGRAM
+    inner = _due_message(session, opening, message) if datagram else message
+    handshake, peer_payload = read(parts, session, opening, inner, now)
+    _refuse_own_key(handshake, identity_of(parts, tenant))
+    replies: tuple[bytes, ...] = ()
+    if not handshake.is_finished:
+        reply = _write(handshake, payload, "proceed.payload")
+        if datagram:
+            reply = encode_handshake(Packet(connection_id=opening.connection_id, step=_THIRD, message=reply))
+        replies = (reply,)
+    opening.handshake = handshake
+    connection_id = opening.connection_id
+    _finish(parts, session, handshake, now)
+    if session.role is Role.RESPONDER:
+        session.ticket_owed = bool(session.flags & Flags.TICKETS)
+        replies += greeting(parts, session, now, wall)
+    step = _step(session, replies, now, payload=peer_payload, connection_id=connection_id)
+    if datagram:
+        parts.answers.put(repeat, step, now)
+    return step
+
+
+def _allowed(policy: Policy, pattern: int, suite: int) -> tuple[Pattern, Suite]:
+    try:
+        pair = Pattern(pattern), Suite(suite)
+    except ValueError:
+        raise UnsupportedProtocol(tuple(NOISE_NAMES[known] for known in policy.preference())) from None
+    if pair[0] is Pattern.NNPSK0:
+        raise UnsupportedProtocol(tuple(NOISE_NAMES[known] for known in policy.preference()))
+    if pair not in policy.preference():
+        raise PolicyRejected(f"{NOISE_NAMES[pair]} is below this service's policy")
+    return pair
+
+
+def _check_psk(pattern: Pattern, psk: bytes) -> None:
+    if (pattern in _WITH_PSK) is not bool(psk):
+        raise InvalidField("psk", "32 bytes for a psk pattern, empty otherwise")
+
+
+def _our_hello(request: Initiation, pair: tuple[Pattern, Suite], wall: float) -> tuple[bytes | None, Flags]:
+    flags = Flags(0)
+    options = request.options
+    for wanted, flag in ((options.pad, Flags.PAD), (options.mask, Flags.MASK), (options.tickets, Flags.TICKETS)):
+        if wanted:
+            flags |= flag
+    if request.mode is RecordMode.DATAGRAM:
+        flags |= Flags.DATAGRAM
+    elif flags:
+        raise InvalidField("initiate.options", "pad, mask and tickets are for DATAGRAM mode")
+    elif not request.offer:
+        return None, flags
+    offer = request.offer or (pair,)
+    if pair not in offer:
+        raise InvalidField("initiate.offer", "must contain the protocol of message 1")
+    hello = Hello(flags=flags, timestamp_ms=int(wall * 1000), offer=offer, choice=offer.index(pair))
+    return encode_hello(hello), flags
+
+
+def _first_message(request: Response) -> tuple[bytes, bytes, bytes]:
+    """(hello, message 1, the connection id that an initiating service has proposed), the hello empty for none."""
+    if request.mode is RecordMode.NOISE:
+        return request.hello, request.message, b""
+    packet = _packet(request.message)
+    if not isinstance(packet, FirstPacket):
+        raise HandshakeNotDue("a HANDSHAKE packet of step 2 or 3 belongs to `proceed`")
+    proposed = b"" if packet.connection_id == NO_CONNECTION_ID else packet.connection_id
+    return packet.hello, packet.message, proposed
+
+
+def _packet(message: bytes) -> FirstPacket | Packet:
+    try:
+        return decode_handshake(message)
+    except MalformedPacket:
+        raise HandshakeFailed from None
+
+
+def _due_message(session: Session, opening: Opening, message: bytes) -> bytes:
+    packet = _packet(message)
+    if not isinstance(packet, Packet) or packet.step != (_SECOND if session.role is Role.INITIATOR else _THIRD):
+        raise HandshakeNotDue("this step of the handshake is not due")
+    if packet.connection_id != opening.connection_id:
+        raise HandshakeFailed
+    return packet.message
+
+
+def _accept(policy: Policy, data: bytes, wall: float, *, datagram: bool) -> tuple[Pattern, Suite, Flags]:
+    """The protocol and flags of a player's hello, computed again from its offer and our own order."""
+    try:
+        hello = decode_hello(data)
+    except MalformedHello:
+        raise HandshakeFailed from None
+    if bool(hello.flags & Flags.DATAGRAM) is not datagram:
+        raise HandshakeFailed
+    if abs(hello.timestamp_ms / 1000 - wall) > policy.clock_skew:
+        raise ClockSkew("the player's clock is too far from the service's")
+    preference = policy.preference()
+    right = choose(hello.offer, preference)
+    if right is None or right != hello.choice:
+        raise PolicyRejected("the hello's choice is not what this service chooses from its offer")
+    flags = hello.flags & _KNOWN_FLAGS
+    if flags & ~policy.flags & ~Flags.DATAGRAM:
+        raise PolicyRejected("the hello asks for a flag that this service does not grant")
+    pattern, suite = hello.chosen
+    return Pattern(pattern), Suite(suite), flags
+
+
+def _prologue(hello: bytes | None, prologue: bytes, field: str) -> bytes:
+    try:
+        return hello_prologue(hello, prologue)
+    except CallerPrologueReserved as error:
+        raise InvalidField(field, str(error)) from None
+
+
+def _handshake(
+    parts: Parts,
+    pattern: Pattern,
+    suite: Suite,
+    psk: bytes,
+    identity: KeyPair,
+    prologue: bytes,
+    *,
+    initiator: bool,
+    remote_static: bytes | None,
+) -> HandshakeState:
+    return HandshakeState(
+        ProtocolName.parse(NOISE_NAMES[pattern, suite]),
+        initiator=initiator,
+        prologue=prologue,
+        s=None if initiator and pattern in _ANONYMOUS else identity,
+        rs=remote_static,
+        psks=(psk,) if psk else (),
+        random_bytes=parts.random_bytes,
+    )
+
+
+def _write(handshake: HandshakeState, payload: bytes, field: str) -> bytes:
+    try:
+        return handshake.write_message(payload)
+    except MessageTooLong:
+        raise MessageTooLarge(field, MAX_NOISE_MESSAGE) from None
+    except NoiseError:
+        # A remote key that is no usable point: it came from the caller, or from the player in message 1.
+        raise HandshakeFailed from None
+
+
+def _refuse_own_key(handshake: HandshakeState, identity: KeyPair) -> None:
+    # A reflection of ourselves proves nothing about any player.
+    if handshake.rs == identity.public:
+        raise HandshakeFailed
+
+
+def _finish(parts: Parts, session: Session, handshake: HandshakeState, now: float) -> None:
+    finish(
+        parts, session, handshake,
+        remote_static=handshake.rs or b"", anonymous_initiator=session.pattern in _ANONYMOUS, now=now,
+    )
+
+
+def _step(
+    session: Session,
+    to_peer: tuple[bytes, ...],
+    now: float,
+    *,
+    payload: bytes = b"",
+    hello: bytes = b"",
+    connection_id: bytes = b"",
+) -> HandshakeStep:
+    step = HandshakeStep(
+        session_id=session.session_id, to_peer=to_peer, payload=payload, hello=hello, connection_id=connection_id
+    )
+    known = established(session, now)
+    if known is not None:
+        return replace(step, established=known)
+    return replace(step, expires_in=session.expires_at - now)

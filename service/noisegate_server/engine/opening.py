@@ -1,0 +1,157 @@
+"""What Handshake and Resume have in common: making a session, admitting it to the store, and finishing its handshake."""
+
+from __future__ import annotations
+
+from noisegate_server.engine.parts import Parts
+from noisegate_server.engine.policy import Options
+from noisegate_server.engine.tickets import owed_ticket
+from noisegate_server.noise import HandshakeState, KeyPair, NoiseError
+from noisegate_server.noise.primitives import sha256
+from noisegate_server.session.constants import CONNECTION_ID, HANDSHAKE_FAILURES, NO_CONNECTION_ID
+from noisegate_server.session.datagram import DatagramRecords
+from noisegate_server.session.errors import HandshakeFailed, HandshakeNotDue, PolicyRejected
+from noisegate_server.session.establishment import establish
+from noisegate_server.session.packets import Kind
+from noisegate_server.session.session import Opening, Session
+from noisegate_server.session.state import RecordMode, Role, TerminationReason
+from noisegate_server.session.suites import Pattern, Suite
+from noisegate_server.store.base import ConnectionIdTaken
+
+
+def identity_of(parts: Parts, tenant: str) -> KeyPair:
+    """The tenant's static key pair; PolicyRejected where the configuration has none."""
+    try:
+        return parts.identities.key_for(tenant)
+    except LookupError:
+        raise PolicyRejected("no identity is configured for this tenant") from None
+
+
+def new_session(
+    parts: Parts,
+    tenant: str,
+    *,
+    mode: RecordMode,
+    role: Role,
+    pattern: Pattern,
+    suite: Suite,
+    flags: int,
+    peer_id: str,
+    group: str,
+    prologue: bytes,
+    options: Options,
+    chain_end_wall: float,
+    opening: Opening,
+    now: float,
+) -> Session:
+    """A session in HANDSHAKING that no store has yet."""
+    policy = parts.policy
+    return Session(
+        session_id=parts.session_id(),
+        tenant=tenant,
+        peer_id=peer_id,
+        group=group,
+        mode=mode,
+        role=role,
+        pattern=pattern,
+        suite=suite,
+        flags=flags,
+        prologue_hash=sha256(prologue),
+        opening=opening,
+        idle_timeout=options.idle_timeout or policy.idle_timeout,
+        lifetime=options.lifetime or policy.lifetime,
+        handshake_timeout=policy.handshake_timeout,
+        chain_end_wall=chain_end_wall,
+        aeads=parts.aeads,
+        now=now,
+    )
+
+
+def admit(parts: Parts, session: Session, now: float, proposed: bytes = b"") -> None:
+    """Give a new session to the store, in DATAGRAM mode under a connection id: the peer's `proposed` one, or a fresh one.
+
+    SessionQuota and Overloaded end it at once.
+    """
+    opening = session.opening
+    if opening is None:
+        raise HandshakeNotDue("the session has no handshake")
+    session.follows_connection_id = bool(proposed)
+    while True:
+        if session.mode is RecordMode.DATAGRAM:
+            opening.connection_id = proposed or parts.random_bytes(CONNECTION_ID)
+            if opening.connection_id == NO_CONNECTION_ID:
+                continue
+        try:
+            parts.store.add(session, now)
+        except ConnectionIdTaken:
+            if proposed:
+                session.wipe()
+                raise HandshakeFailed from None
+        except BaseException:
+            session.wipe()
+            raise
+        else:
+            return
+
+
+def find(parts: Parts, tenant: str, session_id: bytes, connection_id: bytes, now: float) -> Session:
+    """The session of an id or, where that is empty, of a packet's connection id."""
+    if session_id:
+        return parts.store.get(tenant, session_id, now)
+    return parts.store.get_by_connection(tenant, connection_id, now)
+
+
+def opening_of(session: Session, *, resumes: bool) -> Opening:
+    """The session's unfinished handshake (or resume); HandshakeNotDue where there is none."""
+    opening = session.opening
+    if opening is None or opening.resumes is not resumes:
+        raise HandshakeNotDue("no step of a handshake is due; see GetSession for the session's state")
+    return opening
+
+
+def read(parts: Parts, session: Session, opening: Opening, message: bytes, now: float) -> tuple[HandshakeState, bytes]:
+    """Read the peer's next handshake message: the handshake after it, and the payload.
+
+    DATAGRAM reads on a copy, so that a spoofed packet does not end the handshake; 16 of them do. NOISE ends at the first
+    failure (Noise, section 5).
+    """
+    datagram = session.mode is RecordMode.DATAGRAM
+    handshake = opening.handshake.copy() if datagram else opening.handshake
+    try:
+        return handshake, handshake.read_message(message)
+    except NoiseError:
+        opening.failures += 1
+        if not datagram or opening.failures >= HANDSHAKE_FAILURES:
+            parts.store.end(session, TerminationReason.HANDSHAKE_FAILED, now)
+        raise HandshakeFailed from None
+
+
+def finish(
+    parts: Parts,
+    session: Session,
+    handshake: HandshakeState,
+    *,
+    remote_static: bytes,
+    anonymous_initiator: bool,
+    now: float,
+) -> None:
+    """The handshake is complete: records may flow."""
+    opening = session.opening
+    establish(
+        session,
+        handshake,
+        connection_id=opening.connection_id if opening is not None else b"",
+        remote_static=remote_static,
+        anonymous_initiator=anonymous_initiator,
+        limits=parts.policy.limits,
+        aeads=parts.aeads,
+        now=now,
+    )
+    parts.store.finished(session, now)
+
+
+def greeting(parts: Parts, session: Session, now: float, wall: float) -> tuple[bytes, ...]:
+    """DATAGRAM responder whose handshake the initiator has just completed: a record that tells it so, and its ticket."""
+    records = session.records
+    if not isinstance(records, DatagramRecords) or session.role is not Role.RESPONDER:
+        return ()
+    return (records.control(Kind.KEEP_ALIVE, b"", parts.aeads), *owed_ticket(parts, session, wall))

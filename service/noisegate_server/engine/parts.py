@@ -1,0 +1,81 @@
+"""What the use cases work with: one frozen record of parts, made by the composition root."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from noisegate_server.engine.outcomes import HandshakeStep, ResumeStep
+from noisegate_server.engine.policy import Policy
+from noisegate_server.noise import RandomBytes
+from noisegate_server.session.aeads import AeadCache
+from noisegate_server.session.constants import REPEAT_ANSWER_S, SESSION_ID
+from noisegate_server.session.received import ReceivedTicket
+from noisegate_server.session.session import Session
+from noisegate_server.session.ticket import TicketKeys
+from noisegate_server.store.base import SessionStore, StoreLimits
+from noisegate_server.store.expiring import ExpiringTable
+from noisegate_server.store.sharded import ShardedStore
+from noisegate_server.trust.identity import Identities
+
+INSTANCE: Final = 4
+"""Bytes of an instance id, with which every session id of the instance begins."""
+
+Answer = HandshakeStep | ResumeStep
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """One instance of the service, below the seam."""
+
+    instance: bytes
+    endpoint: str
+    """HOST:PORT under which callers reach this instance."""
+    version: str
+    identities: Identities
+    ticket_keys: TicketKeys
+    policy: Policy
+    random_bytes: RandomBytes
+    store: SessionStore[Session]
+    aeads: AeadCache = field(default_factory=AeadCache)
+    answers: ExpiringTable[tuple[str, bytes], Answer]
+    """(tenant, SHA-256 of a packet) to what it was answered: a repeated packet gets the same answer."""
+    spent: ExpiringTable[bytes, bool]
+    """Ids of tickets that were used. Never drops a living row: a full table refuses tickets instead."""
+    received: ExpiringTable[tuple[str, bytes], ReceivedTicket]
+    """(tenant, session id) to the ticket that the session's peer gave us."""
+
+    def session_id(self) -> bytes:
+        """A new session id: the instance, then 160 random bits."""
+        return self.instance + self.random_bytes(SESSION_ID - INSTANCE)
+
+
+def make_parts(
+    *,
+    instance: bytes,
+    endpoint: str,
+    version: str,
+    identities: Identities,
+    ticket_keys: TicketKeys,
+    policy: Policy,
+    random_bytes: RandomBytes,
+    limits: StoreLimits | None = None,
+) -> Parts:
+    """The parts of an instance whose sessions live in memory. ValueError: an instance id of another length."""
+    if len(instance) != INSTANCE:
+        raise ValueError(f"instance: {INSTANCE} bytes")
+    limits = limits or StoreLimits()
+    return Parts(
+        instance=instance,
+        endpoint=endpoint,
+        version=version,
+        identities=identities,
+        ticket_keys=ticket_keys,
+        policy=policy,
+        random_bytes=random_bytes,
+        store=ShardedStore(limits),
+        answers=ExpiringTable(ttl=REPEAT_ANSWER_S, capacity=limits.half_open * 2),
+        # A ticket lives from its issue, its row from its use: the row outlives the ticket.
+        spent=ExpiringTable(ttl=policy.ticket_lifetime + 3_600.0, capacity=limits.capacity),
+        received=ExpiringTable(ttl=policy.ticket_lifetime, capacity=limits.tombstones, on_drop=ReceivedTicket.wipe),
+    )

@@ -1,0 +1,61 @@
+"""What the service allows and the defaults that it fills in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from noisegate_server.session.constants import HALF_OPEN_S, TICKET_LIFETIME_S
+from noisegate_server.session.hello import Flags
+from noisegate_server.session.limits import RotationLimits
+from noisegate_server.session.suites import Pattern, Suite
+
+_PATTERNS = (
+    Pattern.XX,
+    Pattern.IK,
+    Pattern.NK,
+    Pattern.XXPSK3,
+    Pattern.IKPSK1,
+    Pattern.IKPSK2,
+    Pattern.NKPSK0,
+    Pattern.NKPSK2,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """One policy for all tenants."""
+
+    suites: tuple[Suite, ...] = (Suite.CHACHA20_POLY1305_X25519, Suite.AES256_GCM_X25519)
+    """Allowed suites, preferred first."""
+    patterns: tuple[Pattern, ...] = _PATTERNS
+    """Allowed patterns of Handshake, preferred first."""
+    flags: Flags = Flags.DATAGRAM | Flags.TICKETS | Flags.PAD | Flags.MASK
+    """Flags of a hello that the service grants."""
+    handshake_timeout: float = HALF_OPEN_S
+    """Seconds until an unfinished handshake is given up."""
+    idle_timeout: float = 600.0
+    """Seconds without a record until a session ends, unless the caller set its own."""
+    lifetime: float = 86_400.0
+    """Seconds from its handshake until a session ends, unless the caller set its own."""
+    ticket_lifetime: float = float(TICKET_LIFETIME_S)
+    """Seconds for which a ticket can be used."""
+    chain_lifetime: float = 7 * 86_400.0
+    """Seconds from a full handshake for which its tickets, and theirs in turn, can be used."""
+    clock_skew: float = 30.0
+    """Seconds by which a hello's timestamp may differ from our clock."""
+    limits: RotationLimits = field(default_factory=RotationLimits)
+
+    def preference(self) -> tuple[tuple[Pattern, Suite], ...]:
+        """Every protocol that Handshake runs, preferred first: by suite, then by pattern."""
+        return tuple((pattern, suite) for suite in self.suites for pattern in self.patterns)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What a caller wants for one session; zero and false mean: the policy's default."""
+
+    idle_timeout: float = 0.0
+    lifetime: float = 0.0
+    pad: bool = False
+    mask: bool = False
+    tickets: bool = False

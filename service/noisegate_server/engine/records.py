@@ -1,0 +1,194 @@
+"""Encrypt and Decrypt: the hot path. One look-up, one record, no object that is not needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from noisegate_server.engine.opening import find, identity_of
+from noisegate_server.engine.outcomes import Decrypted
+from noisegate_server.engine.parts import Parts
+from noisegate_server.engine.tickets import keep, owed_ticket
+from noisegate_server.session import rotation
+from noisegate_server.session.constants import CONNECTION_ID
+from noisegate_server.session.datagram import DatagramRecords
+from noisegate_server.session.errors import DecryptFailed, HandshakeFailed, NotEstablished, SessionError
+from noisegate_server.session.packets import Kind
+from noisegate_server.session.packets import peek as peek_packet
+from noisegate_server.session.renegotiation import Parties
+from noisegate_server.session.sealed import Opened, Sealed
+from noisegate_server.session.session import Session
+from noisegate_server.session.state import Role, TerminationReason
+from noisegate_server.store.base import ConnectionIdTaken
+
+_DATA: Final = Kind.DATA
+_UNKNOWN: Final = 6
+
+CONTROL_KINDS: Final[dict[int, int]] = {
+    Kind.ROTATE_1: 1,
+    Kind.ROTATE_2: 1,
+    Kind.TICKET: 2,
+    Kind.KEEP_ALIVE: 3,
+    Kind.CONNECTION_ID: 4,
+    Kind.CLOSE: 5,
+}
+"""A record's kind to the number of the contract's ControlKind; what is not here is a later version's."""
+
+
+def parties(parts: Parts, session: Session) -> Parties:
+    """Who renegotiates in `session`."""
+    return Parties(
+        suite=session.suite,
+        identity=identity_of(parts, session.tenant),
+        remote_static=session.remote_static,
+        anonymous_initiator=session.anonymous_initiator,
+    )
+
+
+def encrypt(
+    parts: Parts, tenant: str, session_id: bytes, plaintext: bytes, associated_data: bytes, now: float
+) -> Sealed:
+    """Seal one plaintext of the game."""
+    session = parts.store.get(tenant, session_id, now)
+    records = session.records
+    if records is None:
+        raise NotEstablished(session.state.name)
+    sealed = records.seal(plaintext, associated_data, now, parts.aeads)
+    session.touch(now)
+    if now >= records.due_at:
+        sealed = sealed._replace(to_peer=_upkeep(parts, session, now))
+    return sealed
+
+
+def decrypt(
+    parts: Parts,
+    tenant: str,
+    session_id: bytes,
+    ciphertext: bytes,
+    associated_data: bytes,
+    *,
+    ticket: bool,
+    now: float,
+    wall: float,
+) -> Decrypted:
+    """Open one record of the player, and do what it asks for where it is nothing for the game."""
+    session = parts.store.get(tenant, session_id, now) if session_id else _by_packet(parts, tenant, ciphertext, now)
+    records = session.records
+    if records is None:
+        raise NotEstablished(session.state.name)
+    try:
+        opened = records.open(ciphertext, associated_data, now, parts.aeads)
+    except SessionError:
+        session.refused += 1
+        raise
+    session.touch(now)
+    plaintext: bytes | None = opened.content
+    control = 0
+    to_peer: tuple[bytes, ...] = ()
+    if ticket or opened.kind != _DATA:
+        plaintext = None
+        kind = Kind.TICKET if ticket else opened.kind
+        control = CONTROL_KINDS.get(kind, _UNKNOWN)
+        if kind == Kind.TICKET:
+            control = control if keep(parts, session, opened.content, now, wall) else _UNKNOWN
+        elif (act := _ACTS.get(kind)) is not None:
+            to_peer = act(parts, session, opened, now)
+    if opened.confirmed or opened.wants_rotation or session.ticket_owed or now >= records.due_at:
+        to_peer += _aside(parts, session, opened, now, wall)
+    return Decrypted(
+        session.session_id, to_peer, plaintext, control, opened.counter, opened.epoch, False, opened.newest, False
+    )
+
+
+def _by_packet(parts: Parts, tenant: str, packet: bytes, now: float) -> Session:
+    seen = peek_packet(packet)
+    if seen is None:
+        raise DecryptFailed
+    return find(parts, tenant, b"", seen[1], now)
+
+
+def _aside(parts: Parts, session: Session, opened: Opened, now: float, wall: float) -> tuple[bytes, ...]:
+    """What a record brings about besides its content."""
+    records = session.records
+    if not isinstance(records, DatagramRecords):
+        return ()
+    to_peer: tuple[bytes, ...] = ()
+    if opened.confirmed:
+        if session.role is Role.RESPONDER:
+            # The initiator asks until it sees a record of the new epoch.
+            to_peer += (records.control(Kind.KEEP_ALIVE, b"", parts.aeads),)
+        session.settle()
+    if opened.wants_rotation and session.role is Role.INITIATOR:
+        to_peer += rotation.grant(records, parties(parts, session), now, parts.aeads, parts.random_bytes)
+        session.settle()
+    return to_peer + owed_ticket(parts, session, wall) + _upkeep(parts, session, now)
+
+
+def _upkeep(parts: Parts, session: Session, now: float) -> tuple[bytes, ...]:
+    records = session.records
+    if not isinstance(records, DatagramRecords) or now < records.due_at:
+        return ()
+    return records.upkeep(now, parts.aeads)
+
+
+Act = Callable[[Parts, Session, Opened, float], tuple[bytes, ...]]
+
+
+def _rotate_1(parts: Parts, session: Session, opened: Opened, now: float) -> tuple[bytes, ...]:
+    records = session.records
+    if not isinstance(records, DatagramRecords) or session.role is not Role.RESPONDER:
+        return ()
+    try:
+        replies = rotation.respond(
+            records, opened.content, parties(parts, session), now, parts.aeads, parts.random_bytes
+        )
+    except HandshakeFailed:
+        # An authentic record of the peer that fits no rotation of ours, such as a late one: dropped.
+        return ()
+    session.settle()
+    return replies
+
+
+def _rotate_2(parts: Parts, session: Session, opened: Opened, now: float) -> tuple[bytes, ...]:
+    records = session.records
+    if not isinstance(records, DatagramRecords):
+        return ()
+    try:
+        replies = rotation.conclude(records, opened.content, now, parts.aeads, parts.random_bytes)
+    except HandshakeFailed:
+        return ()
+    session.settle()
+    return replies
+
+
+def _keep_alive(parts: Parts, session: Session, opened: Opened, _now: float) -> tuple[bytes, ...]:
+    records = session.records
+    return records.keep_alive_answer(opened.content, parts.aeads) if isinstance(records, DatagramRecords) else ()
+
+
+def _connection_id(parts: Parts, session: Session, opened: Opened, _now: float) -> tuple[bytes, ...]:
+    records = session.records
+    if isinstance(records, DatagramRecords) and session.follows_connection_id and len(opened.content) == CONNECTION_ID:
+        try:
+            parts.store.bind_connection(session, opened.content)
+        except ConnectionIdTaken:
+            return ()
+        for former in records.former_connection_ids:
+            parts.store.unbind_connection(session, former)
+        records.follow_connection_id(opened.content)
+    return ()
+
+
+def _close(parts: Parts, session: Session, _opened: Opened, now: float) -> tuple[bytes, ...]:
+    parts.store.end(session, TerminationReason.PEER_CLOSED, now)
+    return ()
+
+
+_ACTS: Final[dict[int, Act]] = {
+    Kind.ROTATE_1: _rotate_1,
+    Kind.ROTATE_2: _rotate_2,
+    Kind.KEEP_ALIVE: _keep_alive,
+    Kind.CONNECTION_ID: _connection_id,
+    Kind.CLOSE: _close,
+}
+"""What a record that is nothing for the game makes the service do."""

@@ -1,0 +1,165 @@
+"""Rotate: REKEY without a round trip, RENEGOTIATE by a new key agreement inside the session (docs/protocol.md, section 4)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from noisegate_server.engine.outcomes import Rotation
+from noisegate_server.engine.parts import Parts
+from noisegate_server.engine.records import parties
+from noisegate_server.noise import HandshakeState, InvalidKey, NoiseError, ProtocolName
+from noisegate_server.session import rotation
+from noisegate_server.session.datagram import DatagramRecords
+from noisegate_server.session.errors import EpochConflict, HandshakeFailed, InvalidField, NotEstablished
+from noisegate_server.session.establishment import replacement
+from noisegate_server.session.hello import renegotiate_prologue
+from noisegate_server.session.keys import renegotiate_psk
+from noisegate_server.session.noise_records import NoiseRecords
+from noisegate_server.session.session import Session
+from noisegate_server.session.state import Role
+from noisegate_server.session.suites import NOISE_NAMES, Pattern
+
+REKEY, RENEGOTIATE = 1, 2
+SEND, RECEIVE = 1, 2
+_LEARNS_REMOTE = frozenset({Pattern.XX, Pattern.XXPSK3, Pattern.NNPSK0})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RotateCommand:
+    """What the caller wants; numbers are the contract's."""
+
+    kind: int
+    direction: int = 0
+    message: bytes = b""
+    switch_send: bool = False
+    switch_receive: bool = False
+    psk: bytes = b""
+
+
+def rotate(parts: Parts, tenant: str, session_id: bytes, command: RotateCommand, now: float) -> Rotation:
+    """Change keys, or take the next step towards it."""
+    session = parts.store.get(tenant, session_id, now)
+    records = session.records
+    if records is None:
+        raise NotEstablished(session.state.name)
+    if isinstance(records, DatagramRecords):
+        done = _datagram(parts, session, records, command, now)
+    elif command.kind == REKEY:
+        done = _noise_rekey(parts, session, records, command)
+    else:
+        done = _noise_renegotiate(parts, session, records, command)
+    session.touch(now)
+    return done
+
+
+def _datagram(
+    parts: Parts, session: Session, records: DatagramRecords, command: RotateCommand, now: float
+) -> Rotation:
+    if command.message or command.switch_send or command.switch_receive or command.psk:
+        raise InvalidField("message", "DATAGRAM mode carries its rotation in records: only `kind` may be set")
+    if command.direction == RECEIVE:
+        raise InvalidField("direction", "in DATAGRAM mode a side rekeys what it sends; leave it unset")
+    to_peer: tuple[bytes, ...] = ()
+    if command.kind == REKEY:
+        if not records.rekey(parts.aeads):
+            raise EpochConflict(records.epoch)
+    elif session.role is Role.INITIATOR:
+        to_peer = rotation.start(records, parties(parts, session), now, parts.aeads, parts.random_bytes)
+    else:
+        to_peer = rotation.wish(records, now, parts.aeads)
+    session.settle()
+    return Rotation(
+        to_peer=to_peer, state=session.state, epoch=records.epoch, counter=records.current.send_counter
+    )
+
+
+def _noise_rekey(parts: Parts, session: Session, records: NoiseRecords, command: RotateCommand) -> Rotation:
+    if command.message or command.switch_send or command.switch_receive or command.psk:
+        raise InvalidField("message", "REKEY takes a direction and nothing else")
+    if command.direction == SEND:
+        counter = records.rekey_send(parts.aeads)
+    elif command.direction == RECEIVE:
+        counter = records.rekey_receive(parts.aeads)
+    else:
+        raise InvalidField("direction", "REKEY in NOISE mode names its direction")
+    return Rotation(to_peer=(), state=session.state, epoch=records.epoch, counter=counter)
+
+
+def _noise_renegotiate(parts: Parts, session: Session, records: NoiseRecords, command: RotateCommand) -> Rotation:
+    if command.direction:
+        raise InvalidField("direction", "RENEGOTIATE changes both directions: use switch_send and switch_receive")
+    switches = command.switch_send or command.switch_receive
+    if switches and command.message:
+        raise InvalidField("message", "a call either takes a handshake step or switches")
+    to_peer: tuple[bytes, ...] = ()
+    if command.switch_send:
+        records.switch_send(parts.aeads)
+    if command.switch_receive:
+        records.switch_receive(parts.aeads)
+    if not switches:
+        to_peer = _handshake_step(parts, session, records, command)
+    session.settle()
+    return Rotation(
+        to_peer=to_peer,
+        state=session.state,
+        epoch=records.epoch,
+        ready_to_switch=records.replacement is not None,
+    )
+
+
+def _handshake_step(
+    parts: Parts, session: Session, records: NoiseRecords, command: RotateCommand
+) -> tuple[bytes, ...]:
+    """Read the player's message, if there is one, and write ours, if one is due. What fails leaves all as it was."""
+    if records.replacement is not None:
+        raise EpochConflict(records.epoch)
+    pending = records.renegotiation
+    if session.role is Role.INITIATOR and not command.message:
+        # Begins, or begins anew where a message was lost with a connection.
+        handshake = _begin(parts, session, records, command)
+    elif not command.message:
+        raise InvalidField("message", "the session's Noise initiator begins: pass its first message")
+    elif pending is not None:
+        handshake = pending.copy()
+    elif session.role is Role.INITIATOR:
+        raise InvalidField("message", "begin first, by a call without a message")
+    else:
+        handshake = _begin(parts, session, records, command)
+    try:
+        if command.message:
+            handshake.read_message(command.message)
+        to_peer = () if handshake.is_finished else (handshake.write_message(b""),)
+        if handshake.is_finished and (handshake.rs or b"") != session.remote_static:
+            raise HandshakeFailed
+    except (NoiseError, HandshakeFailed):
+        handshake.wipe()
+        raise HandshakeFailed from None
+    if pending is not None:
+        pending.wipe()
+    records.renegotiation = None if handshake.is_finished else handshake
+    if handshake.is_finished:
+        records.replacement = replacement(handshake, initiator=session.role is Role.INITIATOR, aeads=parts.aeads)
+        handshake.wipe()
+    return to_peer
+
+
+def _begin(parts: Parts, session: Session, records: NoiseRecords, command: RotateCommand) -> HandshakeState:
+    initiator = session.role is Role.INITIATOR
+    pattern = session.pattern
+    if pattern is Pattern.NNPSK0:
+        # A resumed session: its ticket's PSK is spent, so both sides take one from the session's root, as DATAGRAM does.
+        psks: tuple[bytes, ...] = (bytes(renegotiate_psk(records.root)),)
+    else:
+        psks = (command.psk,) if command.psk else ()
+    try:
+        return HandshakeState(
+            ProtocolName.parse(NOISE_NAMES[pattern, session.suite]),
+            initiator=initiator,
+            prologue=renegotiate_prologue(records.h, None),
+            s=None if initiator and session.anonymous_initiator else parties(parts, session).identity,
+            rs=session.remote_static if initiator and pattern not in _LEARNS_REMOTE else None,
+            psks=psks,
+            random_bytes=parts.random_bytes,
+        )
+    except InvalidKey:
+        raise InvalidField("psk", "the pre-shared key of the session's pattern, 32 bytes, in the first call") from None

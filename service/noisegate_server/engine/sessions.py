@@ -1,0 +1,69 @@
+"""Looking at sessions and ending them."""
+
+from __future__ import annotations
+
+from noisegate_server.engine.outcomes import SessionView, established
+from noisegate_server.engine.opening import find
+from noisegate_server.engine.parts import Parts
+from noisegate_server.session.datagram import DatagramRecords
+from noisegate_server.session.errors import InvalidField, SessionClosed
+from noisegate_server.session.packets import Kind
+from noisegate_server.session.session import Session
+from noisegate_server.session.state import SessionState, TerminationReason
+
+
+def get(parts: Parts, tenant: str, session_id: bytes, connection_id: bytes, now: float) -> SessionView:
+    """Describe one session; one that has ended, while its tombstone lives, by its state and reason alone."""
+    try:
+        return _view(find(parts, tenant, session_id, connection_id, now), now)
+    except SessionClosed as closed:
+        return SessionView(
+            session_id=session_id,
+            state=SessionState.TERMINATED,
+            termination_reason=TerminationReason[closed.cause],
+        )
+
+
+def listing(
+    parts: Parts, tenant: str, peer_id: str, group: str, page_size: int, page_token: str, now: float
+) -> tuple[tuple[SessionView, ...], str]:
+    """A page of the tenant's sessions, and the token of the next one (empty when this was the last)."""
+    try:
+        after = int(page_token, 16) if page_token else 0
+    except ValueError:
+        raise InvalidField("page_token", "pass back what ListSessions gave") from None
+    sessions, cursor = parts.store.select(tenant, peer_id=peer_id, group=group, after=after, limit=page_size)
+    views = tuple(_view(session, now) for session in sessions if session.expires_at > now)
+    return views, "" if cursor is None else f"{cursor:x}"
+
+
+def close(parts: Parts, tenant: str, session_id: bytes, now: float) -> tuple[bytes, ...]:
+    """End a session or a handshake and wipe its secrets; in DATAGRAM mode with a record that tells the player."""
+    session = parts.store.get(tenant, session_id, now)
+    records = session.records
+    farewell: tuple[bytes, ...] = ()
+    if isinstance(records, DatagramRecords):
+        farewell = (records.control(Kind.CLOSE, b"", parts.aeads),)
+    parts.store.end(session, TerminationReason.CLOSED, now)
+    return farewell
+
+
+def _view(session: Session, now: float) -> SessionView:
+    records = session.records
+    connection_ids = session.connection_ids()
+    return SessionView(
+        session_id=session.session_id,
+        state=session.state,
+        mode=session.mode,
+        role=session.role,
+        peer_id=session.peer_id,
+        group=session.group,
+        established=established(session, now),
+        epoch=records.epoch if records is not None else 0,
+        sealed=records.sealed if records is not None else 0,
+        opened=records.opened if records is not None else 0,
+        refused=session.refused,
+        age=now - session.created_at,
+        idle=now - session.last_used,
+        connection_id=connection_ids[0] if connection_ids else b"",
+    )

@@ -1,0 +1,22 @@
+"""What nobody calls for: sessions whose time is over, and the end of the process."""
+
+from __future__ import annotations
+
+from noisegate_server.engine.parts import Parts
+from noisegate_server.session.state import TerminationReason
+from noisegate_server.store.base import Ended
+
+
+def sweep(parts: Parts, now: float, budget: int) -> list[Ended]:
+    """End sessions whose time is over and forget rows that are, looking at no more than `budget` of each."""
+    parts.answers.forget_expired(now, budget)
+    parts.spent.forget_expired(now, budget)
+    parts.received.forget_expired(now, budget)
+    return parts.store.sweep(now, budget)
+
+
+def end_all(parts: Parts, now: float) -> int:
+    """End and wipe every session; how many there were."""
+    parts.answers.clear()
+    parts.received.clear()
+    return parts.store.end_all(now, TerminationReason.SHUTDOWN)

@@ -1,0 +1,247 @@
+"""DH, cipher and hash functions (sections 4 and 12), over pyca and the standard library.
+
+The only module of the engine that imports `cryptography`. Every AEAD context is made by `new_aead`, looked up at call
+time: a test replaces that one name by an adapter that records the (key, nonce) pairs it seals.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac as _hmac
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.ciphers import Cipher as BlockCipher
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
+from cryptography.hazmat.primitives.ciphers.algorithms import AES256
+from cryptography.hazmat.primitives.ciphers.modes import ECB
+
+from noisegate_server.noise.errors import InvalidKey
+
+__all__ = [
+    "CIPHERS",
+    "DHLEN",
+    "HASHES",
+    "KEYLEN",
+    "MAX_NONCE",
+    "TAGLEN",
+    "Aead",
+    "BytesLike",
+    "Cipher",
+    "Hash",
+    "InvalidTag",
+    "KeyPair",
+    "RandomBytes",
+    "dh",
+    "expand",
+    "extract",
+    "header_mask",
+    "hkdf",
+    "new_aead",
+    "sha256",
+    "wipe",
+]
+
+BytesLike = bytes | bytearray | memoryview
+RandomBytes = Callable[[int], bytes]
+
+DHLEN: Final = 32
+"""Bytes of an X25519 public key and of a shared secret (section 12.1)."""
+KEYLEN: Final = 32
+"""Bytes of a cipher key and of a PSK."""
+TAGLEN: Final = 16
+"""Bytes of an authentication tag."""
+MAX_NONCE: Final = 2**64 - 1
+"""Reserved: used by `REKEY` alone, never for a message (section 5.1)."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KeyPair:
+    """An X25519 key pair (section 4.1). Keeps the loaded private key: loading one costs as much as an exchange."""
+
+    _private: X25519PrivateKey = field(repr=False)
+    public: bytes
+    """The 32 bytes of the public key."""
+
+    @classmethod
+    def generate(cls, random_bytes: RandomBytes) -> KeyPair:
+        """GENERATE_KEYPAIR() of section 4.1, from 32 bytes of `random_bytes`."""
+        return cls.from_private(random_bytes(DHLEN))
+
+    @classmethod
+    def from_private(cls, private: BytesLike) -> KeyPair:
+        """Load a private key of 32 bytes; InvalidKey for another length."""
+        try:
+            key = X25519PrivateKey.from_private_bytes(private)
+        except ValueError:
+            raise InvalidKey("an X25519 private key has 32 bytes") from None
+        return cls(key, key.public_key().public_bytes_raw())
+
+    def private_bytes(self) -> bytes:
+        """The 32 bytes of the private key; the caller owns that copy."""
+        return self._private.private_bytes_raw()
+
+
+def dh(pair: KeyPair, public: BytesLike) -> bytes:
+    """DH(key_pair, public_key) of section 4.1: 32 bytes. InvalidKey for a wrong length and for a point of low order.
+
+    Section 12.1 allows an error for the all-zero output; it is one behaviour everywhere, so that peers cannot tell
+    instances apart.
+    """
+    try:
+        return pair._private.exchange(X25519PublicKey.from_public_bytes(bytes(public)))
+    except ValueError:
+        raise InvalidKey("not a usable X25519 public key") from None
+
+
+class Aead(Protocol):
+    """One AEAD under one key. A bad tag raises `InvalidTag`."""
+
+    def encrypt(self, nonce: bytes, data: BytesLike, associated_data: BytesLike | None, /) -> bytes:
+        """Seal: ciphertext and 16 bytes of tag."""
+        ...
+
+    def decrypt(self, nonce: bytes, data: BytesLike, associated_data: BytesLike | None, /) -> bytes:
+        """Open, or raise InvalidTag."""
+        ...
+
+
+_AEADS: Final[dict[str, Callable[[BytesLike], Aead]]] = {"ChaChaPoly": ChaCha20Poly1305, "AESGCM": AESGCM}
+
+
+def new_aead(cipher_name: str, key: BytesLike) -> Aead:
+    """Make the AEAD context of a 32-byte key; InvalidKey for another length. The seam of the nonce-reuse tests."""
+    if len(key) != KEYLEN:
+        # AESGCM would take 16 and 24 bytes as well.
+        raise InvalidKey("a cipher key has 32 bytes")
+    return _AEADS[cipher_name](key)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cipher:
+    """A cipher function of section 4.2."""
+
+    name: str
+    """As in the protocol name."""
+    nonce: Callable[[int], bytes]
+    """Encode a counter, 0 to 2**64 - 1, as the 12 bytes of sections 12.3 and 12.4."""
+
+    def new(self, key: BytesLike) -> Aead:
+        """Make the AEAD context of a 32-byte key; see `new_aead`."""
+        return new_aead(self.name, key)
+
+
+CIPHERS: Final[dict[str, Cipher]] = {
+    "ChaChaPoly": Cipher(name="ChaChaPoly", nonce=struct.Struct("<4xQ").pack),
+    "AESGCM": Cipher(name="AESGCM", nonce=struct.Struct(">4xQ").pack),
+}
+
+
+def sha256(data: BytesLike) -> bytes:
+    """SHA-256: 32 bytes."""
+    return hashlib.sha256(data).digest()
+
+
+def _sha512(data: BytesLike) -> bytes:
+    return hashlib.sha512(data).digest()
+
+
+def _blake2s(data: BytesLike) -> bytes:
+    return hashlib.blake2s(data).digest()
+
+
+def _blake2b(data: BytesLike) -> bytes:
+    return hashlib.blake2b(data).digest()
+
+
+def _hmac_sha256(key: BytesLike, data: BytesLike) -> bytes:
+    return _hmac.digest(key, data, "sha256")
+
+
+def _hmac_sha512(key: BytesLike, data: BytesLike) -> bytes:
+    return _hmac.digest(key, data, "sha512")
+
+
+# For BLAKE2 `hmac.digest` takes OpenSSL's slow path, twice the time of `hmac.new` over hashlib's own.
+def _hmac_blake2s(key: BytesLike, data: BytesLike) -> bytes:
+    return _hmac.new(bytes(key), data, hashlib.blake2s).digest()
+
+
+def _hmac_blake2b(key: BytesLike, data: BytesLike) -> bytes:
+    return _hmac.new(bytes(key), data, hashlib.blake2b).digest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hash:
+    """A hash function of section 4.3."""
+
+    name: str
+    """As in the protocol name."""
+    hashlen: int
+    """Bytes of output: 32 or 64."""
+    blocklen: int
+    """Bytes of a block: 64 or 128 (sections 12.5 to 12.8)."""
+    hash: Callable[[BytesLike], bytes]
+    """HASH(data)."""
+    hmac: Callable[[BytesLike, BytesLike], bytes]
+    """HMAC-HASH(key, data) of RFC 2104, for keys of any length."""
+
+
+HASHES: Final[dict[str, Hash]] = {
+    "SHA256": Hash(name="SHA256", hashlen=32, blocklen=64, hash=sha256, hmac=_hmac_sha256),
+    "SHA512": Hash(name="SHA512", hashlen=64, blocklen=128, hash=_sha512, hmac=_hmac_sha512),
+    "BLAKE2s": Hash(name="BLAKE2s", hashlen=32, blocklen=64, hash=_blake2s, hmac=_hmac_blake2s),
+    "BLAKE2b": Hash(name="BLAKE2b", hashlen=64, blocklen=128, hash=_blake2b, hmac=_hmac_blake2b),
+}
+
+
+# RFC 2104: the bytes of the key, padded to a block, XORed with 0x36 and 0x5c.
+_IPAD: Final = bytes(byte ^ 0x36 for byte in range(256))
+_OPAD: Final = bytes(byte ^ 0x5C for byte in range(256))
+
+
+def hkdf(hash_: Hash, chaining_key: BytesLike, input_key_material: BytesLike, num_outputs: int) -> tuple[bytes, ...]:
+    """HKDF(chaining_key, input_key_material, num_outputs) of section 4.3: 2 or 3 outputs of HASHLEN bytes.
+
+    The chaining key has at most BLOCKLEN bytes. HMAC is written out here, as temp_key's pads serve two or three times:
+    an IK responder runs this five times, and calls of `hmac.digest` take half as long again.
+    """
+    hash_function = hash_.hash
+    key = bytes(chaining_key).ljust(hash_.blocklen, b"\0")
+    temp_key = hash_function(key.translate(_OPAD) + hash_function(key.translate(_IPAD) + input_key_material))
+    temp_key = temp_key.ljust(hash_.blocklen, b"\0")
+    inner = temp_key.translate(_IPAD)
+    outer = temp_key.translate(_OPAD)
+    output1 = hash_function(outer + hash_function(inner + b"\x01"))
+    output2 = hash_function(outer + hash_function(inner + output1 + b"\x02"))
+    if num_outputs == 2:
+        return output1, output2
+    return output1, output2, hash_function(outer + hash_function(inner + output2 + b"\x03"))
+
+
+def extract(salt: BytesLike, ikm: BytesLike) -> bytes:
+    """HKDF-Extract with SHA-256 (RFC 5869, section 2.2): the 32-byte pseudorandom key."""
+    return _hmac.digest(salt, ikm, "sha256")
+
+
+def expand(prk: BytesLike, info: bytes) -> bytes:
+    """HKDF-Expand with SHA-256 (RFC 5869, section 2.3), one block: always 32 bytes."""
+    return _hmac.digest(prk, info + b"\x01", "sha256")
+
+
+def wipe(buffer: bytearray) -> None:
+    """Overwrite a buffer with zeros in place. Copies that a library below has made are beyond its reach."""
+    buffer[:] = bytes(len(buffer))
+
+
+def header_mask(key: BytesLike, sample: BytesLike) -> bytes:
+    """The 6 bytes that hide a DATAGRAM header: AES-256-ECB of 16 bytes of ciphertext (docs/protocol.md, section 3).
+
+    One block under a key of its own, as QUIC does it (RFC 9001, section 5.4.3): a permutation, no mode of encryption.
+    """
+    encryptor = BlockCipher(AES256(key), ECB()).encryptor()  # noqa: S305 - a single block, see above
+    return encryptor.update(sample)[:6]

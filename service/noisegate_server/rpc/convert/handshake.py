@@ -1,0 +1,96 @@
+"""Handshake: the three steps of a request, and what a step gave."""
+
+from __future__ import annotations
+
+from noisegate.v1 import session_crypto_service_pb2 as pb
+from noisegate.v1 import session_pb2
+from noisegate_server.engine.handshake import Initiation, Response
+from noisegate_server.engine.policy import Options
+from noisegate_server.engine.outcomes import HandshakeStep
+from noisegate_server.rpc import limits
+from noisegate_server.rpc.convert import fields
+from noisegate_server.rpc.convert.established import established, pending
+from noisegate_server.session.errors import InvalidField
+
+__all__ = ["initiation", "mode", "response", "to_response"]
+
+_MODES = (session_pb2.RECORD_MODE_NOISE, session_pb2.RECORD_MODE_DATAGRAM)
+
+
+def mode(value: int, path: str) -> int:
+    """A record mode that exists."""
+    if value not in _MODES:
+        raise InvalidField(path, "RECORD_MODE_NOISE or RECORD_MODE_DATAGRAM")
+    return int(value)
+
+
+def options(value: session_pb2.SessionOptions, path: str) -> Options:
+    """What the caller wants for a session; 0.0 seconds for the service's default."""
+    return Options(
+        idle_timeout=fields.seconds(value.idle_timeout, f"{path}.idle_timeout", limits.MAX_IDLE_SECONDS),
+        lifetime=fields.seconds(value.lifetime, f"{path}.lifetime", limits.MAX_LIFETIME_SECONDS),
+        pad=value.pad,
+        mask=value.mask,
+        tickets=value.tickets,
+    )
+
+
+def initiation(step: pb.InitiateHandshake) -> Initiation:
+    """noisegate begins."""
+    if not step.HasField("protocol"):
+        raise InvalidField("initiate.protocol", "must be set")
+    chosen = (int(step.protocol.pattern), int(step.protocol.suite))
+    offer: tuple[tuple[int, int], ...] = ()
+    if step.offer:
+        if len(step.offer) > limits.MAX_OFFER:
+            raise InvalidField("initiate.offer", f"at most {limits.MAX_OFFER} protocols")
+        offer = tuple((int(protocol.pattern), int(protocol.suite)) for protocol in step.offer)
+        if chosen not in offer:
+            raise InvalidField("initiate.offer", "must contain initiate.protocol")
+    return Initiation(
+        mode=mode(step.mode, "initiate.mode"),
+        pattern=chosen[0],
+        suite=chosen[1],
+        offer=offer,
+        remote_static_key=fields.key(step.remote_static_key, "initiate.remote_static_key"),
+        psk=fields.psk(step.psk, "initiate.psk"),
+        prologue=fields.prologue(step.prologue, "initiate.prologue"),
+        payload=fields.payload(step.payload, "initiate.payload"),
+        peer_id=fields.name(step.peer_id, "initiate.peer_id"),
+        group=fields.name(step.group, "initiate.group"),
+        options=options(step.options, "initiate.options"),
+    )
+
+
+def response(step: pb.RespondHandshake) -> Response:
+    """The player has begun. Without `protocol` pattern and suite are 0: the hello says them."""
+    return Response(
+        mode=mode(step.mode, "respond.mode"),
+        pattern=int(step.protocol.pattern),
+        suite=int(step.protocol.suite),
+        hello=step.hello,
+        message=step.message,
+        psk=fields.psk(step.psk, "respond.psk"),
+        prologue=fields.prologue(step.prologue, "respond.prologue"),
+        payload=fields.payload(step.payload, "respond.payload"),
+        peer_id=fields.name(step.peer_id, "respond.peer_id"),
+        group=fields.name(step.group, "respond.group"),
+        options=options(step.options, "respond.options"),
+    )
+
+
+def to_response(step: HandshakeStep, endpoint: str) -> pb.HandshakeResponse:
+    """What a step gave; `endpoint` is where the session lives."""
+    message = pb.HandshakeResponse(
+        session_id=step.session_id,
+        to_peer=step.to_peer,
+        payload=step.payload,
+        endpoint=endpoint,
+        hello=step.hello,
+        connection_id=step.connection_id,
+    )
+    if step.established is None:
+        message.pending.CopyFrom(pending(step.expires_in))
+    else:
+        message.established.CopyFrom(established(step.established))
+    return message

@@ -1,0 +1,51 @@
+"""Sizes and times of the contract that this layer enforces, as the field comments of proto/noisegate/v1 state them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+MAX_REQUEST_BYTES: Final = 73_728
+"""The longest request of a unary method; the transport's own limit is only a backstop above it."""
+
+MAX_REQUEST_ID_BYTES: Final = 64
+SESSION_ID_BYTES: Final = 24
+CONNECTION_ID_BYTES: Final = 8
+KEY_BYTES: Final = 32
+"""Length of a static public key and of a pre-shared key."""
+
+MAX_PLAINTEXT_BYTES: Final = 65_519
+"""Noise revision 34 section 3: a message has at most 65,535 bytes, 16 of them the tag. DATAGRAM mode has less (engine)."""
+
+MAX_ASSOCIATED_DATA_BYTES: Final = 1_024
+MAX_PROLOGUE_BYTES: Final = 1_024
+MAX_PAYLOAD_BYTES: Final = 16_384
+MAX_NAME_BYTES: Final = 64
+"""Length of peer_id and group in UTF-8."""
+
+MAX_OFFER: Final = 16
+RESERVED_PROLOGUE: Final = b"ng1 "
+"""docs/protocol.md: what noisegate's own prologue begins with; a caller's must not."""
+
+MIN_SESSION_SECONDS: Final = 1.0
+MAX_IDLE_SECONDS: Final = 86_400.0
+MAX_LIFETIME_SECONDS: Final = 604_800.0
+
+MAX_PAGE_SIZE: Final = 1_000
+DEFAULT_PAGE_SIZE: Final = 100
+MAX_PAGE_TOKEN_BYTES: Final = 256
+
+UNARY_SECONDS: Final = 5.0
+"""The deadline of a unary call whose caller set none, or a later one (security reference, section 6.3)."""
+
+REPEAT_SECONDS: Final = 5.0
+"""How long a request_id is remembered."""
+
+HANDSHAKE_REPEAT_SECONDS: Final = 10.0
+"""The same for Handshake and Resume."""
+
+MAX_REPEATS: Final = 65_536
+MAX_REPEAT_BYTES: Final = 64 * 1024 * 1024
+MAX_REPEATS_PER_SESSION: Final = 8
+
+MAX_WATCHERS: Final = 1_024
+"""Open grpc.health.v1 Watch streams of one process."""

@@ -1,0 +1,111 @@
+"""Which tenant a caller is, and what it may call.
+
+It fails closed: a caller without an identity, or one that a policy file does not list, has no tenant, and a method that a
+grant does not name is refused.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from noisegate_server.rpc.call import Caller
+
+__all__ = ["LOCAL", "Peer", "Policy", "PolicyError", "Rights", "read_policy"]
+
+LOCAL: Final = "local"
+"""The tenant of callers on a connection without credentials, and their id in a policy file."""
+
+Rights = Mapping[str, frozenset[str]]
+"""Identity (LOCAL for none) to the full names of the methods that it may call."""
+
+# SPIFFE-ID section 2: a trust domain of lower-case letters, digits, dots, dashes, underscores; path segments without
+# "." and ".." and never empty; at most 2,048 bytes.
+_SPIFFE_ID: Final = re.compile(r"spiffe://[a-z0-9._-]{1,255}(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._-]+)+")
+_MAX_SPIFFE_BYTES: Final = 2_048
+
+
+class PolicyError(ValueError):
+    """A policy file says something that cannot be meant; the text names the entry."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peer:
+    """What a transport knows about the other end of a connection."""
+
+    authenticated: bool
+    """Does this listener demand a client certificate?"""
+    uris: tuple[str, ...] = ()
+    """URI subject alternative names of the client certificate."""
+    address: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """Callers and their tenants. `tenants` None: no file, and each identity is its own tenant with every right."""
+
+    tenants: Mapping[str, str] | None = None
+    """Identity (LOCAL for none) to tenant."""
+    rights: Rights | None = None
+    """None: every method."""
+
+    def caller(self, peer: Peer) -> Caller:
+        """The caller behind a connection; without a tenant where the policy knows none."""
+        identity = ""
+        if peer.authenticated:
+            identity = peer.uris[0] if len(peer.uris) == 1 else ""
+            if len(identity) > _MAX_SPIFFE_BYTES or not _SPIFFE_ID.fullmatch(identity):
+                return Caller(identity="", tenant="", address=peer.address)
+        name = identity or LOCAL
+        tenant = name if self.tenants is None else self.tenants.get(name, "")
+        return Caller(identity=identity, tenant=tenant, address=peer.address)
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    id: str = Field(min_length=1, max_length=_MAX_SPIFFE_BYTES)
+    tenant: str = Field(min_length=1, max_length=256)
+    methods: list[str] = Field(min_length=1)
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    caller: list[_Entry] = Field(min_length=1)
+
+
+def read_policy(text: str, methods: Iterable[str]) -> Policy:
+    """Parse a policy file.
+
+    Shape: TOML with one `[[caller]]` for each caller: `id` (a SPIFFE id, or "local" for connections without credentials),
+    `tenant`, `methods` (names of RPCs, or "*").
+    `methods`: the full names of all methods that need a right. Raises PolicyError.
+    """
+    known = {name.rpartition("/")[2]: name for name in methods}
+    try:
+        parsed = _File.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise PolicyError(f"not TOML: {error}") from None
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        raise PolicyError(f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}") from None
+    tenants: dict[str, str] = {}
+    rights: dict[str, frozenset[str]] = {}
+    for entry in parsed.caller:
+        if entry.id != LOCAL and not _SPIFFE_ID.fullmatch(entry.id):
+            raise PolicyError(f"caller {entry.id!r}: not a SPIFFE id and not {LOCAL!r}")
+        if entry.id in tenants:
+            raise PolicyError(f"caller {entry.id!r}: listed twice")
+        unknown = [name for name in entry.methods if name != "*" and name not in known]
+        if unknown:
+            raise PolicyError(f"caller {entry.id!r}: no such method: {', '.join(unknown)}")
+        tenants[entry.id] = entry.tenant
+        names = known.values() if "*" in entry.methods else (known[name] for name in entry.methods)
+        rights[entry.id] = frozenset(names)
+    return Policy(tenants=tenants, rights=rights)

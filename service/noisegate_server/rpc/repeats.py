@@ -1,0 +1,163 @@
+"""Answers that are given again: the memory behind `request_id`.
+
+A caller whose answer got lost repeats its call with the same request_id and the same body and gets the same answer, and
+nothing happens twice. Answers may hold plaintext, so the memory is short in every direction: in number, in bytes, in time,
+and per session. What was pushed out early is not repeated but run again, as if it had had no request_id.
+"""
+
+from __future__ import annotations
+
+import math
+from asyncio import Future
+from collections import OrderedDict
+from typing import NamedTuple
+
+from noisegate_server.rpc import limits
+from noisegate_server.rpc.call import Reply
+from noisegate_server.rpc.errors import IdempotencyConflict
+
+__all__ = ["Key", "Repeats"]
+
+Key = tuple[str, str, str]
+"""Tenant, full method name, request_id."""
+
+_ENTRY_BYTES = 512
+# What an entry costs beside its answer: its keys, its digest and three places in dicts, rounded up.
+
+
+class _Entry(NamedTuple):
+    digest: bytes
+    reply: Reply
+    owner: tuple[str, bytes]
+    expires: float
+
+
+class Repeats:
+    """Answers by request_id, oldest first.
+
+    One event loop uses it; nothing here waits. `now` is monotonic seconds.
+    """
+
+    __slots__ = ("_by_session", "_bytes", "_max_bytes", "_max_entries", "_queues", "_running", "next_expiry")
+
+    def __init__(
+        self, *, max_entries: int = limits.MAX_REPEATS, max_bytes: int = limits.MAX_REPEAT_BYTES
+    ) -> None:
+        self._max_entries = max_entries
+        self._max_bytes = max_bytes
+        # A queue for each lifetime, so that each is ordered by the time at which its entries go.
+        self._queues: dict[float, OrderedDict[Key, _Entry]] = {
+            limits.REPEAT_SECONDS: OrderedDict(),
+            limits.HANDSHAKE_REPEAT_SECONDS: OrderedDict(),
+        }
+        self._by_session: dict[tuple[str, bytes], list[Key]] = {}
+        self._running: dict[Key, tuple[bytes, Future[Reply]]] = {}
+        self._bytes = 0
+        self.next_expiry = math.inf
+        """When the oldest answer goes; compared by every call, so that no call has to ask."""
+
+    def __len__(self) -> int:
+        return sum(len(queue) for queue in self._queues.values())
+
+    @property
+    def held_bytes(self) -> int:
+        """What the answers take, their bookkeeping included."""
+        return self._bytes
+
+    def find(self, key: Key, digest: bytes, lifetime: float, now: float) -> Reply | Future[Reply] | None:
+        """The answer that this request had, or the running one's; None for a new request.
+
+        Raises IdempotencyConflict where the request_id came with another body.
+        """
+        running = self._running.get(key)
+        if running is not None:
+            if running[0] != digest:
+                raise IdempotencyConflict
+            return running[1]
+        entry = self._queues[lifetime].get(key)
+        if entry is None or entry.expires <= now:
+            return None
+        if entry.digest != digest:
+            raise IdempotencyConflict
+        return entry.reply
+
+    def begin(self, key: Key, digest: bytes, answer: Future[Reply]) -> None:
+        """Remember a call that waits; its repeats wait for the same answer. `keep` or `abandon` ends it."""
+        self._running[key] = (digest, answer)
+
+    def abandon(self, key: Key) -> None:
+        """The waiting call ended without an answer worth keeping."""
+        self._running.pop(key, None)
+
+    def keep(self, key: Key, digest: bytes, reply: Reply, *, session_id: bytes, lifetime: float, now: float) -> None:
+        """Remember an answer for `lifetime` seconds; `session_id` (may be empty) is the session that it belongs to."""
+        self._running.pop(key, None)
+        if key in self._queues[lifetime]:
+            self._drop(lifetime, key)
+        owner = (key[0], session_id)
+        entry = _Entry(digest, reply, owner, now + lifetime)
+        self._queues[lifetime][key] = entry
+        self._bytes += len(reply[1]) + _ENTRY_BYTES
+        if session_id:
+            keys = self._by_session.setdefault(owner, [])
+            keys.append(key)
+            if len(keys) > limits.MAX_REPEATS_PER_SESSION:
+                self._drop_anywhere(keys[0])
+        while len(self) > self._max_entries or self._bytes > self._max_bytes:
+            self._drop_oldest()
+        self._look_ahead()
+
+    def forget(self, tenant: str, session_id: bytes) -> None:
+        """Drop every answer of a session that is closed: they may hold its plaintexts."""
+        for key in self._by_session.get((tenant, session_id), [])[:]:
+            self._drop_anywhere(key)
+        self._look_ahead()
+
+    def expire(self, now: float, budget: int = 32) -> int:
+        """Drop at most `budget` answers whose time has passed; returns how many."""
+        dropped = 0
+        for lifetime, queue in self._queues.items():
+            while queue and dropped < budget:
+                key, entry = next(iter(queue.items()))
+                if entry.expires > now:
+                    break
+                self._drop(lifetime, key)
+                dropped += 1
+        self._look_ahead()
+        return dropped
+
+    def clear(self) -> None:
+        """Drop everything."""
+        for queue in self._queues.values():
+            queue.clear()
+        self._by_session.clear()
+        self._bytes = 0
+        self.next_expiry = math.inf
+
+    def _look_ahead(self) -> None:
+        self.next_expiry = min(
+            (next(iter(queue.values())).expires for queue in self._queues.values() if queue), default=math.inf
+        )
+
+    def _drop_oldest(self) -> None:
+        _, lifetime, key = min(
+            (entry.expires, lifetime, key)
+            for lifetime, queue in self._queues.items()
+            for key, entry in [next(iter(queue.items()), (None, None))]
+            if key is not None and entry is not None
+        )
+        self._drop(lifetime, key)
+
+    def _drop_anywhere(self, key: Key) -> None:
+        for lifetime, queue in self._queues.items():
+            if key in queue:
+                self._drop(lifetime, key)
+
+    def _drop(self, lifetime: float, key: Key) -> None:
+        entry = self._queues[lifetime].pop(key)
+        self._bytes -= len(entry.reply[1]) + _ENTRY_BYTES
+        keys = self._by_session.get(entry.owner)
+        if keys is not None:
+            keys.remove(key)
+            if not keys:
+                del self._by_session[entry.owner]

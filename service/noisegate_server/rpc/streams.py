@@ -1,0 +1,90 @@
+"""The wrapper around every streaming method of ours: what `rpc.unary` is for the other shape.
+
+A stream's method may raise a SessionError anywhere; it ends the stream with the same refusal that a unary call gets. After
+the end, whoever ended it, nothing more reaches the method or the outbox.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from noisegate_server.rpc.call import Call, Inbox, Outbox, Stream
+from noisegate_server.rpc.unary import Refuse, Rpc, admission, refuser
+
+__all__ = ["guarded"]
+
+Open = Callable[[str, Outbox], Inbox]
+"""(tenant, outbox) -> inbox: a streaming method behind its guard."""
+
+
+class _Guard(Inbox):
+    """Both ends at once: the transport's Inbox and the method's Outbox."""
+
+    __slots__ = ("_ended", "_inner", "_outbox", "_refuse")
+
+    def __init__(self, outbox: Outbox, refuse: Refuse) -> None:
+        self._outbox = outbox
+        self._refuse = refuse
+        self._inner: Inbox | None = None
+        self._ended = False
+
+    def open(self, start: Callable[[], Inbox]) -> None:
+        """Run the method's first part."""
+
+        def begin() -> None:
+            self._inner = start()
+
+        self._guard(begin)
+
+    def message(self, body: bytes) -> None:
+        inner = self._inner
+        if inner is not None:
+            self._guard(lambda: inner.message(body))
+
+    def half_closed(self) -> None:
+        if self._inner is not None:
+            self._guard(self._inner.half_closed)
+
+    def writable(self) -> None:
+        if self._inner is not None:
+            self._guard(self._inner.writable)
+
+    def draining(self) -> None:
+        if self._inner is not None:
+            self._guard(self._inner.draining)
+
+    def cancelled(self) -> None:
+        if self._inner is not None:
+            self._guard(self._inner.cancelled)
+        self._ended = True
+
+    def send(self, body: bytes) -> bool:
+        return False if self._ended else self._outbox.send(body)
+
+    def finish(self, code: int = 0, status: bytes = b"") -> None:
+        if not self._ended:
+            self._ended = True
+            self._outbox.finish(code, status)
+
+    def _guard(self, step: Callable[[], None]) -> None:
+        if self._ended:
+            return
+        try:
+            step()
+        except Exception as error:
+            self.finish(*self._refuse(error, ""))
+            if self._inner is not None:
+                # What the method holds must go: to it, a stream that its own error ended is a stream that is gone.
+                self._inner.cancelled()
+
+
+def guarded(method: str, rpc: Rpc, start: Open) -> Stream:
+    """The seam's function for a streaming method."""
+    admit, refuse = admission(method, rpc), refuser(method, rpc)
+
+    def open_stream(call: Call, outbox: Outbox) -> Inbox:
+        guard = _Guard(outbox, refuse)
+        guard.open(lambda: start(admit(call, 0), guard))
+        return guard
+
+    return open_stream

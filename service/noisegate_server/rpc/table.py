@@ -1,0 +1,65 @@
+"""The table of methods, as data, and what closes it over the parts of a running server.
+
+A method that is not here does not exist; one whose caller the policy does not know is refused. Transports get the finished
+table and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from noisegate.v1 import session_crypto_service_pb2 as pb
+from noisegate_server.rpc import limits
+from noisegate_server.rpc.call import Method, Table
+from noisegate_server.rpc.handlers import capabilities, handshake, records, resume, rotate, sessions, tickets
+from noisegate_server.rpc.health import health_methods
+from noisegate_server.rpc.unary import Row, Rpc, unary
+
+__all__ = ["METHODS", "SERVICE_PREFIX", "build_table"]
+
+SERVICE_PREFIX: Final = "/noisegate.v1.SessionCryptoService/"
+
+
+def _named(request: Any, response: Any) -> bytes:
+    session_id: bytes = request.session_id
+    return session_id
+
+
+def _answered(request: Any, response: Any) -> bytes:
+    session_id: bytes = b"" if response is None else response.session_id
+    return session_id
+
+
+_SHORT: Final = limits.REPEAT_SECONDS
+_LONG: Final = limits.HANDSHAKE_REPEAT_SECONDS
+
+METHODS: Final[Mapping[str, Row]] = {
+    "GetCapabilities": Row(request=pb.GetCapabilitiesRequest, handle=capabilities.get_capabilities),
+    "Handshake": Row(
+        request=pb.HandshakeRequest, handle=handshake.handshake, repeat_for=_LONG, session_of=_answered
+    ),
+    "Encrypt": Row(request=pb.EncryptRequest, handle=records.encrypt, repeat_for=_SHORT, session_of=_named),
+    "Decrypt": Row(request=pb.DecryptRequest, handle=records.decrypt, repeat_for=_SHORT, session_of=_answered),
+    "Rotate": Row(request=pb.RotateRequest, handle=rotate.rotate, repeat_for=_SHORT, session_of=_named),
+    "Resume": Row(request=pb.ResumeRequest, handle=resume.resume, repeat_for=_LONG, session_of=_answered),
+    "IssueTicket": Row(
+        request=pb.IssueTicketRequest, handle=tickets.issue_ticket, repeat_for=_SHORT, session_of=_named
+    ),
+    "GetSession": Row(request=pb.GetSessionRequest, handle=sessions.get_session),
+    "ListSessions": Row(request=pb.ListSessionsRequest, handle=sessions.list_sessions),
+    "CloseSession": Row(
+        request=pb.CloseSessionRequest,
+        handle=sessions.close_session,
+        repeat_for=_SHORT,
+        session_of=_named,
+        closes=True,
+    ),
+}
+"""RPC of SessionCryptoService to what serves it."""
+
+
+def build_table(rpc: Rpc) -> Table:
+    """Every method of the server, health included, closed over its parts, clock and policy."""
+    table = {SERVICE_PREFIX + name: unary(SERVICE_PREFIX + name, row, rpc) for name, row in METHODS.items()}
+    return {name: Method(unary=function) for name, function in table.items()} | health_methods(rpc.health)

@@ -1,0 +1,197 @@
+"""Records of NOISE mode: bare transport messages over an ordered transport, as any Noise library makes them.
+
+Noise revision 34, section 5: counters are implicit, so every message changes both sides, and one that fails changes
+nothing. A renegotiation runs the session's own pattern again; the game carries its messages inside the session and says
+where in its ordered stream each direction changes to the new keys (docs/protocol.md, section 4).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+from noisegate_server.noise import CipherState, HandshakeState
+from noisegate_server.noise.primitives import Cipher, InvalidTag, wipe
+from noisegate_server.session.aeads import AeadCache
+from noisegate_server.session.constants import (
+    MAX_COUNTER,
+    MAX_NOISE_MESSAGE,
+    MAX_NOISE_PLAINTEXT,
+    NOISE_OVERHEAD,
+    RESERVED_COUNTERS,
+)
+from noisegate_server.session.errors import DecryptFailed, EpochConflict, MessageTooLarge, RekeyRequired
+from noisegate_server.session.limits import RotationLimits
+from noisegate_server.session.packets import Kind
+from noisegate_server.session.sealed import Opened, Sealed
+from noisegate_server.session.state import RecordMode
+
+
+class Stream:
+    """One direction: a key and the counter of its next message."""
+
+    __slots__ = ("key", "n", "serial")
+
+    def __init__(self, key: bytearray, aeads: AeadCache) -> None:
+        self.key = key
+        self.n = 0
+        self.serial = aeads.serial()
+
+    def __repr__(self) -> str:
+        return f"Stream(n={self.n})"
+
+    def rekey(self, cipher: Cipher, aeads: AeadCache) -> None:
+        """Noise section 11.3: a new key out of the old one; the counter runs on."""
+        state = CipherState(cipher)
+        state.initialize_key(self.key)
+        state.rekey()
+        fresh = bytearray(state.k)
+        state.wipe()
+        self.wipe(aeads)
+        self.key = fresh
+        self.serial = aeads.serial()
+
+    def wipe(self, aeads: AeadCache) -> None:
+        aeads.drop(self.serial)
+        wipe(self.key)
+
+
+@dataclass(slots=True, kw_only=True, repr=False)
+class Replacement:
+    """New keys that a finished renegotiation has given; each direction changes when the game says so."""
+
+    send: Stream | None
+    receive: Stream | None
+    root: bytearray
+    h: bytes
+
+
+class NoiseRecords:
+    """The record layer of one NOISE session."""
+
+    __slots__ = (
+        "cipher",
+        "due_at",
+        "epoch",
+        "h",
+        "limits",
+        "nonce",
+        "opened",
+        "receive",
+        "renegotiation",
+        "replacement",
+        "root",
+        "sealed",
+        "send",
+    )
+
+    mode: Final = RecordMode.NOISE
+    overhead: Final = NOISE_OVERHEAD
+
+    def __init__(
+        self, *, cipher: Cipher, send: Stream, receive: Stream, root: bytearray, h: bytes, limits: RotationLimits
+    ) -> None:
+        self.cipher = cipher
+        self.nonce = cipher.nonce
+        self.send = send
+        self.receive = receive
+        self.root = root
+        self.h = h
+        self.limits = limits
+        self.epoch = 0
+        self.sealed = 0
+        self.opened = 0
+        self.renegotiation: HandshakeState | None = None
+        self.replacement: Replacement | None = None
+        self.due_at = math.inf
+        """Never: nothing is sent in this mode that the caller did not ask for."""
+
+    @property
+    def rotating(self) -> bool:
+        """A renegotiation has begun and not both directions have changed."""
+        return self.renegotiation is not None or self.replacement is not None
+
+    def connection_ids(self) -> tuple[bytes, ...]:
+        """None: the game's connection is the session's."""
+        return ()
+
+    def seal(self, plaintext: bytes, associated_data: bytes, now: float, aeads: AeadCache) -> Sealed:
+        """Seal a transport message. RekeyRequired when the counter is used up; MessageTooLarge."""
+        stream = self.send
+        n = stream.n
+        if n >= MAX_COUNTER - RESERVED_COUNTERS:
+            raise RekeyRequired("this key has sealed as many messages as it may")
+        if len(plaintext) > MAX_NOISE_PLAINTEXT:
+            raise MessageTooLarge("plaintext", MAX_NOISE_PLAINTEXT)
+        stream.n = n + 1
+        context = aeads.get(stream.serial) or aeads.build(stream.serial, self.cipher, stream.key)
+        self.sealed += 1
+        ciphertext = context.encrypt(self.nonce(n), plaintext, associated_data)
+        return Sealed(ciphertext, n, self.epoch, self.sealed > self.limits.soft_messages)
+
+    def open(self, message: bytes, associated_data: bytes, now: float, aeads: AeadCache) -> Opened:
+        """Open the transport message that comes next in the stream. DecryptFailed changes nothing."""
+        stream = self.receive
+        n = stream.n
+        if not NOISE_OVERHEAD <= len(message) <= MAX_NOISE_MESSAGE or n > MAX_COUNTER:
+            raise DecryptFailed
+        context = aeads.get(stream.serial) or aeads.build(stream.serial, self.cipher, stream.key)
+        try:
+            content = context.decrypt(self.nonce(n), message, associated_data)
+        except InvalidTag:
+            raise DecryptFailed from None
+        stream.n = n + 1
+        self.opened += 1
+        return Opened(Kind.DATA, content, n, self.epoch, True, False, False)
+
+    def rekey_send(self, aeads: AeadCache) -> int:
+        """Rekey() what we seal; the counter of the first message under the new key."""
+        self.send.rekey(self.cipher, aeads)
+        return self.send.n
+
+    def rekey_receive(self, aeads: AeadCache) -> int:
+        """Rekey() what we open; the counter of the first message under the new key."""
+        self.receive.rekey(self.cipher, aeads)
+        return self.receive.n
+
+    def switch_send(self, aeads: AeadCache) -> None:
+        """Seal under the new keys from here on. EpochConflict where there are none."""
+        replacement = self.replacement
+        if replacement is None or replacement.send is None:
+            raise EpochConflict(self.epoch)
+        self.send.wipe(aeads)
+        self.send, replacement.send = replacement.send, None
+        self.epoch += 1
+        self.sealed = 0
+        self._settle(replacement)
+
+    def switch_receive(self, aeads: AeadCache) -> None:
+        """Open under the new keys from here on. EpochConflict where there are none."""
+        replacement = self.replacement
+        if replacement is None or replacement.receive is None:
+            raise EpochConflict(self.epoch)
+        self.receive.wipe(aeads)
+        self.receive, replacement.receive = replacement.receive, None
+        self.opened = 0
+        self._settle(replacement)
+
+    def wipe(self, aeads: AeadCache) -> None:
+        """Wipe every secret of this session's records."""
+        self.send.wipe(aeads)
+        self.receive.wipe(aeads)
+        wipe(self.root)
+        if self.renegotiation is not None:
+            self.renegotiation.wipe()
+        if self.replacement is not None:
+            for stream in (self.replacement.send, self.replacement.receive):
+                if stream is not None:
+                    stream.wipe(aeads)
+            wipe(self.replacement.root)
+        self.renegotiation = self.replacement = None
+
+    def _settle(self, replacement: Replacement) -> None:
+        if replacement.send is None and replacement.receive is None:
+            wipe(self.root)
+            self.root, self.h = replacement.root, replacement.h
+            self.replacement = None

@@ -1,0 +1,98 @@
+"""Rotation of a DATAGRAM session, carried inside it (docs/protocol.md, section 4).
+
+Only the session's Noise initiator starts, so both sides can never start at once; a responder that wants a rotation says
+so in the kind of what it sends. Every function returns the records that must go to the peer.
+
+    initiator   start ──rotate-1──>            <──rotate-2── conclude: seal under the new epoch, ask until confirmed
+    responder   wish ··0x80··>   <──rotate-1── respond: hold it as next ──rotate-2──>   first record: it is current
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from noisegate_server.session.aeads import AeadCache
+from noisegate_server.session.constants import ROTATION_QUIET_S, ROTATION_WISH_S
+from noisegate_server.session.datagram import DatagramRecords
+from noisegate_server.session.epoch import Epoch
+from noisegate_server.session.packets import WANTS_ROTATION, Kind
+from noisegate_server.session.renegotiation import Agreed, Parties, answer, begin, finish
+
+RandomBytes = Callable[[int], bytes]
+
+
+def start(
+    records: DatagramRecords, parties: Parties, now: float, aeads: AeadCache, random_bytes: RandomBytes
+) -> tuple[bytes, ...]:
+    """Initiator: send rotate-1, or again the one that is under way. Nothing while the last rotation is unconfirmed."""
+    if records.begun is not None:
+        return (records.remind(Kind.ROTATE_1, records.begun.message, now, aeads),)
+    current = records.current
+    if not current.confirmed:
+        return ()
+    records.begun = begin(
+        h=current.h, root=current.root, number=current.number, parties=parties, random_bytes=random_bytes
+    )
+    return (records.remind(Kind.ROTATE_1, records.begun.message, now, aeads),)
+
+
+def wish(records: DatagramRecords, now: float, aeads: AeadCache) -> tuple[bytes, ...]:
+    """Responder: ask the initiator for a rotation, now and until it has begun."""
+    if records.next is not None:
+        return ()
+    records.wants_rotation = WANTS_ROTATION
+    return (records.remind(Kind.KEEP_ALIVE, b"", now, aeads),)
+
+
+def grant(
+    records: DatagramRecords, parties: Parties, now: float, aeads: AeadCache, random_bytes: RandomBytes
+) -> tuple[bytes, ...]:
+    """Initiator: the responder asks for a rotation; counts once in 10 s, and not while one is under way."""
+    if records.begun is not None or now < records.rotated_at + ROTATION_WISH_S:
+        return ()
+    return start(records, parties, now, aeads, random_bytes)
+
+
+def respond(
+    records: DatagramRecords, message: bytes, parties: Parties, now: float, aeads: AeadCache, random_bytes: RandomBytes
+) -> tuple[bytes, ...]:
+    """Responder: answer rotate-1. A repeat gets the same answer; HandshakeFailed changes nothing."""
+    if records.answered is not None and records.answered.asked == message:
+        return (records.control(Kind.ROTATE_2, records.answered.answer, aeads),)
+    if now < records.rotated_at + ROTATION_QUIET_S:
+        return ()
+    current = records.current
+    answered, agreed = answer(
+        message, h=current.h, root=current.root, number=current.number, parties=parties, random_bytes=random_bytes
+    )
+    records.answered = answered
+    records.offer(_epoch(agreed, aeads, now, initiator=False), aeads)
+    records.forget_reminder()
+    return (records.control(Kind.ROTATE_2, answered.answer, aeads),)
+
+
+def conclude(
+    records: DatagramRecords, message: bytes, now: float, aeads: AeadCache, random_bytes: RandomBytes
+) -> tuple[bytes, ...]:
+    """Initiator: read rotate-2, seal under the new epoch from here on and ask for a record of it."""
+    if records.begun is None:
+        return ()
+    agreed = finish(records.begun, message)
+    records.install(_epoch(agreed, aeads, now, initiator=True), aeads, now)
+    return (records.ask(now, aeads, random_bytes),)
+
+
+def _epoch(agreed: Agreed, aeads: AeadCache, now: float, *, initiator: bool) -> Epoch:
+    secrets = agreed.secrets
+    return Epoch(
+        number=agreed.number,
+        h=agreed.h,
+        root=secrets.root,
+        send_secret=secrets.i2r if initiator else secrets.r2i,
+        receive_secret=secrets.r2i if initiator else secrets.i2r,
+        aeads=aeads,
+        now=now,
+        confirmed=False,
+    )
+
+

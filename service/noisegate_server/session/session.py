@@ -1,0 +1,194 @@
+"""A session: who it belongs to, where it is in its life, and the records that it seals and opens.
+
+The store keeps it; a use case borrows it for one synchronous call and keeps no reference. Its moves through life follow
+the table in `session.state` and nothing else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from noisegate_server.noise import HandshakeState
+from noisegate_server.noise.primitives import wipe
+from noisegate_server.session.aeads import AeadCache
+from noisegate_server.session.datagram import DatagramRecords
+from noisegate_server.session.noise_records import NoiseRecords
+from noisegate_server.session.state import (
+    RecordMode,
+    Role,
+    SessionInput,
+    SessionState,
+    TerminationReason,
+    transition,
+)
+from noisegate_server.session.suites import Pattern, Suite
+
+Records = NoiseRecords | DatagramRecords
+
+
+@dataclass(slots=True, kw_only=True, repr=False)
+class Opening:
+    """A handshake or resume that has begun: what is needed to read the peer's next message."""
+
+    handshake: HandshakeState
+    failures: int = 0
+    """DATAGRAM: packets that failed against it."""
+    connection_id: bytes = b""
+    """DATAGRAM: the session's connection id, once it is known."""
+    resumes: bool = False
+    """A resume, whose packets are RESUME's."""
+
+    def wipe(self) -> None:
+        self.handshake.wipe()
+
+
+class Session:
+    """One session of one tenant."""
+
+    __slots__ = (
+        "aeads",
+        "anonymous_initiator",
+        "chain_end_wall",
+        "created_at",
+        "expires_at",
+        "export",
+        "flags",
+        "follows_connection_id",
+        "group",
+        "handle",
+        "handshake_hash",
+        "idle_timeout",
+        "last_used",
+        "lifetime",
+        "lifetime_end",
+        "mode",
+        "opening",
+        "pattern",
+        "peer_id",
+        "prologue_hash",
+        "records",
+        "refused",
+        "remote_static",
+        "role",
+        "session_id",
+        "state",
+        "suite",
+        "tenant",
+        "ticket_owed",
+    )
+
+    def __init__(
+        self,
+        *,
+        session_id: bytes,
+        tenant: str,
+        peer_id: str,
+        group: str,
+        mode: RecordMode,
+        role: Role,
+        pattern: Pattern,
+        suite: Suite,
+        flags: int,
+        prologue_hash: bytes,
+        opening: Opening | None,
+        idle_timeout: float,
+        lifetime: float,
+        handshake_timeout: float,
+        chain_end_wall: float,
+        aeads: AeadCache,
+        now: float,
+    ) -> None:
+        self.session_id = session_id
+        self.tenant = tenant
+        self.peer_id = peer_id
+        self.group = group
+        self.mode = mode
+        self.role = role
+        self.pattern = pattern
+        self.suite = suite
+        self.flags = flags
+        """The hello's flags that hold for this session."""
+        self.prologue_hash = prologue_hash
+        """SHA-256 of the caller's prologue: a ticket of this session resumes only under the same one."""
+        self.opening = opening
+        self.records: Records | None = None
+        self.state = SessionState.HANDSHAKING
+        self.handle = -1
+        """The store's; -1 outside it."""
+        self.created_at = self.last_used = now
+        self.idle_timeout = idle_timeout
+        self.lifetime = lifetime
+        self.lifetime_end = now + handshake_timeout
+        self.expires_at = self.lifetime_end
+        """When the session ends unless it is used before (monotonic seconds)."""
+        self.chain_end_wall = chain_end_wall
+        """When the last ticket of this chain of resumes ends (unix seconds)."""
+        self.remote_static = b""
+        self.anonymous_initiator = False
+        self.handshake_hash = b""
+        self.export = bytearray()
+        self.ticket_owed = False
+        """A ticket goes to the peer as soon as its first record has opened."""
+        self.follows_connection_id = False
+        """DATAGRAM: the peer has chosen the connection id, and may give a new one."""
+        self.refused = 0
+        self.aeads = aeads
+
+    def __repr__(self) -> str:
+        return f"Session({self.session_id.hex()}, {self.state.name})"
+
+    @property
+    def is_half_open(self) -> bool:
+        """The handshake has not finished."""
+        return self.state is SessionState.HANDSHAKING
+
+    def connection_ids(self) -> tuple[bytes, ...]:
+        """Every connection id under which the peer's packets may come, 8 bytes each."""
+        if self.records is not None:
+            return self.records.connection_ids()
+        if self.opening is not None and self.opening.connection_id:
+            return (self.opening.connection_id,)
+        return ()
+
+    def establish(self, records: Records, *, handshake_hash: bytes, export: bytearray, now: float) -> None:
+        """The handshake has finished."""
+        self.state = transition(self.state, SessionInput.HANDSHAKE_FINISHED)
+        if self.opening is not None:
+            self.opening.wipe()
+            self.opening = None
+        self.records = records
+        self.handshake_hash = handshake_hash
+        self.export = export
+        self.lifetime_end = now + self.lifetime
+        self.touch(now)
+
+    def touch(self, now: float) -> None:
+        """The session was used: its idle time begins anew."""
+        self.last_used = now
+        expires_at = now + self.idle_timeout
+        self.expires_at = expires_at if expires_at < self.lifetime_end else self.lifetime_end
+
+    def settle(self) -> None:
+        """Bring the state in line with the records: rotating or not."""
+        rotating = self.records is not None and self.records.rotating
+        if rotating and self.state is SessionState.ESTABLISHED:
+            self.state = transition(self.state, SessionInput.ROTATION_BEGAN)
+        elif not rotating and self.state is SessionState.ROTATING:
+            self.state = transition(self.state, SessionInput.ROTATION_FINISHED)
+
+    def expiry_cause(self, now: float) -> TerminationReason:
+        """Why the session is over, given that `expires_at` has passed."""
+        if self.is_half_open:
+            return TerminationReason.HANDSHAKE_TIMEOUT
+        return TerminationReason.LIFETIME if now >= self.lifetime_end else TerminationReason.IDLE
+
+    def wipe(self) -> None:
+        """End the session: wipe every secret that it holds. The store calls it, once."""
+        self.state = transition(self.state, SessionInput.END)
+        if self.opening is not None:
+            self.opening.wipe()
+            self.opening = None
+        if self.records is not None:
+            self.records.wipe(self.aeads)
+            self.records = None
+        wipe(self.export)

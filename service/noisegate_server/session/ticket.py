@@ -1,0 +1,279 @@
+"""Resumption tickets (docs/protocol.md, section 6): what the service will need to know, sealed under its own key.
+
+    ticket  = key id(8) ‖ nonce(12) ‖ AES-256-GCM-SIV(version(1) ‖ fields); AAD = key id ‖ tenant
+    content = lifetime_s(4) ‖ max_early(4) ‖ psk(32) ‖ ticket, what travels inside the session
+
+GCM-SIV (RFC 8452), because many instances draw nonces under one key and a repeated one must cost nothing but the
+equality of two tickets. Rules for the key: RFC 5077, sections 5.5 and 5.6. Whether a ticket is spent, revoked or of a
+suite that policy has dropped since, the engine knows.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
+
+from noisegate_server.noise.primitives import wipe
+from noisegate_server.session.constants import (
+    HASH,
+    KEY,
+    MAX_TICKET,
+    TAG,
+    TICKET_ID,
+    TICKET_LIFETIME_S,
+    TICKET_SKEW_S,
+)
+from noisegate_server.session.hello import Flags
+from noisegate_server.session.state import RecordMode, Role
+from noisegate_server.session.suites import Suite
+
+TICKET_KEY_ID: Final = 8
+"""Bytes of a ticket key's id."""
+_VERSION: Final = 1
+_NONCE: Final = 12
+_HEAD: Final = TICKET_KEY_ID + _NONCE
+_FIELDS: Final = struct.Struct(">B16s32s32sBBBBdd")
+"""version, id, psk, prologue hash, role, suite, mode, flags, issued, absolute end; then texts, each with its length."""
+_CONTENT: Final = struct.Struct(">II32s")
+_MAX_BYTE: Final = 0xFF
+_MAX_NAME: Final = 64
+_MAX_TENANT: Final = 255
+_NO_PSK: Final = bytes(KEY)
+
+
+class TicketUnusable(ValueError):
+    """A ticket, or a record's ticket content, that cannot be used. What is wrong goes to nobody but the metrics."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TicketKey:
+    """One key of the ring: at most 12 h old when it seals, 24 h more when it opens."""
+
+    key_id: bytes
+    """8 bytes, at random."""
+    key: bytes = field(repr=False)
+    """32 bytes, used for nothing else."""
+
+    def __post_init__(self) -> None:
+        if len(self.key_id) != TICKET_KEY_ID or len(self.key) != KEY:
+            raise ValueError("key_id: 8 bytes, key: 32 bytes")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TicketKeys:
+    """The ring: `current` seals and opens, `previous` only opens."""
+
+    current: TicketKey
+    previous: TicketKey | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ticket:
+    """What a resume needs to know of the session that issued it."""
+
+    id: bytes
+    """16 bytes, at random: under it the ticket is marked spent."""
+    psk: bytearray = field(repr=False)
+    """32 bytes, not all zero."""
+    remote_static: bytes
+    """The peer's static key, 32 bytes; empty where it has none."""
+    prologue_hash: bytes
+    """SHA-256 of the caller's prologue."""
+    tenant: str
+    """1 to 255 bytes of UTF-8."""
+    peer_id: str
+    """At most 64 bytes of UTF-8."""
+    group: str
+    """At most 64 bytes of UTF-8."""
+    role: Role
+    """The service's role in the session that issued it."""
+    suite: Suite
+    """That of the session, and of the one that resumes it."""
+    mode: RecordMode
+    """As suite."""
+    flags: int
+    """The hello's flags as they were agreed; opened, a Flags."""
+    issuer: bytes
+    """The instance that issued it: at most 64 bytes."""
+    issued_wall: float
+    """When: unix seconds."""
+    absolute_end_wall: float
+    """When no ticket of this chain can be used any more: unix seconds."""
+    identity: bytes = b""
+    """Fingerprint of the service's identity key in that session: at most 32 bytes."""
+
+    def wipe(self) -> None:
+        """Overwrites the PSK."""
+        wipe(self.psk)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TicketContent:
+    """What the player gets inside the session."""
+
+    lifetime_s: int
+    """For how many seconds the ticket can be used."""
+    max_early: int
+    """How many bytes of early data message 1 may carry; 0 for none."""
+    psk: bytearray = field(repr=False)
+    """32 bytes, not all zero."""
+    ticket: bytes
+    """1 to 1,024 bytes."""
+
+    def wipe(self) -> None:
+        """Overwrites the PSK."""
+        wipe(self.psk)
+
+
+def seal_ticket(keys: TicketKeys, ticket: Ticket, random_bytes: Callable[[int], bytes]) -> bytes:
+    """The ticket as the player keeps it, at most 1,024 bytes. ValueError: a field outside its limits."""
+    key = keys.current
+    nonce = random_bytes(_NONCE)
+    plaintext = _encode(ticket)
+    try:
+        sealed = AESGCMSIV(key.key).encrypt(nonce, bytes(plaintext), key.key_id + ticket.tenant.encode())
+    finally:
+        wipe(plaintext)
+    return key.key_id + nonce + sealed
+
+
+def open_ticket(keys: TicketKeys, tenant: str, blob: bytes, wall: float) -> Ticket:
+    """The ticket in `blob`, if it is `tenant`'s and can be used at `wall` (unix seconds); TicketUnusable otherwise.
+
+    Refused: garbage, a key that left the ring, another tenant's, issued over 24 h ago or more than 60 s ahead, and past
+    the absolute end of its chain.
+    """
+    if not _HEAD + _FIELDS.size + TAG <= len(blob) <= MAX_TICKET:
+        raise TicketUnusable("length")
+    key = _find(keys, blob[:TICKET_KEY_ID])
+    try:
+        opened = AESGCMSIV(key.key).decrypt(blob[TICKET_KEY_ID:_HEAD], blob[_HEAD:], key.key_id + tenant.encode())
+    except InvalidTag:
+        raise TicketUnusable("tag") from None
+    ticket = _decode(opened)
+    # Written so that a comparison with NaN refuses.
+    if not -TICKET_SKEW_S <= wall - ticket.issued_wall <= TICKET_LIFETIME_S or not wall < ticket.absolute_end_wall:
+        ticket.wipe()
+        raise TicketUnusable("time")
+    if ticket.tenant != tenant:
+        ticket.wipe()
+        raise TicketUnusable("tenant")
+    return ticket
+
+
+def encode_ticket_content(content: TicketContent) -> bytes:
+    """The content of a record of kind ticket. ValueError: a field outside its limits."""
+    if not 1 <= len(content.ticket) <= MAX_TICKET:
+        raise ValueError("ticket: 1 to 1,024 bytes")
+    _check_psk(content.psk)
+    try:
+        return _CONTENT.pack(content.lifetime_s, content.max_early, content.psk) + content.ticket
+    except struct.error:
+        raise ValueError("lifetime_s, max_early: 0 to 2^32 - 1") from None
+
+
+def decode_ticket_content(data: bytes) -> TicketContent:
+    """Reads the content of a record of kind ticket; TicketUnusable where it is none."""
+    if not _CONTENT.size < len(data) <= _CONTENT.size + MAX_TICKET:
+        raise TicketUnusable("length")
+    lifetime_s, max_early, psk = _CONTENT.unpack_from(data)
+    if psk == _NO_PSK:
+        raise TicketUnusable("psk")
+    ticket = data[_CONTENT.size :]
+    return TicketContent(lifetime_s=lifetime_s, max_early=max_early, psk=bytearray(psk), ticket=ticket)
+
+
+def _find(keys: TicketKeys, key_id: bytes) -> TicketKey:
+    for key in (keys.current, keys.previous):
+        if key is not None and key.key_id == key_id:
+            return key
+    raise TicketUnusable("key id")
+
+
+def _check_psk(psk: bytes | bytearray) -> None:
+    if len(psk) != KEY or psk == _NO_PSK:
+        raise ValueError("psk: 32 bytes, not all zero")
+
+
+def _encode(ticket: Ticket) -> bytearray:
+    _check_psk(ticket.psk)
+    if len(ticket.id) != TICKET_ID or len(ticket.prologue_hash) != HASH:
+        raise ValueError("id: 16 bytes, prologue_hash: 32 bytes")
+    if len(ticket.remote_static) not in (0, KEY):
+        raise ValueError("remote_static: 32 bytes or none")
+    if not math.isfinite(ticket.issued_wall) or not math.isfinite(ticket.absolute_end_wall):
+        raise ValueError("issued_wall, absolute_end_wall: unix seconds")
+    numbers = (ticket.role, ticket.suite, ticket.mode, ticket.flags)
+    if not all(0 <= number <= _MAX_BYTE for number in numbers):
+        raise ValueError("role, suite, mode, flags: 0 to 255")
+    encoded = bytearray(_FIELDS.size)
+    _FIELDS.pack_into(
+        encoded,
+        0,
+        _VERSION,
+        ticket.id,
+        ticket.psk,
+        ticket.prologue_hash,
+        *numbers,
+        ticket.issued_wall,
+        ticket.absolute_end_wall,
+    )
+    tenant = ticket.tenant.encode()
+    if not tenant:
+        raise ValueError("tenant: empty")
+    for name, text, most in (
+        ("tenant", tenant, _MAX_TENANT),
+        ("peer_id", ticket.peer_id.encode(), _MAX_NAME),
+        ("group", ticket.group.encode(), _MAX_NAME),
+        ("remote_static", ticket.remote_static, KEY),
+        ("issuer", ticket.issuer, _MAX_NAME),
+        ("identity", ticket.identity, HASH),
+    ):
+        if len(text) > most:
+            wipe(encoded)
+            raise ValueError(f"{name}: at most {most} bytes")
+        encoded.append(len(text))
+        encoded += text
+    return encoded
+
+
+def _decode(data: bytes) -> Ticket:
+    """Reads what `_encode` wrote; TicketUnusable for another version, or where the texts do not end with the data."""
+    version, ticket_id, psk, prologue_hash, role, suite, mode, flags, issued, end = _FIELDS.unpack_from(data)
+    if version != _VERSION:
+        raise TicketUnusable("version")
+    texts = []
+    at = _FIELDS.size
+    while at < len(data):
+        start = at + 1
+        at = start + data[at]
+        texts.append(data[start:at])
+    if at != len(data):
+        raise TicketUnusable("length")
+    try:
+        tenant, peer_id, group, remote_static, issuer, identity = texts
+        return Ticket(
+            id=ticket_id,
+            psk=bytearray(psk),
+            prologue_hash=prologue_hash,
+            role=Role(role),
+            suite=Suite(suite),
+            mode=RecordMode(mode),
+            flags=Flags(flags),
+            issued_wall=issued,
+            absolute_end_wall=end,
+            tenant=tenant.decode(),
+            peer_id=peer_id.decode(),
+            group=group.decode(),
+            remote_static=remote_static,
+            issuer=issuer,
+            identity=identity,
+        )
+    except ValueError:
+        raise TicketUnusable("fields") from None

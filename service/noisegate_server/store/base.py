@@ -1,0 +1,225 @@
+"""What a session store owes to the engine, and what a session owes to its store.
+
+A store is synchronous and belongs to one event loop; it reads no clock (`now` is monotonic seconds and never goes
+back) and draws no randomness. The engine borrows a session for one synchronous call: nobody keeps a reference to it
+beyond that, and every index in a store holds integers (handles). So a store may keep idle sessions in any form.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Protocol, TypeVar
+
+from noisegate_server.session.state import SessionState, TerminationReason
+
+__all__ = [
+    "ConnectionIdTaken",
+    "DuplicateSession",
+    "Ended",
+    "SessionStore",
+    "StoreCounts",
+    "StoreLimits",
+    "StoredSession",
+]
+
+
+class StoredSession(Protocol):
+    """What a session offers to the store that keeps it.
+
+    `session_id`, `tenant`, `peer_id` and `group` stay as they are while the session is in a store: they are index keys.
+    """
+
+    handle: int
+    """Set by `SessionStore.add` and by nothing else. Positive, and never given to a second session of one store."""
+
+    @property
+    def session_id(self) -> bytes:
+        """24 bytes, never used for a second session."""
+
+    @property
+    def tenant(self) -> str:
+        """Who owns the session."""
+
+    @property
+    def peer_id(self) -> str:
+        """The player, as the caller names it; empty for none."""
+
+    @property
+    def group(self) -> str:
+        """The match or table, as the caller names it; empty for none."""
+
+    @property
+    def state(self) -> SessionState:
+        """Where the session is in its life."""
+
+    @property
+    def is_half_open(self) -> bool:
+        """Whether the handshake has not finished yet."""
+
+    @property
+    def expires_at(self) -> float:
+        """When the session ends by itself, monotonic seconds; infinity for never.
+
+        The session moves it forward whenever it is used, and tells nobody. Should it ever move back, look-ups obey at
+        once, and sweeps as soon as they come by what they had noted.
+        """
+
+    def connection_ids(self) -> tuple[bytes, ...]:
+        """Every connection id that is bound to the session now, 8 bytes each; a few at most."""
+
+    def expiry_cause(self, now: float) -> TerminationReason:
+        """Which of the session's deadlines has passed; asked only when `expires_at <= now`."""
+
+    def wipe(self) -> None:
+        """Overwrite every secret. The store calls this once, as the last thing that it does with a session."""
+
+
+S = TypeVar("S", bound=StoredSession)
+
+
+class ConnectionIdTaken(KeyError):
+    """Another session of the tenant has this connection id: draw another one."""
+
+    def __init__(self) -> None:
+        super().__init__("the connection id is taken")
+
+
+class DuplicateSession(Exception):
+    """A defect of the caller of `add`: a session id is in use, or was until a moment ago."""
+
+    def __init__(self) -> None:
+        super().__init__("the session id is in use")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreLimits:
+    """The caps of one store. All are at least 1; ValueError names the field that is not."""
+
+    capacity: int = 1_000_000
+    """Sessions in the process, half-open ones among them."""
+    sessions_per_tenant: int = 1_000_000
+    """Sessions of one tenant."""
+    sessions_per_peer: int = 16
+    """Sessions of one player of a tenant; a session without `peer_id` is no player's."""
+    half_open: int = 10_000
+    """Unfinished handshakes in the process."""
+    half_open_per_tenant: int = 10_000
+    """Unfinished handshakes of one tenant."""
+    half_open_per_peer: int = 4
+    """Unfinished handshakes of one player."""
+    tombstones: int = 100_000
+    """Ended sessions whose owner can still learn why; the oldest makes room for the newest."""
+    tombstone_s: float = 60.0
+    """For how long, in seconds."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            if not getattr(self, field.name) >= 1:
+                raise ValueError(f"{field.name} must be at least 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreCounts:
+    """How full a store is."""
+
+    sessions: int
+    """All of them, half-open ones too."""
+    half_open: int
+    """Those whose handshake has not finished."""
+    tombstones: int
+    """Ended sessions whose owner can still learn why."""
+    expiry_entries: int
+    """Entries of the expiry queue: one a session, and those of ended sessions that have not come round yet."""
+    per_shard: tuple[int, ...]
+    """Sessions in each shard, in the shards' order."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """A session that the store ended because its time was over."""
+
+    session_id: bytes
+    """24 bytes."""
+    tenant: str
+    """Its owner."""
+    peer_id: str
+    """Its player; empty for none."""
+    group: str
+    """Its group; empty for none."""
+    reason: TerminationReason
+    """Which deadline had passed."""
+
+
+class SessionStore(Protocol[S]):
+    """Obligations of every store.
+
+    - Ownership: a session is visible to its own tenant only. A foreign id is answered exactly as an unknown one,
+      `SessionNotFound`, and changes nothing.
+    - An ended session is gone: wiped once, in no index, and never handed out again. Its owner is told why
+      (`SessionClosed`) for a bounded time; a handshake that never finished leaves nothing behind.
+    - A session past `expires_at` counts as ended even if no sweep has come by yet.
+    - A call that raises has changed nothing, but for ending a session whose time was over.
+    - No call but `counts`, `end_all` and `leftovers` takes time that grows with the number of sessions.
+    - Everything that a caller can make grow has a cap.
+    """
+
+    def add(self, session: S, now: float) -> None:
+        """Keep a new session, under its connection ids too; sets `session.handle`.
+
+        When this raises, the session is still the caller's, who wipes it. Nothing is ever evicted to make room.
+
+        Errors: SessionQuota at a cap of the player or the tenant; Overloaded at a cap of the process;
+        ConnectionIdTaken; DuplicateSession (a defect).
+        """
+
+    def get(self, tenant: str, session_id: bytes, now: float) -> S:
+        """The tenant's session. Errors: SessionNotFound, SessionClosed."""
+
+    def get_by_connection(self, tenant: str, connection_id: bytes, now: float) -> S:
+        """The tenant's session that has this connection id. Errors: SessionNotFound; SessionClosed if it ends here."""
+
+    def bind_connection(self, session: S, connection_id: bytes) -> None:
+        """Let a connection id (8 bytes) find the session; the session adds it to `connection_ids()` in the same call.
+
+        A repeat does nothing. Errors: ConnectionIdTaken. A session that has ended is left alone.
+        """
+
+    def unbind_connection(self, session: S, connection_id: bytes) -> None:
+        """Forget a connection id of the session; one that is not its own is left alone."""
+
+    def finished(self, session: S, now: float) -> None:
+        """The session's handshake has finished: it no longer counts as half-open. A repeat does nothing."""
+
+    def end(self, session: S, reason: TerminationReason, now: float, *, resumable: bool = False) -> None:
+        """Wipe the session and forget it, but for what its owner may be told.
+
+        A session that has ended is left alone. `resumable` is for its owner: a ticket may help.
+        """
+
+    def sweep(self, now: float, budget: int) -> list[Ended]:
+        """End sessions whose time is over, looking at no more than `budget` entries of the queues.
+
+        The answer also names the sessions that were found to be over by `get` since the last sweep.
+        """
+
+    def next_expiry(self) -> float | None:
+        """Before this moment a sweep has nothing to do (monotonic seconds); None while nothing waits."""
+
+    def select(
+        self, tenant: str, *, peer_id: str = "", group: str = "", after: int = 0, limit: int = 100
+    ) -> tuple[list[S], int | None]:
+        """A page of the tenant's sessions, of one player and of one group where named, in the order of their handles.
+
+        `after` is the cursor of the page before, 0 for the first page; the answer's cursor is None on the last one.
+        Any other number is harmless. A session that is there during the whole listing is listed once. A page may be
+        shorter than `limit` (at least 1) and still have a successor; sessions past their time are listed until ended.
+        """
+
+    def end_all(self, now: float, reason: TerminationReason) -> int:
+        """End every session, for shutdown; how many there were. Takes time in proportion to that."""
+
+    def counts(self) -> StoreCounts:
+        """How full the store is. Takes time in proportion to the number of shards."""
+
+    def leftovers(self) -> list[str]:
+        """The names of the tables, indexes and queues that are not empty."""

@@ -1,0 +1,75 @@
+"""When to look at which session: a timer wheel with a bucket for each second.
+
+A session that is used moves its deadline with every message, and the wheel is not told: when the entry comes up, who
+looks at it finds the deadline further away and arms it again. A deadline beyond the wheel's reach is put in the
+farthest bucket and comes round again, so that no entry of a session that ended early stays longer than `REACH_S`.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import deque
+from math import ceil, floor
+from typing import Final
+
+__all__ = ["REACH_S", "ExpiryWheel"]
+
+REACH_S: Final = 256
+"""Buckets of the wheel, so seconds. A longer reach: fewer looks at idle sessions, more entries of ended ones."""
+
+
+class ExpiryWheel:
+    """Handles by the second in which they are due. An entry comes up less than a second after its deadline.
+
+    The bucket of second s holds deadlines in (s - 1, s], and those with s in [_next, _next + REACH_S) are on the wheel.
+    Due buckets are moved off it whole, so a clock that jumps far costs `REACH_S` steps and no copying.
+    """
+
+    __slots__ = ("_due", "_next", "_size", "_wheel")
+
+    def __init__(self) -> None:
+        self._wheel: list[array[int]] = [array("q") for _ in range(REACH_S)]
+        self._due: deque[array[int]] = deque()
+        self._next = 0
+        self._size = 0
+
+    def __len__(self) -> int:
+        return self._size
+
+    def arm(self, handle: int, deadline: float, now: float) -> None:
+        """Bring the handle up once the deadline has passed, or earlier when that is far away."""
+        if not self._size:
+            self._next = max(self._next, floor(now) + 1)
+        last = self._next + REACH_S - 1
+        second = last if deadline > last else max(ceil(deadline), self._next)
+        self._wheel[second % REACH_S].append(handle)
+        self._size += 1
+
+    def turn(self, now: float) -> None:
+        """Make all that is due at `now` available to `pop`."""
+        second = floor(now)
+        for each in range(self._next, min(second + 1, self._next + REACH_S)):
+            slot = each % REACH_S
+            if self._wheel[slot]:
+                self._due.append(self._wheel[slot])
+                self._wheel[slot] = array("q")
+        self._next = max(self._next, second + 1)
+
+    def pop(self) -> int:
+        """Take off one due handle; 0, which is no session's, when there is none."""
+        if not self._due:
+            return 0
+        bucket = self._due[0]
+        handle = bucket.pop()
+        self._size -= 1
+        if not bucket:
+            self._due.popleft()
+        return handle
+
+    def next_due(self) -> float | None:
+        """The earliest second in which an entry comes up; one that has passed if any is due already; None if empty."""
+        if not self._size:
+            return None
+        if self._due:
+            return float(self._next - 1)
+        return float(next(each for each in range(self._next, self._next + REACH_S) if self._wheel[each % REACH_S]))

@@ -1,0 +1,263 @@
+"""The in-memory store: sharded tables, indexes of handles, a timer wheel and tombstones behind one interface."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, Generic
+
+from xxhash import xxh3_64_intdigest
+
+from noisegate_server.session.errors import Overloaded, SessionClosed, SessionNotFound, SessionQuota
+from noisegate_server.session.state import TerminationReason
+from noisegate_server.store.base import DuplicateSession, Ended, S, StoreCounts, StoredSession, StoreLimits
+from noisegate_server.store.expiry import ExpiryWheel
+from noisegate_server.store.half_open import HalfOpenLedger
+from noisegate_server.store.indexes import ConnectionIndex, PostingIndex
+from noisegate_server.store.table import SessionTable
+from noisegate_server.store.tombstones import Tombstones
+
+__all__ = ["ShardedStore"]
+
+_EXPIRY_ENTRIES: Final = 4
+"""Entries of the expiry queue for each session of the capacity. Sessions that end early leave theirs on the wheel for
+up to its reach; only thousands of sessions a second, begun and ended, come near this cap."""
+_EXPIRY_ENTRIES_MIN: Final = 1_000_000
+"""The same cap for a small store: 8 MB."""
+
+
+def _never(_session: StoredSession) -> bool:
+    return False
+
+
+class ShardedStore(Generic[S]):
+    """A `SessionStore` in the memory of one event loop."""
+
+    __slots__ = (
+        "_by_id",
+        "_connections",
+        "_expiry_cap",
+        "_groups",
+        "_half_open",
+        "_limits",
+        "_looked_at",
+        "_mask",
+        "_peers",
+        "_resumable",
+        "_table",
+        "_tenants",
+        "_tombstones",
+        "_unreported",
+        "_wheel",
+    )
+
+    def __init__(self, limits: StoreLimits, shards: int = 256, *, resumable: Callable[[S], bool] = _never) -> None:
+        """`shards` is a power of two; `resumable` says of a session whose time is over whether a ticket may help.
+
+        Errors: ValueError.
+        """
+        self._limits = limits
+        self._table: SessionTable[S] = SessionTable(shards)
+        # The look-up of every record goes through these two, without a call in between.
+        self._by_id = self._table.by_id
+        self._mask = self._table.mask
+        self._tenants = PostingIndex(shards)
+        self._peers = PostingIndex(shards)
+        self._groups = PostingIndex(shards)
+        self._connections = ConnectionIndex(shards)
+        self._half_open = HalfOpenLedger(limits)
+        self._wheel = ExpiryWheel()
+        self._expiry_cap = max(_EXPIRY_ENTRIES_MIN, _EXPIRY_ENTRIES * limits.capacity)
+        self._tombstones = Tombstones(limits, shards)
+        self._unreported: list[Ended] = []
+        self._resumable = resumable
+        self._looked_at = 0
+
+    def add(self, session: S, now: float) -> None:
+        """Keep a new session; see `SessionStore.add`."""
+        session_id, tenant, peer_id = session.session_id, session.tenant, session.peer_id
+        if session_id in self._table or session_id in self._tombstones:
+            raise DuplicateSession
+        self._check_room(session)
+        connection_ids = session.connection_ids()
+        for connection_id in connection_ids:
+            self._connections.require_free(tenant, connection_id)
+
+        handle = self._table.insert(session)
+        for connection_id in connection_ids:
+            self._connections.bind(tenant, connection_id, handle)
+        self._tenants.add((tenant, ""), handle)
+        if peer_id:
+            self._peers.add((tenant, peer_id), handle)
+        if session.group:
+            self._groups.add((tenant, session.group), handle)
+        if session.is_half_open:
+            self._half_open.add(handle, tenant, peer_id)
+        self._wheel.arm(handle, session.expires_at, now)
+
+    def get(self, tenant: str, session_id: bytes, now: float) -> S:
+        """The tenant's session; see `SessionStore.get`."""
+        try:
+            session = self._by_id[xxh3_64_intdigest(session_id) & self._mask][session_id]
+        except KeyError:
+            raise self._refusal(tenant, session_id, now) from None
+        if session.tenant == tenant and session.expires_at > now:
+            return session
+        raise self._refusal_of(session, tenant, now)
+
+    def get_by_connection(self, tenant: str, connection_id: bytes, now: float) -> S:
+        """The tenant's session that has this connection id; see `SessionStore.get_by_connection`."""
+        session = self._table.find(self._connections.find(tenant, connection_id))
+        if session is None:
+            raise SessionNotFound
+        if session.expires_at > now:
+            return session
+        raise self._refusal_of(session, tenant, now)
+
+    def bind_connection(self, session: S, connection_id: bytes) -> None:
+        """Let a connection id find the session; see `SessionStore.bind_connection`."""
+        if self._table.find(session.handle) is session:
+            self._connections.bind(session.tenant, connection_id, session.handle)
+
+    def unbind_connection(self, session: S, connection_id: bytes) -> None:
+        """Forget a connection id of the session."""
+        self._connections.unbind(session.tenant, connection_id, session.handle)
+
+    def finished(self, session: S, now: float) -> None:
+        """The session's handshake has finished.
+
+        Its later deadline needs no new entry: the old one comes up, finds it and moves.
+        """
+        self._half_open.remove(session.handle, session.tenant, session.peer_id)
+
+    def end(self, session: S, reason: TerminationReason, now: float, *, resumable: bool = False) -> None:
+        """Wipe the session and forget it; see `SessionStore.end`."""
+        if not self._table.remove(session):
+            return
+        handle, tenant, peer_id = session.handle, session.tenant, session.peer_id
+        for connection_id in session.connection_ids():
+            self._connections.unbind(tenant, connection_id, handle)
+        self._tenants.remove((tenant, ""), handle)
+        if peer_id:
+            self._peers.remove((tenant, peer_id), handle)
+        if session.group:
+            self._groups.remove((tenant, session.group), handle)
+        if not self._half_open.remove(handle, tenant, peer_id):
+            self._tombstones.add(session.session_id, tenant, reason, now, resumable=resumable)
+        session.wipe()
+
+    def sweep(self, now: float, budget: int) -> list[Ended]:
+        """End sessions whose time is over; see `SessionStore.sweep`."""
+        self._wheel.turn(now)
+        left = budget
+        while left > 0 and (handle := self._wheel.pop()):
+            left -= 1
+            session = self._table.find(handle)
+            if session is None:
+                continue
+            if session.expires_at > now:
+                self._wheel.arm(handle, session.expires_at, now)
+            else:
+                self._expire(session, now)
+        left -= self._tombstones.expire(now, left)
+        self._looked_at += budget - left
+        ended, self._unreported = self._unreported, []
+        return ended
+
+    @property
+    def looked_at(self) -> int:
+        """Entries that all sweeps so far have looked at; never grows by more than a sweep's budget."""
+        return self._looked_at
+
+    def next_expiry(self) -> float | None:
+        """Before this moment a sweep has nothing to do; None while nothing waits."""
+        if self._unreported:
+            return 0.0
+        moments = [each for each in (self._wheel.next_due(), self._tombstones.next_expiry()) if each is not None]
+        return min(moments, default=None)
+
+    def select(
+        self, tenant: str, *, peer_id: str = "", group: str = "", after: int = 0, limit: int = 100
+    ) -> tuple[list[S], int | None]:
+        """A page of the tenant's sessions; see `SessionStore.select`. Errors: ValueError for a limit below 1."""
+        if limit < 1:
+            raise ValueError("limit must be at least 1")
+        if peer_id:
+            handles = self._peers.page((tenant, peer_id), after, limit + 1)
+        elif group:
+            handles = self._groups.page((tenant, group), after, limit + 1)
+        else:
+            handles = self._tenants.page((tenant, ""), after, limit + 1)
+        page = handles[:limit]
+        found = [session for handle in page if (session := self._table.find(handle)) is not None]
+        if peer_id and group:
+            found = [session for session in found if session.group == group]
+        return found, page[-1] if len(handles) > limit else None
+
+    def end_all(self, now: float, reason: TerminationReason) -> int:
+        """End every session, for shutdown; how many there were."""
+        count = len(self._table)
+        for session in self._table.drain():
+            self.end(session, reason, now)
+        return count
+
+    def counts(self) -> StoreCounts:
+        """How full the store is."""
+        return StoreCounts(
+            sessions=len(self._table),
+            half_open=len(self._half_open),
+            tombstones=len(self._tombstones),
+            expiry_entries=len(self._wheel),
+            per_shard=self._table.per_shard(),
+        )
+
+    def leftovers(self) -> list[str]:
+        """The names of the tables, indexes and queues that are not empty."""
+        filled = {
+            "sessions": not self._table.is_empty(),
+            "tenants": not self._tenants.is_empty(),
+            "peers": not self._peers.is_empty(),
+            "groups": not self._groups.is_empty(),
+            "connections": not self._connections.is_empty(),
+            "half_open": not self._half_open.is_empty(),
+            "expiry": len(self._wheel) > 0,
+            "tombstones": not self._tombstones.is_empty(),
+            "unreported": bool(self._unreported),
+        }
+        return [name for name, is_filled in filled.items() if is_filled]
+
+    def _check_room(self, session: S) -> None:
+        limits, tenant, peer_id = self._limits, session.tenant, session.peer_id
+        if peer_id and self._peers.count((tenant, peer_id)) >= limits.sessions_per_peer:
+            raise SessionQuota(f"peer:{peer_id}", f"at most {limits.sessions_per_peer} sessions")
+        if len(self._table) >= limits.capacity or len(self._wheel) >= self._expiry_cap:
+            raise Overloaded("the process has no room for another session")
+        if self._tenants.count((tenant, "")) >= limits.sessions_per_tenant:
+            raise SessionQuota("tenant", f"at most {limits.sessions_per_tenant} sessions")
+        if session.is_half_open:
+            self._half_open.check_room(tenant, peer_id)
+
+    def _expire(self, session: S, now: float) -> None:
+        reason = session.expiry_cause(now)
+        self._unreported.append(
+            Ended(
+                session_id=session.session_id,
+                tenant=session.tenant,
+                peer_id=session.peer_id,
+                group=session.group,
+                reason=reason,
+            )
+        )
+        self.end(session, reason, now, resumable=self._resumable(session))
+
+    def _refusal_of(self, session: S, tenant: str, now: float) -> SessionNotFound | SessionClosed:
+        """Why a session that is here is not handed out. A foreign caller neither ends it nor sees it."""
+        session_id = session.session_id
+        if session.tenant == tenant:
+            self._expire(session, now)
+        return self._refusal(tenant, session_id, now)
+
+    def _refusal(self, tenant: str, session_id: bytes, now: float) -> SessionNotFound | SessionClosed:
+        tombstone = self._tombstones.find(tenant, session_id, now)
+        if tombstone is None:
+            return SessionNotFound()
+        return SessionClosed(tombstone.reason.name, resumable=tombstone.resumable)

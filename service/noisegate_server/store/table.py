@@ -1,0 +1,81 @@
+"""Where the sessions themselves are: shards of two small dicts, by session id and by handle.
+
+A dict stops the whole event loop while it grows: 264 ms for one of a million entries, 0.5 ms for one of 256 shards. The
+shard comes from XXH3-64 of the id (https://github.com/Cyan4973/xxHash), not for security: ids are random and ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Generic
+
+from xxhash import xxh3_64_intdigest
+
+from noisegate_server.store.base import S
+
+__all__ = ["SessionTable"]
+
+
+class SessionTable(Generic[S]):
+    """The one place that holds sessions; all others hold handles.
+
+    A handle is `serial * shards + shard`: its low bits say where to look, its order is the order of creation, and since
+    a serial is never used again, a handle that outlives its session finds nothing.
+    """
+
+    __slots__ = ("_serial", "_size", "by_handle", "by_id", "mask")
+
+    def __init__(self, shards: int) -> None:
+        if shards < 1 or shards & (shards - 1):
+            raise ValueError("shards must be a power of two")
+        self.mask = shards - 1
+        self.by_id: list[dict[bytes, S]] = [{} for _ in range(shards)]
+        self.by_handle: list[dict[int, S]] = [{} for _ in range(shards)]
+        self._serial = 0
+        self._size = 0
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __contains__(self, session_id: bytes) -> bool:
+        return session_id in self.by_id[xxh3_64_intdigest(session_id) & self.mask]
+
+    def insert(self, session: S) -> int:
+        """Keep a session; its new handle, which it also carries from now on. Its id is not in the table yet."""
+        session_id = session.session_id
+        shard = xxh3_64_intdigest(session_id) & self.mask
+        self._serial += 1
+        handle = self._serial * (self.mask + 1) + shard
+        session.handle = handle
+        self.by_id[shard][session_id] = session
+        self.by_handle[shard][handle] = session
+        self._size += 1
+        return handle
+
+    def find(self, handle: int) -> S | None:
+        """The session with this handle; None once it has ended."""
+        return self.by_handle[handle & self.mask].get(handle)
+
+    def remove(self, session: S) -> bool:
+        """Let go of a session; False if it is not here."""
+        handle = session.handle
+        shard = handle & self.mask
+        if self.by_handle[shard].get(handle) is not session:
+            return False
+        del self.by_handle[shard][handle]
+        del self.by_id[shard][session.session_id]
+        self._size -= 1
+        return True
+
+    def drain(self) -> Iterator[S]:
+        """Every session, a shard's worth at a time, so that each may be removed on the way."""
+        for sessions in self.by_handle:
+            yield from list(sessions.values())
+
+    def is_empty(self) -> bool:
+        """Whether no session is left in either of the dicts."""
+        return not self._size and not any(self.by_id) and not any(self.by_handle)
+
+    def per_shard(self) -> tuple[int, ...]:
+        """Sessions in each shard."""
+        return tuple(map(len, self.by_id))

@@ -1,0 +1,234 @@
+"""The seam over grpc.aio: sockets to calls, replies to trailers, and nothing else.
+
+Handlers are registered without (de)serialisers, so what comes in and goes out is bytes. That makes a malformed protobuf our
+INVALID_ARGUMENT, and lets no exception reach grpc.aio, which would send its text to the caller. Adapters are `async def`
+because grpc.aio runs a plain function in a thread pool, and the core below has no locks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+import grpc
+import grpc.aio
+from grpc_reflection.v1alpha import reflection
+
+from noisegate_server.rpc import limits
+from noisegate_server.rpc.call import Call, Caller, Method, Reply, Table
+from noisegate_server.rpc.policy import Peer, Policy
+from noisegate_server.rpc.trailers import trailers
+from noisegate_server.transport.streams import Pump
+
+__all__ = ["Credentials", "GrpcioTransport"]
+
+_CODES: Final[Mapping[int, grpc.StatusCode]] = {code.value[0]: code for code in grpc.StatusCode}
+
+_OPTIONS: Final = (
+    ("grpc.so_reuseport", 0),
+    # A backstop above the table's own limit of a unary request.
+    ("grpc.max_receive_message_length", 1024 * 1024),
+    ("grpc.max_send_message_length", 1024 * 1024),
+    ("grpc.max_metadata_size", 8 * 1024),
+    ("grpc.absolute_max_metadata_size", 16 * 1024),
+    ("grpc.max_concurrent_streams", 100),
+    # A dead caller is noticed within 40 s; one that pings more often than every 10 s is told to go away.
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+    ("grpc.http2.max_ping_strikes", 2),
+)
+_MAX_CONCURRENT_CALLS: Final = 10_000
+"""gRPC's own limit for all connections, answered RESOURCE_EXHAUSTED: a backstop, not a control."""
+
+_MAX_CALLERS: Final = 4_096
+"""Callers that are kept; the oldest goes first."""
+
+_CANCELLATION_LAG_SECONDS: Final = 0.005
+
+_Context = grpc.aio.ServicerContext[bytes, bytes]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credentials:
+    """PEM texts of the listener's TLS."""
+
+    certificate: bytes
+    """The chain, leaf first."""
+    private_key: bytes
+    client_ca: bytes | None
+    """Roots of client certificates, which are then demanded; None to demand none."""
+
+    def __repr__(self) -> str:
+        return f"Credentials(mutual={self.client_ca is not None})"
+
+
+class GrpcioTransport:
+    """One listener of grpc.aio over a table."""
+
+    def __init__(
+        self,
+        table: Table,
+        *,
+        policy: Policy,
+        clock: Callable[[], float],
+        credentials: Credentials | None,
+        unary_seconds: float = limits.UNARY_SECONDS,
+        reflected: Sequence[str] = (),
+    ) -> None:
+        self._policy = policy
+        self._clock = clock
+        self._credentials = credentials
+        self._mutual = credentials is not None and credentials.client_ca is not None
+        self._unary_seconds = unary_seconds
+        self._callers: dict[tuple[str, tuple[str, ...]], Caller] = {}
+        self._pumps: set[Pump] = set()
+        self._running: set[asyncio.Future[Reply]] = set()
+        self._server = grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=_MAX_CONCURRENT_CALLS)
+        self._server.add_generic_rpc_handlers([_Handlers({name: self._handler(row) for name, row in table.items()})])
+        reflection.enable_server_reflection([*reflected, reflection.SERVICE_NAME], self._server)
+
+    async def start(self, host: str, port: int) -> int:
+        """Listen; returns the port, which is the system's choice where `port` is 0. Raises OSError."""
+        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        try:
+            if self._credentials is None:
+                bound = self._server.add_insecure_port(address)
+            else:
+                bound = self._server.add_secure_port(address, _server_credentials(self._credentials))
+        except RuntimeError:
+            # grpcio says nothing more, and logs the system's reason by itself.
+            raise OSError(f"cannot listen on {address}") from None
+        await self._server.start()
+        return bound
+
+    def drain(self) -> None:
+        """Tell every stream that the server is about to stop. New calls are the table's to refuse."""
+        for pump in list(self._pumps):
+            pump.draining()
+
+    async def stop(self, grace: float) -> None:
+        """Take no more connections, let calls finish for `grace` seconds, then cut what is left.
+
+        What runs on behind a cancelled call has the same grace.
+        """
+        deadline = self._clock() + grace
+        await self._server.stop(grace)
+        if self._running:
+            await asyncio.wait(self._running, timeout=max(0.0, deadline - self._clock()))
+
+    def _handler(self, row: Method) -> grpc.RpcMethodHandler[bytes, bytes]:
+        if row.unary is not None:
+            return grpc.unary_unary_rpc_method_handler(partial(self._unary, row.unary))
+        # On the wire all shapes of stream are one. Whether more messages may come is for the method to judge, so that a
+        # wrong number of them is its refusal and not gRPC's.
+        return grpc.stream_stream_rpc_method_handler(partial(self._stream, row))  # type: ignore[arg-type]  # no iterator
+
+    async def _unary(self, function: Callable[..., Reply | Awaitable[Reply]], body: bytes, context: _Context) -> bytes:
+        seconds = self._seconds(context)
+        call = Call(self._caller(context), self._clock() + seconds, partial(_metadata, context))
+        reply = function(call, body)
+        if not isinstance(reply, tuple):
+            reply = await self._wait(reply, seconds, context)
+        code, payload = reply
+        if code:
+            await _refuse(context, code, payload)
+        return payload
+
+    async def _wait(self, reply: Awaitable[Reply], seconds: float, context: _Context) -> Reply:
+        # It runs to its end whatever becomes of the call: half an operation on a store is worse than an unread answer.
+        running = asyncio.ensure_future(reply)
+        self._running.add(running)
+        running.add_done_callback(self._running.discard)
+        done, _ = await asyncio.wait([running], timeout=seconds)
+        if not done:
+            await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "the call took longer than it may")
+        return running.result()
+
+    async def _stream(self, row: Method, _: Any, context: _Context) -> None:
+        if row.stream is None:
+            await context.abort(grpc.StatusCode.UNIMPLEMENTED, "")
+        remaining = context.time_remaining()
+        deadline = self._clock() + remaining if remaining is not None else float("inf")
+        call = Call(self._caller(context), deadline, partial(_metadata, context))
+        pump = Pump(partial(_read, context), partial(_write, context))
+        self._pumps.add(pump)
+        try:
+            code, status = await pump.run(row.stream, call)
+        finally:
+            self._pumps.discard(pump)
+        if code:
+            await _refuse(context, code, status)
+
+    def _seconds(self, context: _Context) -> float:
+        remaining = context.time_remaining()
+        if remaining is None or remaining > self._unary_seconds:
+            return self._unary_seconds
+        return remaining
+
+    def _caller(self, context: _Context) -> Caller:
+        address = context.peer()
+        # An address alone does not name a caller: another one may come from the same port as soon as it is free. So with
+        # client certificates the names are read for each call, and only what follows from them is kept.
+        uris: tuple[str, ...] = ()
+        if self._mutual:
+            uris = tuple(uri.decode("ascii", "replace") for uri in context.auth_context().get("peer_uri", ()))
+        known = self._callers.get((address, uris))
+        if known is None:
+            known = self._policy.caller(Peer(authenticated=self._mutual, uris=uris, address=address))
+            if len(self._callers) >= _MAX_CALLERS:
+                del self._callers[next(iter(self._callers))]
+            self._callers[address, uris] = known
+        return known
+
+
+class _Handlers(grpc.GenericRpcHandler):
+    """Finds a method by its full name; an unknown one is UNIMPLEMENTED, which grpc.aio says by itself."""
+
+    def __init__(self, handlers: Mapping[str, grpc.RpcMethodHandler[bytes, bytes]]) -> None:
+        self._handlers = handlers
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[bytes, bytes] | None:
+        return self._handlers.get(handler_call_details.method)
+
+
+def _server_credentials(credentials: Credentials) -> grpc.ServerCredentials:
+    return grpc.ssl_server_credentials(
+        [(credentials.private_key, credentials.certificate)],
+        root_certificates=credentials.client_ca,
+        require_client_auth=credentials.client_ca is not None,
+    )
+
+
+def _metadata(context: _Context) -> Mapping[str, str]:
+    pairs = context.invocation_metadata() or ()
+    return {key: value for key, value in pairs if isinstance(value, str)}
+
+
+async def _refuse(context: _Context, code: int, status: bytes) -> None:
+    message, pairs = trailers(status)
+    await context.abort(_CODES[code], message, pairs)
+
+
+async def _read(context: _Context) -> bytes | None:
+    try:
+        body = await context.read()
+    except grpc.aio.BaseError:
+        raise ConnectionResetError from None
+    if body is not grpc.aio.EOF:
+        return body
+    # grpc.aio reports a cancelled stream's end of input first and cancels its task a moment later. A method must not take
+    # the one for the other, so the task waits for its own cancellation here.
+    await asyncio.sleep(_CANCELLATION_LAG_SECONDS)
+    return None
+
+
+async def _write(context: _Context, body: bytes) -> None:
+    try:
+        await context.write(body)
+    except grpc.aio.BaseError:
+        raise ConnectionResetError from None

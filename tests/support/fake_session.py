@@ -1,0 +1,69 @@
+"""A session without cryptography, for tests of the store."""
+
+from __future__ import annotations
+
+from noisegate_server.session.state import SessionState, TerminationReason
+
+
+class FakeSession:
+    """What `StoredSession` asks for, and a count of the wipes."""
+
+    def __init__(
+        self,
+        number: int = 1,
+        *,
+        tenant: str = "dice",
+        peer_id: str = "",
+        group: str = "",
+        expires_at: float = 1_000_000.0,
+        half_open: bool = False,
+        connection_ids: tuple[bytes, ...] = (),
+    ) -> None:
+        self.session_id = session_id(number)
+        self.tenant = tenant
+        self.peer_id = peer_id
+        self.group = group
+        self.expires_at = expires_at
+        self.is_half_open = half_open
+        self.handle = 0
+        self.wipes = 0
+        self._connection_ids = connection_ids
+
+    @property
+    def state(self) -> SessionState:
+        if self.wipes:
+            return SessionState.TERMINATED
+        return SessionState.HANDSHAKING if self.is_half_open else SessionState.ESTABLISHED
+
+    def connection_ids(self) -> tuple[bytes, ...]:
+        return self._connection_ids
+
+    def learn(self, connection_id: bytes) -> None:
+        """What a real session does when it draws a connection id."""
+        self._connection_ids = (*self._connection_ids, connection_id)
+
+    def drop(self, connection_id: bytes) -> None:
+        """What a real session does when a connection id has served its time."""
+        self._connection_ids = tuple(each for each in self._connection_ids if each != connection_id)
+
+    def finish(self, expires_at: float) -> None:
+        """The handshake has finished."""
+        self.is_half_open = False
+        self.expires_at = expires_at
+
+    def expiry_cause(self, now: float) -> TerminationReason:
+        assert now >= self.expires_at, "asked before the deadline"
+        return TerminationReason.HANDSHAKE_TIMEOUT if self.is_half_open else TerminationReason.IDLE
+
+    def wipe(self) -> None:
+        self.wipes += 1
+
+
+def session_id(number: int) -> bytes:
+    """24 bytes."""
+    return number.to_bytes(24, "big")
+
+
+def connection_id(number: int) -> bytes:
+    """8 bytes."""
+    return number.to_bytes(8, "big")

@@ -1,0 +1,258 @@
+"""Look-up, ownership and what is told about ended sessions."""
+
+from __future__ import annotations
+
+import pytest
+
+from noisegate_server.session.errors import SessionClosed, SessionNotFound
+from noisegate_server.session.state import TerminationReason
+from noisegate_server.store.base import ConnectionIdTaken, DuplicateSession, SessionStore, StoreLimits
+from noisegate_server.store.sharded import ShardedStore
+from tests.support.fake_session import FakeSession, connection_id, session_id
+
+NOW = 5_000.25
+
+
+def make_store(limits: StoreLimits | None = None) -> ShardedStore[FakeSession]:
+    """An empty store."""
+    return ShardedStore(limits or StoreLimits())
+
+
+def add(store: SessionStore[FakeSession], session: FakeSession, now: float = NOW) -> FakeSession:
+    """Add a session and hand it back."""
+    store.add(session, now)
+    return session
+
+
+def test_a_session_is_found_by_its_id() -> None:
+    """The owner gets the very session that was added."""
+    store = make_store()
+    first, second = add(store, FakeSession(1)), add(store, FakeSession(2))
+    assert store.get("dice", session_id(1), NOW) is first
+    assert store.get("dice", session_id(2), NOW) is second
+
+
+def test_a_foreign_session_is_answered_exactly_like_an_unknown_one() -> None:
+    """Type, text and metadata are equal, so that ids cannot be probed; the session itself is untouched."""
+    store = make_store()
+    session = add(store, FakeSession(1))
+    with pytest.raises(SessionNotFound) as foreign:
+        store.get("cards", session_id(1), NOW)
+    with pytest.raises(SessionNotFound) as unknown:
+        store.get("cards", session_id(2), NOW)
+    assert (type(foreign.value), str(foreign.value)) == (type(unknown.value), str(unknown.value))
+    assert foreign.value.metadata == unknown.value.metadata
+    assert foreign.value.__suppress_context__ or foreign.value.__context__ is None
+    assert unknown.value.__suppress_context__
+    assert session.wipes == 0
+
+
+def test_an_ended_session_tells_its_owner_why() -> None:
+    """The tombstone has the cause and whether a ticket may help."""
+    store = make_store()
+    session = add(store, FakeSession(1))
+    store.end(session, TerminationReason.EXHAUSTED, NOW, resumable=True)
+    with pytest.raises(SessionClosed) as refusal:
+        store.get("dice", session_id(1), NOW)
+    assert refusal.value.metadata == {"cause": "EXHAUSTED", "resumable": "true"}
+
+
+def test_an_ended_session_is_unknown_to_others() -> None:
+    """A tombstone answers its owner only."""
+    store = make_store()
+    store.end(add(store, FakeSession(1)), TerminationReason.CLOSED, NOW)
+    with pytest.raises(SessionNotFound):
+        store.get("cards", session_id(1), NOW)
+
+
+def test_a_tombstone_lives_for_its_time_even_without_a_sweep() -> None:
+    """After `tombstone_s` the owner is told nothing more."""
+    store = make_store(StoreLimits(tombstone_s=30.0))
+    store.end(add(store, FakeSession(1)), TerminationReason.CLOSED, NOW)
+    with pytest.raises(SessionClosed):
+        store.get("dice", session_id(1), NOW + 29.9)
+    with pytest.raises(SessionNotFound):
+        store.get("dice", session_id(1), NOW + 30.0)
+
+
+def test_the_newest_tombstone_pushes_the_oldest_out() -> None:
+    """Ended sessions cannot fill the memory."""
+    store = make_store(StoreLimits(tombstones=2))
+    for number in (1, 2, 3):
+        store.end(add(store, FakeSession(number)), TerminationReason.CLOSED, NOW)
+    assert store.counts().tombstones == 2
+    with pytest.raises(SessionNotFound):
+        store.get("dice", session_id(1), NOW)
+    with pytest.raises(SessionClosed):
+        store.get("dice", session_id(2), NOW)
+
+
+def test_an_unfinished_handshake_leaves_no_tombstone() -> None:
+    """Whoever fails a handshake learns nothing and costs nothing."""
+    store = make_store()
+    store.end(add(store, FakeSession(1, half_open=True)), TerminationReason.HANDSHAKE_FAILED, NOW)
+    assert store.counts().tombstones == 0
+    with pytest.raises(SessionNotFound):
+        store.get("dice", session_id(1), NOW)
+
+
+def test_a_session_is_wiped_exactly_once() -> None:
+    """Ending a session again does nothing: no second wipe, and the first cause stands."""
+    store = make_store()
+    session = add(store, FakeSession(1))
+    store.end(session, TerminationReason.CLOSED, NOW)
+    store.end(session, TerminationReason.EXHAUSTED, NOW)
+    assert session.wipes == 1
+    with pytest.raises(SessionClosed, match="CLOSED"):
+        store.get("dice", session_id(1), NOW)
+
+
+def test_a_session_that_is_not_in_the_store_is_left_alone() -> None:
+    """Its owner wipes it, not the store."""
+    store = make_store()
+    stranger = FakeSession(1)
+    store.end(stranger, TerminationReason.CLOSED, NOW)
+    store.finished(stranger, NOW)
+    store.bind_connection(stranger, connection_id(1))
+    assert stranger.wipes == 0
+    assert store.leftovers() == []
+
+
+def test_an_expired_session_ends_at_the_next_look_up() -> None:
+    """No sweep is needed for a session to be over, and the sweep reports it once."""
+    store: ShardedStore[FakeSession] = ShardedStore(StoreLimits(), resumable=lambda session: session.group == "table 7")
+    session = add(store, FakeSession(1, expires_at=NOW + 10, peer_id="ann", group="table 7"))
+    assert store.get("dice", session_id(1), NOW + 9.99) is session
+    with pytest.raises(SessionClosed) as refusal:
+        store.get("dice", session_id(1), NOW + 10)
+    assert refusal.value.metadata == {"cause": "IDLE", "resumable": "true"}
+    assert session.wipes == 1
+    assert store.next_expiry() == 0.0
+    assert [(each.session_id, each.tenant, each.peer_id, each.group, each.reason) for each in store.sweep(NOW, 0)] == [
+        (session_id(1), "dice", "ann", "table 7", TerminationReason.IDLE)
+    ]
+    assert store.sweep(NOW + 400, 100) == []
+
+
+def test_an_expired_handshake_is_not_found() -> None:
+    """A half-open session that timed out was never a session for anybody."""
+    store = make_store()
+    session = add(store, FakeSession(1, half_open=True, expires_at=NOW + 10, connection_ids=(connection_id(1),)))
+    with pytest.raises(SessionNotFound):
+        store.get_by_connection("dice", connection_id(1), NOW + 10)
+    assert session.wipes == 1
+    assert store.counts().half_open == 0
+
+
+def test_a_foreign_look_up_does_not_end_an_expired_session() -> None:
+    """Another tenant changes nothing, whatever it asks."""
+    store = make_store()
+    session = add(store, FakeSession(1, expires_at=NOW + 10))
+    with pytest.raises(SessionNotFound):
+        store.get("cards", session_id(1), NOW + 20)
+    assert session.wipes == 0
+    with pytest.raises(SessionClosed):
+        store.get("dice", session_id(1), NOW + 20)
+
+
+def test_a_finished_handshake_leaves_a_tombstone_when_it_ends() -> None:
+    """`finished` makes a session of a handshake."""
+    store = make_store()
+    session = add(store, FakeSession(1, half_open=True))
+    session.finish(NOW + 100)
+    store.finished(session, NOW)
+    store.finished(session, NOW)
+    assert store.counts().half_open == 0
+    store.end(session, TerminationReason.PEER_CLOSED, NOW)
+    with pytest.raises(SessionClosed):
+        store.get("dice", session_id(1), NOW)
+
+
+def test_a_session_id_is_never_used_twice() -> None:
+    """Neither beside the session nor beside its tombstone; the newcomer is left to the caller."""
+    store = make_store()
+    session = add(store, FakeSession(1))
+    with pytest.raises(DuplicateSession):
+        store.add(FakeSession(1, tenant="cards"), NOW)
+    store.end(session, TerminationReason.CLOSED, NOW)
+    with pytest.raises(DuplicateSession):
+        store.add(FakeSession(1), NOW)
+    assert store.counts().sessions == 0
+
+
+def test_connection_ids_find_their_session_while_they_are_bound() -> None:
+    """Those that a session brings, and those that it gets later."""
+    store = make_store()
+    session = add(store, FakeSession(1, connection_ids=(connection_id(1),)))
+    store.bind_connection(session, connection_id(2))
+    store.bind_connection(session, connection_id(2))
+    session.learn(connection_id(2))
+    assert store.get_by_connection("dice", connection_id(1), NOW) is session
+    assert store.get_by_connection("dice", connection_id(2), NOW) is session
+    store.unbind_connection(session, connection_id(1))
+    session.drop(connection_id(1))
+    with pytest.raises(SessionNotFound):
+        store.get_by_connection("dice", connection_id(1), NOW)
+    store.end(session, TerminationReason.CLOSED, NOW)
+    with pytest.raises(SessionNotFound):
+        store.get_by_connection("dice", connection_id(2), NOW)
+    assert store.leftovers() == ["expiry", "tombstones"]
+
+
+def test_connection_ids_belong_to_a_tenant() -> None:
+    """Two tenants may draw the same id, and neither finds the other's session by it."""
+    store = make_store()
+    mine = add(store, FakeSession(1, connection_ids=(connection_id(1),)))
+    with pytest.raises(SessionNotFound):
+        store.get_by_connection("cards", connection_id(1), NOW)
+    theirs = add(store, FakeSession(2, tenant="cards", connection_ids=(connection_id(1),)))
+    assert store.get_by_connection("dice", connection_id(1), NOW) is mine
+    assert store.get_by_connection("cards", connection_id(1), NOW) is theirs
+
+
+def test_a_taken_connection_id_is_refused_and_changes_nothing() -> None:
+    """The caller draws another one; the first owner keeps it, and nobody else can unbind it."""
+    store = make_store()
+    owner = add(store, FakeSession(1, connection_ids=(connection_id(1),)))
+    other = add(store, FakeSession(2))
+    with pytest.raises(ConnectionIdTaken):
+        store.bind_connection(other, connection_id(1))
+    with pytest.raises(ConnectionIdTaken):
+        store.add(FakeSession(3, connection_ids=(connection_id(3), connection_id(1))), NOW)
+    store.unbind_connection(other, connection_id(1))
+    assert store.get_by_connection("dice", connection_id(1), NOW) is owner
+    assert store.counts().sessions == 2
+    with pytest.raises(SessionNotFound):
+        store.get_by_connection("dice", connection_id(3), NOW)
+
+
+def test_sessions_spread_over_the_shards() -> None:
+    """XXH3-64 of 5,000 consecutive ids leaves no shard of 256 empty and none with more than four times its share."""
+    store = make_store()
+    for number in range(5_000):
+        store.add(FakeSession(number), NOW)
+    counts = store.counts()
+    assert len(counts.per_shard) == 256
+    assert sum(counts.per_shard) == counts.sessions == 5_000
+    assert 0 < min(counts.per_shard) <= max(counts.per_shard) < 4 * 5_000 / 256
+
+
+@pytest.mark.parametrize("shards", [0, -1, 3, 255])
+def test_the_number_of_shards_is_a_power_of_two(shards: int) -> None:
+    """Anything else would leave shards without sessions."""
+    with pytest.raises(ValueError, match="power of two"):
+        ShardedStore[FakeSession](StoreLimits(), shards)
+
+
+def test_end_all_leaves_only_tombstones() -> None:
+    """At shutdown every session is wiped, and owners who still ask are told."""
+    store = make_store()
+    sessions = [add(store, FakeSession(number, half_open=number % 2 == 0)) for number in range(1, 11)]
+    assert store.end_all(NOW, TerminationReason.SHUTDOWN) == 10
+    assert [session.wipes for session in sessions] == [1] * 10
+    assert store.counts().sessions == 0
+    with pytest.raises(SessionClosed, match="SHUTDOWN"):
+        store.get("dice", session_id(1), NOW)
+    assert store.sweep(NOW + 1_000, 100) == []
+    assert store.leftovers() == []
+    assert store.next_expiry() is None

@@ -1,0 +1,110 @@
+#!/usr/bin/env bash
+# Makes a checkout ready: `tools/setup.sh PART...`, each of
+#   base     .venv with the hashed requirements and both distributions, editable
+#   codegen  .venv-codegen, the protobuf generator
+#   lock     .venv-lock, the requirement compiler
+#   buf      the linter of proto/ (needs Node)
+#   bench    h2load, the load generator of `make bench`
+# A part that is up to date costs some milliseconds: its stamp holds the hash of the files that decide it.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+mkdir -p .setup
+
+# Two makes at once must not build one environment twice over.
+if command -v flock >/dev/null; then
+  exec 9>.setup/lock
+  flock 9
+fi
+
+say() { printf 'setup: %s\n' "$*"; }
+fail() { printf 'setup: %s\n' "$*" >&2; exit 1; }
+
+# stale PART FILE...: true when PART's stamp is not the hash of these files; leaves the hash in $hash.
+stale() {
+  local part=$1; shift
+  hash=$(cat -- "$@" | sha256sum | cut -d' ' -f1)
+  [ "$(cat ".setup/$part" 2>/dev/null)" != "$hash" ]
+}
+stamp() { printf '%s\n' "$hash" > ".setup/$1"; }
+
+# debian PACKAGE...: installs them where that is allowed, otherwise names the command.
+debian() {
+  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    say "installing Debian packages: $*"
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get install -qq -y --no-install-recommends "$@" >/dev/null 2>&1 && return
+    apt-get update -qq >/dev/null
+    apt-get install -qq -y --no-install-recommends "$@" >/dev/null || fail "apt-get could not install: $*"
+  else
+    fail "missing: $*. On Debian or Ubuntu run: sudo apt-get install $*"
+  fi
+}
+
+find_python() {
+  local candidate
+  for candidate in ${PYTHON:-python3.11 python3.12 python3.13 python3}; do
+    if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+      python=$candidate
+      return
+    fi
+  done
+  fail 'Python 3.11 or newer is needed; name it with PYTHON=/path/to/python make setup'
+}
+
+# environment DIR REQUIREMENTS: a virtual environment with exactly what the lock file names, checked by hash.
+environment() {
+  local folder=$1 requirements=$2
+  if ! "$folder/bin/python" -c 'import pip' 2>/dev/null; then
+    find_python
+    "$python" -c 'import ensurepip' 2>/dev/null || debian python3-venv
+    say "creating $folder with $("$python" --version)"
+    "$python" -m venv --clear "$folder"
+  fi
+  say "installing $(grep -c '==' "$requirements") packages of $requirements into $folder"
+  PIP_DISABLE_PIP_VERSION_CHECK=1 "$folder/bin/python" -m pip install --quiet --require-hashes -r "$requirements"
+}
+
+base() {
+  local files=(tools/setup.sh requirements/dev.txt pyproject.toml clients/python/pyproject.toml)
+  if stale base "${files[@]}" || [ ! -x .venv/bin/noisegate ]; then
+    environment .venv requirements/dev.txt
+    say 'installing noisegate and noisegate-server, editable'
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
+      -e clients/python -e .
+    stamp base
+  fi
+}
+
+codegen() {
+  if stale codegen tools/setup.sh requirements/codegen.txt || [ ! -x .venv-codegen/bin/protoc-gen-mypy ]; then
+    environment .venv-codegen requirements/codegen.txt
+    stamp codegen
+  fi
+}
+
+lock() {
+  if stale lock tools/setup.sh requirements/lock.txt || [ ! -x .venv-lock/bin/uv ]; then
+    environment .venv-lock requirements/lock.txt
+    stamp lock
+  fi
+}
+
+buf() {
+  if stale buf tools/setup.sh tools/buf/package-lock.json || [ ! -d tools/buf/node_modules ]; then
+    command -v npm >/dev/null || debian nodejs npm
+    say 'installing buf'
+    (cd tools/buf && npm ci --silent --no-fund --no-audit)
+    stamp buf
+  fi
+}
+
+bench() {
+  command -v h2load >/dev/null || debian nghttp2-client
+}
+
+for part in "$@"; do
+  case $part in
+    base | codegen | lock | buf | bench) "$part" ;;
+    *) fail "unknown part: $part" ;;
+  esac
+done
