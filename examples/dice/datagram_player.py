@@ -104,6 +104,7 @@ class DatagramPlayer:
         self._random_bytes, self._wall = random_bytes, wall
         self._attempts: list[Attempt] = []
         self._answers: dict[tuple[bytes, bytes, bytes], Answer] = {}
+        self._chosen: list[bytes] = []  # connection ids that we gave as responder
         self._timestamp = -1
         self._accepted: dict[bytes, int] = {}
         static = settings.static
@@ -286,7 +287,7 @@ class DatagramPlayer:
         split = noise.split
         if not isinstance(split, Split):
             raise NotPossibleError("the handshake is not finished")
-        chose = noise.initiator == (self.settings.connection_id != NO_CONNECTION)
+        chose = self.settings.connection_id == cid if noise.initiator else cid in self._chosen
         self._attempts = []
         self.session = Session(
             split, self._random_bytes, now, initiator=noise.initiator, suite=noise.protocol.suite, flags=flags,
@@ -321,12 +322,19 @@ class DatagramPlayer:
         noise = self._noise(hello, encoded, initiator=False)
         payload = noise.read(message)
         self._fresh(noise, hello)
-        cid = self._random_bytes(8) if packet[1:9] == NO_CONNECTION else packet[1:9]
+        cid = self._connection_id(packet)
         reply = bytes([HANDSHAKE]) + cid + b"\x02" + noise.write()
         self._answers[key] = Answer(packet=reply, noise=noise, hello=hello, since=now)
         if noise.split is not None:
             self._establish(noise, hello.flags, cid, self._identity(noise), now)
         return Received(payloads=[payload], to_send=[reply])
+
+    def _connection_id(self, packet: bytes) -> bytes:
+        """The id that the peer chose, else a new one of ours."""
+        if packet[1:9] != NO_CONNECTION:
+            return packet[1:9]
+        self._chosen.append(self._random_bytes(8))
+        return self._chosen[-1]
 
     def _fresh(self, noise: NoiseHandshake, hello: Hello) -> None:
         """The timestamp rule: within the skew, and newer than the last one of an authenticated static key."""
@@ -375,7 +383,7 @@ class DatagramPlayer:
         )
         payload = noise.read(message)
         del self.issued[opaque]  # spent before the answer leaves
-        cid = self._random_bytes(8) if packet[1:9] == NO_CONNECTION else packet[1:9]
+        cid = self._connection_id(packet)
         reply = bytes([RESUME]) + cid + b"\x02" + noise.write()
         self._answers[key] = Answer(packet=reply, noise=noise, hello=hello, since=now)
         self._establish(noise, ticket.flags, cid, ticket.identity, now)

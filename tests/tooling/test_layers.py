@@ -26,7 +26,7 @@ def tree(tmp_path: Path) -> Path:
 def lint(tree: Path) -> tuple[int, str]:
     """Exit code and output of import-linter over the copy."""
     path = os.pathsep.join(str(tree / folder) for folder in ("service", "clients/python"))
-    command = [str(Path(sys.executable).parent / "lint-imports"), "--no-cache"]
+    command = [str(Path(sys.executable).parent / "lint-imports"), "--no-cache", "--no-logo"]
     environment = {**os.environ, "PYTHONPATH": path, "COLUMNS": "200"}
     result = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, check=False)
     return result.returncode, result.stdout

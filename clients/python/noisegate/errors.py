@@ -7,8 +7,8 @@ deadline) has no ErrorInfo and is found by its code. A reason that this SDK does
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import ClassVar, Final
+from collections.abc import Iterable, Mapping
+from typing import ClassVar, Final, cast
 
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
@@ -325,8 +325,7 @@ def from_status(code: StatusCode, message: str, details: bytes) -> NoisegateErro
 
 def from_rpc_error(error: AioRpcError) -> NoisegateError:
     """The exception for a call that grpc.aio gave up."""
-    details = b""
-    for key, value in error.trailing_metadata() or ():
-        if key == DETAILS_KEY and isinstance(value, bytes):
-            details = value
+    # Published types of this method disagree with each other; at run time it gives pairs.
+    trailers = cast("Iterable[tuple[str, str | bytes]]", error.trailing_metadata() or ())
+    details = next((value for key, value in trailers if key == DETAILS_KEY and isinstance(value, bytes)), b"")
     return from_status(error.code(), error.details() or "", details)

@@ -1,0 +1,54 @@
+"""The command `noisegate`: one file per command, and nothing here but their list."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from noisegate_server import __version__
+from noisegate_server.cli.keygen import keygen
+from noisegate_server.cli.serve import serve
+from noisegate_server.cli.sessions import sessions
+
+__all__ = ["main"]
+
+app = typer.Typer(
+    name="noisegate",
+    help="Session crypto as a service for multiplayer games.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"noisegate {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _program(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it.")] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def demo() -> None:
+    """Show one session from handshake to close, explained on the terminal."""
+    # Imported here because it plays the player's side too, which no other command needs.
+    from noisegate_server.cli.demo import run  # noqa: PLC0415  # see above
+
+    run()
+
+
+app.command()(serve)
+app.command()(keygen)
+app.command()(sessions)
+
+
+def main() -> None:
+    """The console script's entry."""
+    app()

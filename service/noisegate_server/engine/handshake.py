@@ -4,31 +4,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from noisegate_server.engine.negotiation import ANONYMOUS, LEARNS_REMOTE, accept, allowed, bound_prologue, check_psk
 from noisegate_server.engine.opening import admit, find, finish, greeting, identity_of, new_session, opening_of, read
 from noisegate_server.engine.outcomes import HandshakeStep, established
 from noisegate_server.engine.parts import Parts
-from noisegate_server.engine.policy import Options, Policy
+from noisegate_server.engine.policy import Options
 from noisegate_server.noise import HandshakeState, KeyPair, MessageTooLong, NoiseError, ProtocolName
 from noisegate_server.noise.primitives import sha256
 from noisegate_server.session.constants import MAX_NOISE_MESSAGE, NO_CONNECTION_ID
+from noisegate_server.session.datagram import DatagramRecords
 from noisegate_server.session.errors import (
-    ClockSkew,
     HandshakeFailed,
     HandshakeNotDue,
     InvalidField,
     MessageTooLarge,
-    PolicyRejected,
-    UnsupportedProtocol,
 )
 from noisegate_server.session.hello import (
-    CallerPrologueReserved,
     Flags,
     Hello,
-    MalformedHello,
-    choose,
-    decode_hello,
     encode_hello,
-    hello_prologue,
 )
 from noisegate_server.session.packets import (
     HandshakeStep as Packet,
@@ -45,10 +39,6 @@ from noisegate_server.session.session import Opening, Session
 from noisegate_server.session.state import RecordMode, Role
 from noisegate_server.session.suites import NOISE_NAMES, Pattern, Suite
 
-_ANONYMOUS = frozenset({Pattern.NK, Pattern.NKPSK0, Pattern.NKPSK2})
-_WITH_PSK = frozenset({Pattern.XXPSK3, Pattern.IKPSK1, Pattern.IKPSK2, Pattern.NKPSK0, Pattern.NKPSK2})
-_XX = frozenset({Pattern.XX, Pattern.XXPSK3})
-_KNOWN_FLAGS = Flags.RATCHET | Flags.MASK | Flags.PAD | Flags.TICKETS | Flags.DATAGRAM
 _SECOND, _THIRD = 2, 3
 
 
@@ -90,22 +80,39 @@ class Response:
 
 def initiate(parts: Parts, tenant: str, request: Initiation, now: float, wall: float) -> HandshakeStep:
     """Make message 1 and the session that it begins."""
-    pattern, suite = _allowed(parts.policy, request.pattern, request.suite)
-    _check_psk(pattern, request.psk)
-    if (pattern in _XX) is bool(request.remote_static_key):
+    pattern, suite = allowed(parts.policy, request.pattern, request.suite)
+    check_psk(pattern, request.psk)
+    if (pattern in LEARNS_REMOTE) is bool(request.remote_static_key):
         raise InvalidField("initiate.remote_static_key", "32 bytes for IK and NK, empty for XX")
     hello, flags = _our_hello(request, (pattern, suite), wall)
     identity = identity_of(parts, tenant)
     if request.remote_static_key == identity.public:
         raise InvalidField("initiate.remote_static_key", "this is the service's own key")
     handshake = _handshake(
-        parts, pattern, suite, request.psk, identity, _prologue(hello, request.prologue, "initiate.prologue"),
-        initiator=True, remote_static=request.remote_static_key or None,
+        parts,
+        pattern,
+        suite,
+        request.psk,
+        identity,
+        bound_prologue(hello, request.prologue, "initiate.prologue"),
+        initiator=True,
+        remote_static=request.remote_static_key or None,
     )
     session = new_session(
-        parts, tenant, mode=request.mode, role=Role.INITIATOR, pattern=pattern, suite=suite, flags=flags,
-        peer_id=request.peer_id, group=request.group, prologue=request.prologue, options=request.options,
-        chain_end_wall=wall + parts.policy.chain_lifetime, opening=Opening(handshake=handshake), now=now,
+        parts,
+        tenant,
+        mode=request.mode,
+        role=Role.INITIATOR,
+        pattern=pattern,
+        suite=suite,
+        flags=flags,
+        peer_id=request.peer_id,
+        group=request.group,
+        prologue=request.prologue,
+        options=request.options,
+        chain_end_wall=wall + parts.policy.chain_lifetime,
+        opening=Opening(handshake=handshake),
+        now=now,
     )
     message = _write(handshake, request.payload, "initiate.payload")
     admit(parts, session, now)
@@ -124,15 +131,21 @@ def respond(parts: Parts, tenant: str, request: Response, now: float, wall: floa
         return answer
     hello, message, proposed = _first_message(request)
     if hello:
-        pattern, suite, flags = _accept(parts.policy, hello, wall, datagram=datagram)
+        pattern, suite, flags = accept(parts.policy, hello, wall, datagram=datagram)
     else:
-        pattern, suite = _allowed(parts.policy, request.pattern, request.suite)
-        flags = 0
-    _check_psk(pattern, request.psk)
+        pattern, suite = allowed(parts.policy, request.pattern, request.suite)
+        flags = Flags(0)
+    check_psk(pattern, request.psk)
     identity = identity_of(parts, tenant)
     handshake = _handshake(
-        parts, pattern, suite, request.psk, identity, _prologue(hello or None, request.prologue, "respond.prologue"),
-        initiator=False, remote_static=None,
+        parts,
+        pattern,
+        suite,
+        request.psk,
+        identity,
+        bound_prologue(hello or None, request.prologue, "respond.prologue"),
+        initiator=False,
+        remote_static=None,
     )
     try:
         payload = handshake.read_message(message)
@@ -140,9 +153,20 @@ def respond(parts: Parts, tenant: str, request: Response, now: float, wall: floa
         raise HandshakeFailed from None
     _refuse_own_key(handshake, identity)
     session = new_session(
-        parts, tenant, mode=request.mode, role=Role.RESPONDER, pattern=pattern, suite=suite, flags=flags,
-        peer_id=request.peer_id, group=request.group, prologue=request.prologue, options=request.options,
-        chain_end_wall=wall + parts.policy.chain_lifetime, opening=Opening(handshake=handshake), now=now,
+        parts,
+        tenant,
+        mode=request.mode,
+        role=Role.RESPONDER,
+        pattern=pattern,
+        suite=suite,
+        flags=flags,
+        peer_id=request.peer_id,
+        group=request.group,
+        prologue=request.prologue,
+        options=request.options,
+        chain_end_wall=wall + parts.policy.chain_lifetime,
+        opening=Opening(handshake=handshake),
+        now=now,
     )
     reply = _write(handshake, request.payload, "respond.payload")
     admit(parts, session, now, proposed)
@@ -184,6 +208,8 @@ def proceed(
     opening.handshake = handshake
     connection_id = opening.connection_id
     _finish(parts, session, handshake, now)
+    if replies and isinstance(session.records, DatagramRecords):
+        session.records.repeat(replies[0], now)
     if session.role is Role.RESPONDER:
         session.ticket_owed = bool(session.flags & Flags.TICKETS)
         replies += greeting(parts, session, now, wall)
@@ -191,23 +217,6 @@ def proceed(
     if datagram:
         parts.answers.put(repeat, step, now)
     return step
-
-
-def _allowed(policy: Policy, pattern: int, suite: int) -> tuple[Pattern, Suite]:
-    try:
-        pair = Pattern(pattern), Suite(suite)
-    except ValueError:
-        raise UnsupportedProtocol(tuple(NOISE_NAMES[known] for known in policy.preference())) from None
-    if pair[0] is Pattern.NNPSK0:
-        raise UnsupportedProtocol(tuple(NOISE_NAMES[known] for known in policy.preference()))
-    if pair not in policy.preference():
-        raise PolicyRejected(f"{NOISE_NAMES[pair]} is below this service's policy")
-    return pair
-
-
-def _check_psk(pattern: Pattern, psk: bytes) -> None:
-    if (pattern in _WITH_PSK) is not bool(psk):
-        raise InvalidField("psk", "32 bytes for a psk pattern, empty otherwise")
 
 
 def _our_hello(request: Initiation, pair: tuple[Pattern, Suite], wall: float) -> tuple[bytes | None, Flags]:
@@ -256,34 +265,6 @@ def _due_message(session: Session, opening: Opening, message: bytes) -> bytes:
     return packet.message
 
 
-def _accept(policy: Policy, data: bytes, wall: float, *, datagram: bool) -> tuple[Pattern, Suite, Flags]:
-    """The protocol and flags of a player's hello, computed again from its offer and our own order."""
-    try:
-        hello = decode_hello(data)
-    except MalformedHello:
-        raise HandshakeFailed from None
-    if bool(hello.flags & Flags.DATAGRAM) is not datagram:
-        raise HandshakeFailed
-    if abs(hello.timestamp_ms / 1000 - wall) > policy.clock_skew:
-        raise ClockSkew("the player's clock is too far from the service's")
-    preference = policy.preference()
-    right = choose(hello.offer, preference)
-    if right is None or right != hello.choice:
-        raise PolicyRejected("the hello's choice is not what this service chooses from its offer")
-    flags = hello.flags & _KNOWN_FLAGS
-    if flags & ~policy.flags & ~Flags.DATAGRAM:
-        raise PolicyRejected("the hello asks for a flag that this service does not grant")
-    pattern, suite = hello.chosen
-    return Pattern(pattern), Suite(suite), flags
-
-
-def _prologue(hello: bytes | None, prologue: bytes, field: str) -> bytes:
-    try:
-        return hello_prologue(hello, prologue)
-    except CallerPrologueReserved as error:
-        raise InvalidField(field, str(error)) from None
-
-
 def _handshake(
     parts: Parts,
     pattern: Pattern,
@@ -299,7 +280,7 @@ def _handshake(
         ProtocolName.parse(NOISE_NAMES[pattern, suite]),
         initiator=initiator,
         prologue=prologue,
-        s=None if initiator and pattern in _ANONYMOUS else identity,
+        s=None if initiator and pattern in ANONYMOUS else identity,
         rs=remote_static,
         psks=(psk,) if psk else (),
         random_bytes=parts.random_bytes,
@@ -324,8 +305,12 @@ def _refuse_own_key(handshake: HandshakeState, identity: KeyPair) -> None:
 
 def _finish(parts: Parts, session: Session, handshake: HandshakeState, now: float) -> None:
     finish(
-        parts, session, handshake,
-        remote_static=handshake.rs or b"", anonymous_initiator=session.pattern in _ANONYMOUS, now=now,
+        parts,
+        session,
+        handshake,
+        remote_static=handshake.rs or b"",
+        anonymous_initiator=session.pattern in ANONYMOUS,
+        now=now,
     )
 
 

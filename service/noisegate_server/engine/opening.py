@@ -1,4 +1,4 @@
-"""What Handshake and Resume have in common: making a session, admitting it to the store, and finishing its handshake."""
+"""What Handshake and Resume share: making a session, admitting it to the store, finishing its handshake."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def new_session(
 
 
 def admit(parts: Parts, session: Session, now: float, proposed: bytes = b"") -> None:
-    """Give a new session to the store, in DATAGRAM mode under a connection id: the peer's `proposed` one, or a fresh one.
+    """Give a new session to the store, in DATAGRAM mode under a connection id: the peer's `proposed`, or a fresh one.
 
     SessionQuota and Overloaded end it at once.
     """
@@ -111,8 +111,8 @@ def opening_of(session: Session, *, resumes: bool) -> Opening:
 def read(parts: Parts, session: Session, opening: Opening, message: bytes, now: float) -> tuple[HandshakeState, bytes]:
     """Read the peer's next handshake message: the handshake after it, and the payload.
 
-    DATAGRAM reads on a copy, so that a spoofed packet does not end the handshake; 16 of them do. NOISE ends at the first
-    failure (Noise, section 5).
+    DATAGRAM reads on a copy, so that a spoofed packet does not end the handshake; 16 of them do. NOISE ends at the
+    first failure (Noise, section 5).
     """
     datagram = session.mode is RecordMode.DATAGRAM
     handshake = opening.handshake.copy() if datagram else opening.handshake
@@ -150,7 +150,7 @@ def finish(
 
 
 def greeting(parts: Parts, session: Session, now: float, wall: float) -> tuple[bytes, ...]:
-    """DATAGRAM responder whose handshake the initiator has just completed: a record that tells it so, and its ticket."""
+    """DATAGRAM responder whose handshake the initiator has completed: a record that tells it so, and its ticket."""
     records = session.records
     if not isinstance(records, DatagramRecords) or session.role is not Role.RESPONDER:
         return ()

@@ -96,7 +96,15 @@ def decrypt(
     if opened.confirmed or opened.wants_rotation or session.ticket_owed or now >= records.due_at:
         to_peer += _aside(parts, session, opened, now, wall)
     return Decrypted(
-        session.session_id, to_peer, plaintext, control, opened.counter, opened.epoch, False, opened.newest, False
+        session.session_id,
+        to_peer,
+        plaintext,
+        control,
+        opened.counter,
+        opened.epoch,
+        False,
+        opened.newest,
+        records.sealed >= records.limits.soft_messages,
     )
 
 

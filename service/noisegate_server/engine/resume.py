@@ -1,4 +1,7 @@
-"""Resume: a ticket's PSK and fresh ephemeral keys make a new session in one round trip (docs/protocol.md, section 6)."""
+"""Resume: a ticket's PSK and fresh ephemeral keys make a new session in one round trip.
+
+docs/protocol.md, section 6.
+"""
 
 from __future__ import annotations
 
@@ -53,9 +56,7 @@ class ResumeRequested:
     payload: bytes
 
 
-def initiate(
-    parts: Parts, tenant: str, session_id: bytes, prologue: bytes, now: float, wall: float
-) -> ResumeStep:
+def initiate(parts: Parts, tenant: str, session_id: bytes, prologue: bytes, now: float, wall: float) -> ResumeStep:
     """Come back with the ticket that the player gave us in session `session_id`. TicketRejected where there is none."""
     key = (tenant, session_id)
     kept = parts.received.get(key, now)
@@ -68,9 +69,20 @@ def initiate(
     )
     message = handshake.write_message(b"")
     session = new_session(
-        parts, tenant, mode=kept.mode, role=Role.INITIATOR, pattern=Pattern.NNPSK0, suite=kept.suite, flags=kept.flags,
-        peer_id=kept.peer_id, group=kept.group, prologue=prologue, options=Options(),
-        chain_end_wall=kept.chain_end_wall, opening=Opening(handshake=handshake, resumes=True), now=now,
+        parts,
+        tenant,
+        mode=kept.mode,
+        role=Role.INITIATOR,
+        pattern=Pattern.NNPSK0,
+        suite=kept.suite,
+        flags=kept.flags,
+        peer_id=kept.peer_id,
+        group=kept.group,
+        prologue=prologue,
+        options=Options(),
+        chain_end_wall=kept.chain_end_wall,
+        opening=Opening(handshake=handshake, resumes=True),
+        now=now,
     )
     session.remote_static = kept.remote_static
     session.anonymous_initiator = kept.anonymous_initiator
@@ -83,8 +95,12 @@ def initiate(
             ResumeStep1(connection_id=connection_id, hello=hello, ticket=kept.ticket, message=message)
         )
     return ResumeStep(
-        session_id=session.session_id, to_peer=(message,), ticket=b"" if datagram else kept.ticket,
-        connection_id=connection_id, peer_id=session.peer_id, group=session.group,
+        session_id=session.session_id,
+        to_peer=(message,),
+        ticket=b"" if datagram else kept.ticket,
+        connection_id=connection_id,
+        peer_id=session.peer_id,
+        group=session.group,
         expires_in=session.expires_at - now,
     )
 
@@ -104,7 +120,10 @@ def respond(parts: Parts, tenant: str, request: ResumeRequested, now: float, wal
     try:
         suite = Suite(ticket.suite)
         handshake = _handshake(
-            parts, suite, bytes(ticket.psk), resume_prologue(first.hello, first.ticket, request.prologue),
+            parts,
+            suite,
+            bytes(ticket.psk),
+            resume_prologue(first.hello, first.ticket, request.prologue),
             initiator=False,
         )
         try:
@@ -127,8 +146,12 @@ def respond(parts: Parts, tenant: str, request: ResumeRequested, now: float, wal
     if datagram:
         reply = encode_resume(ResumeStep2(connection_id=connection_id, message=reply))
     step = ResumeStep(
-        session_id=session.session_id, to_peer=(reply,), connection_id=connection_id,
-        peer_id=session.peer_id, group=session.group, established=established(session, now),
+        session_id=session.session_id,
+        to_peer=(reply,),
+        connection_id=connection_id,
+        peer_id=session.peer_id,
+        group=session.group,
+        established=established(session, now),
     )
     if datagram:
         parts.answers.put(repeat, step, now)
@@ -156,8 +179,12 @@ def proceed(parts: Parts, tenant: str, session_id: bytes, message: bytes, now: f
     handshake, payload = read(parts, session, opening, inner, now)
     _finish(parts, session, handshake, session.remote_static, now)
     step = ResumeStep(
-        session_id=session.session_id, payload=payload, connection_id=connection_id,
-        peer_id=session.peer_id, group=session.group, established=established(session, now),
+        session_id=session.session_id,
+        payload=payload,
+        connection_id=connection_id,
+        peer_id=session.peer_id,
+        group=session.group,
+        established=established(session, now),
     )
     if session.mode is RecordMode.DATAGRAM:
         parts.answers.put(repeat, step, now)
@@ -186,9 +213,7 @@ def _second_packet(message: bytes) -> ResumeStep2:
     return packet
 
 
-def _usable(
-    parts: Parts, tenant: str, first: ResumeStep1, request: ResumeRequested, now: float, wall: float
-) -> Ticket:
+def _usable(parts: Parts, tenant: str, first: ResumeStep1, request: ResumeRequested, now: float, wall: float) -> Ticket:
     """The opened ticket, checked against everything that may have changed since it was issued."""
     try:
         ticket = open_ticket(parts.ticket_keys, tenant, first.ticket, wall)
@@ -222,9 +247,7 @@ def _hello_fits(hello: bytes, ticket: Ticket) -> bool:
 
 def _our_hello(kept: ReceivedTicket, wall: float) -> bytes:
     return encode_hello(
-        Hello(
-            flags=Flags(kept.flags), timestamp_ms=int(wall * 1000), offer=((Pattern.NNPSK0, kept.suite),), choice=0
-        )
+        Hello(flags=Flags(kept.flags), timestamp_ms=int(wall * 1000), offer=((Pattern.NNPSK0, kept.suite),), choice=0)
     )
 
 
@@ -248,18 +271,31 @@ def _resumed(
     now: float,
 ) -> Session:
     session = new_session(
-        parts, tenant, mode=request.mode, role=Role.RESPONDER, pattern=Pattern.NNPSK0, suite=suite, flags=ticket.flags,
-        peer_id=ticket.peer_id, group=ticket.group, prologue=request.prologue, options=Options(),
-        chain_end_wall=ticket.absolute_end_wall, opening=Opening(handshake=handshake, resumes=True), now=now,
+        parts,
+        tenant,
+        mode=request.mode,
+        role=Role.RESPONDER,
+        pattern=Pattern.NNPSK0,
+        suite=suite,
+        flags=ticket.flags,
+        peer_id=ticket.peer_id,
+        group=ticket.group,
+        prologue=request.prologue,
+        options=Options(),
+        chain_end_wall=ticket.absolute_end_wall,
+        opening=Opening(handshake=handshake, resumes=True),
+        now=now,
     )
     session.anonymous_initiator = not ticket.remote_static
     return session
 
 
-def _finish(
-    parts: Parts, session: Session, handshake: HandshakeState, remote_static: bytes, now: float
-) -> None:
+def _finish(parts: Parts, session: Session, handshake: HandshakeState, remote_static: bytes, now: float) -> None:
     finish(
-        parts, session, handshake,
-        remote_static=remote_static, anonymous_initiator=session.anonymous_initiator, now=now,
+        parts,
+        session,
+        handshake,
+        remote_static=remote_static,
+        anonymous_initiator=session.anonymous_initiator,
+        now=now,
     )

@@ -1,9 +1,13 @@
-"""Rotate: REKEY without a round trip, RENEGOTIATE by a new key agreement inside the session (docs/protocol.md, section 4)."""
+"""Rotate: REKEY without a round trip, RENEGOTIATE by a new key agreement inside the session.
+
+docs/protocol.md, section 4.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from noisegate_server.engine.negotiation import LEARNS_REMOTE
 from noisegate_server.engine.outcomes import Rotation
 from noisegate_server.engine.parts import Parts
 from noisegate_server.engine.records import parties
@@ -21,7 +25,6 @@ from noisegate_server.session.suites import NOISE_NAMES, Pattern
 
 REKEY, RENEGOTIATE = 1, 2
 SEND, RECEIVE = 1, 2
-_LEARNS_REMOTE = frozenset({Pattern.XX, Pattern.XXPSK3, Pattern.NNPSK0})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,9 +55,7 @@ def rotate(parts: Parts, tenant: str, session_id: bytes, command: RotateCommand,
     return done
 
 
-def _datagram(
-    parts: Parts, session: Session, records: DatagramRecords, command: RotateCommand, now: float
-) -> Rotation:
+def _datagram(parts: Parts, session: Session, records: DatagramRecords, command: RotateCommand, now: float) -> Rotation:
     if command.message or command.switch_send or command.switch_receive or command.psk:
         raise InvalidField("message", "DATAGRAM mode carries its rotation in records: only `kind` may be set")
     if command.direction == RECEIVE:
@@ -68,9 +69,7 @@ def _datagram(
     else:
         to_peer = rotation.wish(records, now, parts.aeads)
     session.settle()
-    return Rotation(
-        to_peer=to_peer, state=session.state, epoch=records.epoch, counter=records.current.send_counter
-    )
+    return Rotation(to_peer=to_peer, state=session.state, epoch=records.epoch, counter=records.current.send_counter)
 
 
 def _noise_rekey(parts: Parts, session: Session, records: NoiseRecords, command: RotateCommand) -> Rotation:
@@ -107,9 +106,7 @@ def _noise_renegotiate(parts: Parts, session: Session, records: NoiseRecords, co
     )
 
 
-def _handshake_step(
-    parts: Parts, session: Session, records: NoiseRecords, command: RotateCommand
-) -> tuple[bytes, ...]:
+def _handshake_step(parts: Parts, session: Session, records: NoiseRecords, command: RotateCommand) -> tuple[bytes, ...]:
     """Read the player's message, if there is one, and write ours, if one is due. What fails leaves all as it was."""
     if records.replacement is not None:
         raise EpochConflict(records.epoch)
@@ -147,7 +144,7 @@ def _begin(parts: Parts, session: Session, records: NoiseRecords, command: Rotat
     initiator = session.role is Role.INITIATOR
     pattern = session.pattern
     if pattern is Pattern.NNPSK0:
-        # A resumed session: its ticket's PSK is spent, so both sides take one from the session's root, as DATAGRAM does.
+        # A resumed session: its ticket's PSK is spent; both sides take one from the session's root, as DATAGRAM does.
         psks: tuple[bytes, ...] = (bytes(renegotiate_psk(records.root)),)
     else:
         psks = (command.psk,) if command.psk else ()
@@ -157,7 +154,7 @@ def _begin(parts: Parts, session: Session, records: NoiseRecords, command: Rotat
             initiator=initiator,
             prologue=renegotiate_prologue(records.h, None),
             s=None if initiator and session.anonymous_initiator else parties(parts, session).identity,
-            rs=session.remote_static if initiator and pattern not in _LEARNS_REMOTE else None,
+            rs=session.remote_static if initiator and pattern not in LEARNS_REMOTE else None,
             psks=psks,
             random_bytes=parts.random_bytes,
         )

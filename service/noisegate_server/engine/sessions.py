@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from noisegate_server.engine.outcomes import SessionView, established
 from noisegate_server.engine.opening import find
+from noisegate_server.engine.outcomes import SessionView, established
 from noisegate_server.engine.parts import Parts
 from noisegate_server.session.datagram import DatagramRecords
 from noisegate_server.session.errors import InvalidField, SessionClosed

@@ -102,6 +102,19 @@ class CipherState:
         other._aead = self._aead
         return other
 
+    def take_key(self) -> bytearray:
+        """Hand the key over: 32 bytes that are the caller's now, to use and to wipe. This state is as after `wipe`.
+
+        InvalidKey where there is none.
+        """
+        key = self.k
+        if not key:
+            raise InvalidKey("no key to hand over")
+        self.k = bytearray()
+        self.n = MAX_NONCE
+        self._aead = None
+        return key
+
     def wipe(self) -> None:
         """Overwrite the key in place and drop the context. After this the state can neither seal nor open."""
         self._aead = None

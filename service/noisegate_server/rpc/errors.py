@@ -97,7 +97,9 @@ def _body(_: Any) -> Message:
 
 def _precondition(kind: str) -> Details:
     def build(error: Any) -> Message:
-        violation = error_details_pb2.PreconditionFailure.Violation(type=kind, subject="session", description=str(error))
+        violation = error_details_pb2.PreconditionFailure.Violation(
+            type=kind, subject="session", description=str(error)
+        )
         return error_details_pb2.PreconditionFailure(violations=[violation])
 
     return build
@@ -124,12 +126,8 @@ RULES: Final[Mapping[type[Exception], Rule]] = {
         details=_body,
         text="the request is not a valid message of this method",
     ),
-    errors.InvalidField: Rule(
-        code=Code.INVALID_ARGUMENT, reason=reasons.ERROR_REASON_INVALID_REQUEST, details=_field
-    ),
-    errors.UnsupportedProtocol: Rule(
-        code=Code.INVALID_ARGUMENT, reason=reasons.ERROR_REASON_UNSUPPORTED_PROTOCOL
-    ),
+    errors.InvalidField: Rule(code=Code.INVALID_ARGUMENT, reason=reasons.ERROR_REASON_INVALID_REQUEST, details=_field),
+    errors.UnsupportedProtocol: Rule(code=Code.INVALID_ARGUMENT, reason=reasons.ERROR_REASON_UNSUPPORTED_PROTOCOL),
     errors.MessageTooLarge: Rule(
         code=Code.INVALID_ARGUMENT, reason=reasons.ERROR_REASON_MESSAGE_TOO_LARGE, details=_field
     ),
@@ -155,9 +153,7 @@ RULES: Final[Mapping[type[Exception], Rule]] = {
     ),
     errors.EpochConflict: Rule(code=Code.ABORTED, reason=reasons.ERROR_REASON_EPOCH_CONFLICT),
     errors.TicketRejected: Rule(code=Code.FAILED_PRECONDITION, reason=reasons.ERROR_REASON_TICKET_REJECTED),
-    errors.SessionQuota: Rule(
-        code=Code.RESOURCE_EXHAUSTED, reason=reasons.ERROR_REASON_SESSION_QUOTA, details=_quota
-    ),
+    errors.SessionQuota: Rule(code=Code.RESOURCE_EXHAUSTED, reason=reasons.ERROR_REASON_SESSION_QUOTA, details=_quota),
     errors.Overloaded: Rule(code=Code.UNAVAILABLE, reason=reasons.ERROR_REASON_OVERLOADED, details=_retry(1_000)),
     Draining: Rule(code=Code.UNAVAILABLE, reason=reasons.ERROR_REASON_DRAINING, details=_retry(100)),
     IdempotencyConflict: Rule(code=Code.ALREADY_EXISTS, reason=reasons.ERROR_REASON_IDEMPOTENCY_CONFLICT),
@@ -172,7 +168,9 @@ def reason_name(reason: reasons.ErrorReason) -> str:
     return reasons.ErrorReason.Name(reason).removeprefix(_PREFIX)
 
 
-def _reply(code: Code, text: str, reason: reasons.ErrorReason, metadata: Mapping[str, str], more: Message | None) -> Reply:
+def _reply(
+    code: Code, text: str, reason: reasons.ErrorReason, metadata: Mapping[str, str], more: Message | None
+) -> Reply:
     status = status_pb2.Status(code=code, message=text)
     info = error_details_pb2.ErrorInfo(reason=reason_name(reason), domain=DOMAIN, metadata=metadata)
     status.details.add().Pack(info)

@@ -28,6 +28,8 @@ Rights = Mapping[str, frozenset[str]]
 # "." and ".." and never empty; at most 2,048 bytes.
 _SPIFFE_ID: Final = re.compile(r"spiffe://[a-z0-9._-]{1,255}(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._-]+)+")
 _MAX_SPIFFE_BYTES: Final = 2_048
+_MAX_TENANT_BYTES: Final = 255
+"""A tenant's name stands in tickets, with one byte for its length."""
 
 
 class PolicyError(ValueError):
@@ -63,6 +65,8 @@ class Policy:
                 return Caller(identity="", tenant="", address=peer.address)
         name = identity or LOCAL
         tenant = name if self.tenants is None else self.tenants.get(name, "")
+        if len(tenant) > _MAX_TENANT_BYTES:
+            tenant = ""
         return Caller(identity=identity, tenant=tenant, address=peer.address)
 
 
@@ -70,7 +74,7 @@ class _Entry(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     id: str = Field(min_length=1, max_length=_MAX_SPIFFE_BYTES)
-    tenant: str = Field(min_length=1, max_length=256)
+    tenant: str = Field(pattern=r"^[\x21-\x7e]{1,255}$")
     methods: list[str] = Field(min_length=1)
 
 

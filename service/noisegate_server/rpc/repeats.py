@@ -40,9 +40,7 @@ class Repeats:
 
     __slots__ = ("_by_session", "_bytes", "_max_bytes", "_max_entries", "_queues", "_running", "next_expiry")
 
-    def __init__(
-        self, *, max_entries: int = limits.MAX_REPEATS, max_bytes: int = limits.MAX_REPEAT_BYTES
-    ) -> None:
+    def __init__(self, *, max_entries: int = limits.MAX_REPEATS, max_bytes: int = limits.MAX_REPEAT_BYTES) -> None:
         self._max_entries = max_entries
         self._max_bytes = max_bytes
         # A queue for each lifetime, so that each is ordered by the time at which its entries go.

@@ -36,9 +36,7 @@ _LONG: Final = limits.HANDSHAKE_REPEAT_SECONDS
 
 METHODS: Final[Mapping[str, Row]] = {
     "GetCapabilities": Row(request=pb.GetCapabilitiesRequest, handle=capabilities.get_capabilities),
-    "Handshake": Row(
-        request=pb.HandshakeRequest, handle=handshake.handshake, repeat_for=_LONG, session_of=_answered
-    ),
+    "Handshake": Row(request=pb.HandshakeRequest, handle=handshake.handshake, repeat_for=_LONG, session_of=_answered),
     "Encrypt": Row(request=pb.EncryptRequest, handle=records.encrypt, repeat_for=_SHORT, session_of=_named),
     "Decrypt": Row(request=pb.DecryptRequest, handle=records.decrypt, repeat_for=_SHORT, session_of=_answered),
     "Rotate": Row(request=pb.RotateRequest, handle=rotate.rotate, repeat_for=_SHORT, session_of=_named),

@@ -150,7 +150,9 @@ async def _settle(response: Awaitable[Any], refuse: Refuse, request_id: str) -> 
         return refuse(error, request_id)
 
 
-def _once(method: str, row: Row, rpc: Rpc, refuse: Refuse) -> Callable[[str, Any, bytes, float], Reply | Awaitable[Reply]]:
+def _once(
+    method: str, row: Row, rpc: Rpc, refuse: Refuse
+) -> Callable[[str, Any, bytes, float], Reply | Awaitable[Reply]]:
     """Makes the way of a request that has a request_id: (tenant, request, body, now) -> reply."""
     parts, wall, repeats, handle = rpc.parts, rpc.wall, rpc.repeats, row.handle
     lifetime = row.repeat_for

@@ -16,9 +16,12 @@ from noisegate_server.session.aeads import AeadCache
 from noisegate_server.session.constants import (
     DATAGRAM_OVERHEAD,
     GRACE_S,
-    MAX_COUNTER,
     KEEP_ALIVE_TOKEN,
+    MAX_COUNTER,
     MAX_DATAGRAM_PLAINTEXT,
+    REMIND_FIRST_S,
+    REMIND_GROWTH,
+    REMIND_LAST_S,
     RESERVED_COUNTERS,
 )
 from noisegate_server.session.epoch import Epoch
@@ -42,9 +45,6 @@ HEADER: Final = RECORD_HEADER.size
 _KIND_BYTES: Final = tuple(bytes((kind,)) for kind in range(256))
 _ASK: Final = b"\x01"
 _ANSWER: Final = b"\x02"
-_REMIND_FIRST_S: Final = 1.0
-_REMIND_GROWTH: Final = 1.5
-_REMIND_LAST_S: Final = 5.0
 
 
 class DatagramRecords:
@@ -59,6 +59,7 @@ class DatagramRecords:
         "data_limit",
         "due_at",
         "former_connection_ids",
+        "last_step",
         "limits",
         "mask_key",
         "next",
@@ -68,6 +69,8 @@ class DatagramRecords:
         "remind_at",
         "remind_delay",
         "reminder",
+        "repeat_at",
+        "repeat_delay",
         "rotated_at",
         "soft_limit",
         "wants_rotation",
@@ -77,7 +80,14 @@ class DatagramRecords:
     overhead: Final = DATAGRAM_OVERHEAD
 
     def __init__(
-        self, *, cipher: Cipher, connection_id: bytes, mask_key: bytearray | None, padded: bool, epoch: Epoch, limits: RotationLimits
+        self,
+        *,
+        cipher: Cipher,
+        connection_id: bytes,
+        mask_key: bytearray | None,
+        padded: bool,
+        epoch: Epoch,
+        limits: RotationLimits,
     ) -> None:
         self.cipher = cipher
         self.nonce: Callable[[int], bytes] = cipher.nonce
@@ -101,7 +111,11 @@ class DatagramRecords:
         self.reminder: tuple[Kind, bytes] | None = None
         """What is sent again until the peer reacts: our rotate-1, a question for a record of the new epoch, a nudge."""
         self.remind_at = math.inf
-        self.remind_delay = _REMIND_FIRST_S
+        self.remind_delay = REMIND_FIRST_S
+        self.last_step = b""
+        """Initiator: the handshake packet that finished it, repeated as it is until a record opens."""
+        self.repeat_at = math.inf
+        self.repeat_delay = REMIND_FIRST_S
         self.due_at = math.inf
         """When `upkeep` has something to do (monotonic seconds)."""
 
@@ -164,8 +178,8 @@ class DatagramRecords:
     def open(self, packet: bytes, associated_data: bytes, now: float, aeads: AeadCache) -> Opened:
         """Open a RECORD packet of the peer.
 
-        DecryptFailed whatever was wrong with it; ReplayDetected and CounterTooOld only once it was authenticated. Nothing
-        has changed after any of them.
+        DecryptFailed whatever was wrong with it; ReplayDetected and CounterTooOld only once it was authenticated.
+        Nothing has changed after any of them.
         """
         if len(packet) < DATAGRAM_OVERHEAD or packet[0] != RECORD:
             raise DecryptFailed
@@ -193,12 +207,20 @@ class DatagramRecords:
         newest = counter > epoch.window.highest and epoch is not self.previous
         epoch.window.commit(counter)
         epoch.opened += 1
+        if self.last_step:
+            self.last_step, self.repeat_at = b"", math.inf
+            self._reschedule()
         confirmed = not epoch.confirmed
         if confirmed:
             self._confirm(epoch, now, aeads)
         return Opened(
-            kind & ~WANTS_ROTATION, content, counter, epoch.number, newest,
-            bool(kind & WANTS_ROTATION) and epoch is self.current, confirmed,
+            kind & ~WANTS_ROTATION,
+            content,
+            counter,
+            epoch.number,
+            newest,
+            bool(kind & WANTS_ROTATION) and epoch is self.current,
+            confirmed,
         )
 
     def install(self, epoch: Epoch, aeads: AeadCache, now: float) -> None:
@@ -227,10 +249,16 @@ class DatagramRecords:
     def remind(self, kind: Kind, content: bytes, now: float, aeads: AeadCache) -> bytes:
         """Send a control record now, and again in a new record whenever `upkeep` finds it due."""
         self.reminder = (kind, content)
-        self.remind_delay = _REMIND_FIRST_S
-        self.remind_at = now + _REMIND_FIRST_S
+        self.remind_delay = REMIND_FIRST_S
+        self.remind_at = now + REMIND_FIRST_S
         self._reschedule()
         return self.control(kind, content, aeads)
+
+    def repeat(self, packet: bytes, now: float) -> None:
+        """Initiator: have `upkeep` repeat the last packet of the handshake, which may be lost, until a record opens."""
+        self.last_step = packet
+        self.repeat_at = now + REMIND_FIRST_S
+        self._reschedule()
 
     def forget_reminder(self) -> None:
         """The peer has reacted."""
@@ -245,15 +273,22 @@ class DatagramRecords:
         return (self.control(Kind.KEEP_ALIVE, _ANSWER + content[1:], aeads),)
 
     def upkeep(self, now: float, aeads: AeadCache) -> tuple[bytes, ...]:
-        """Do what is due: wipe keys whose grace has ended, repeat what the peer has not reacted to."""
+        """Do what is due: wipe keys whose grace has ended, repeat what the peer has not reacted to.
+
+        The answer has records, and a repeated packet of the handshake.
+        """
         if self.previous is not None and now >= self.previous.expires_at:
             self._retire(self.previous, aeads)
             self.previous = None
         records: tuple[bytes, ...] = ()
         if self.reminder is not None and now >= self.remind_at:
-            self.remind_delay = min(self.remind_delay * _REMIND_GROWTH, _REMIND_LAST_S)
+            self.remind_delay = min(self.remind_delay * REMIND_GROWTH, REMIND_LAST_S)
             self.remind_at = now + self.remind_delay
             records = (self.control(*self.reminder, aeads),)
+        if self.last_step and now >= self.repeat_at:
+            self.repeat_delay = min(self.repeat_delay * REMIND_GROWTH, REMIND_LAST_S)
+            self.repeat_at = now + self.repeat_delay
+            records = (self.last_step, *records)
         self._reschedule()
         return records
 
@@ -286,7 +321,7 @@ class DatagramRecords:
         body: bytes,
         associated_data: bytes,
     ) -> tuple[int, bytes]:
-        # Only data carries the caller's associated data: given some, a record opens with it as data or without as control.
+        # Only data carries the caller's associated data: a record opens with it as data, or without it as control.
         nonce = self.nonce(counter)
         try:
             try:
@@ -323,7 +358,7 @@ class DatagramRecords:
 
     def _reschedule(self) -> None:
         grace = self.previous.expires_at if self.previous is not None else math.inf
-        self.due_at = min(self.remind_at, grace)
+        self.due_at = min(self.remind_at, self.repeat_at, grace)
 
 
 def _masked(header: bytes, mask_key: bytearray, body: bytes) -> bytes:

@@ -1,8 +1,9 @@
 """One key epoch of a DATAGRAM session: both directions' chains of phases, counters and replay window.
 
-docs/protocol.md, section 3 (ratchet off). P0 of a direction is its traffic secret, P(p+1) follows from P(p), and a phase's
-AEAD key from its P. Counters run on over phases. Sending moves only when we rekey; receiving moves only after a record of
-a later phase has opened. Nothing kept here yields an earlier key: passed P are wiped, and the root is their sibling.
+docs/protocol.md, section 3 (ratchet off). P0 of a direction is its traffic secret, P(p+1) follows from P(p), and a
+phase's AEAD key from its P. Counters run on over phases. Sending moves only when we rekey; receiving moves only after a
+record of a later phase has opened. Nothing kept here yields an earlier key: passed P are wiped, and the root is their
+sibling.
 """
 
 from __future__ import annotations
@@ -81,7 +82,9 @@ class Epoch:
         wipe(key)
         return context
 
-    def receive_context(self, phase: int, cipher: Cipher, aeads: AeadCache, now: float) -> tuple[Aead, bytearray | None]:
+    def receive_context(
+        self, phase: int, cipher: Cipher, aeads: AeadCache, now: float
+    ) -> tuple[Aead, bytearray | None]:
         """The context with which a record of `phase` may open, and P(phase) where the phase lies ahead of ours.
 
         Changes nothing: a phase ahead is derived aside, and the caller gives it to `enter_phase` once a record of it
@@ -96,10 +99,10 @@ class Epoch:
                 wipe(key)
             return context, None
         if ahead < 0:
-            key, until = self.passed.get(phase, (None, 0.0))
-            if key is None or now >= until:
+            passed = self.passed.get(phase)
+            if passed is None or now >= passed[1]:
                 raise DecryptFailed
-            return cipher.new(key), None
+            return cipher.new(passed[0]), None
         if ahead > MAX_PHASES or phase >= MAX_PHASES:
             raise DecryptFailed
         secret = bytearray(self.receive_secret)

@@ -1,8 +1,8 @@
 """What can be wrong with a call, one class per caller-visible reason.
 
-`noisegate_server.rpc.errors` maps each class to its gRPC code and ErrorReason; the catalogue in docs is made from that
-table. What a *player* got wrong has one mute class (HandshakeFailed, DecryptFailed) whatever the cause; what the *caller*
-got wrong says precisely what to mend. No message ever holds a secret or bytes of a request.
+`noisegate_server.rpc.errors` maps each class to its gRPC code and ErrorReason; the catalogue in docs is made from
+that table. What a *player* got wrong has one mute class (HandshakeFailed, DecryptFailed) whatever the cause; what the
+*caller* got wrong says precisely what to mend. No message ever holds a secret or bytes of a request.
 """
 
 from __future__ import annotations

@@ -7,12 +7,12 @@ wipes them.
 from __future__ import annotations
 
 from noisegate_server.noise import HandshakeState
-from noisegate_server.noise.primitives import CIPHERS
+from noisegate_server.noise.primitives import CIPHERS, wipe
 from noisegate_server.session.aeads import AeadCache
 from noisegate_server.session.datagram import DatagramRecords
 from noisegate_server.session.epoch import Epoch
 from noisegate_server.session.hello import Flags
-from noisegate_server.session.keys import derive_session
+from noisegate_server.session.keys import derive_epoch, derive_session
 from noisegate_server.session.limits import RotationLimits
 from noisegate_server.session.noise_records import NoiseRecords, Replacement, Stream
 from noisegate_server.session.session import Session
@@ -33,20 +33,28 @@ def establish(
 ) -> None:
     """Give `session` the records of its finished `handshake`.
 
-    `remote_static` is 32 bytes or empty; after a resume it is the ticket's. `connection_id` is 8 bytes in DATAGRAM mode.
+    `remote_static` is 32 bytes or empty; after a resume it is the ticket's. `connection_id` is 8 bytes in DATAGRAM
+    mode.
     """
     cipher = CIPHERS[SUITES[session.suite].cipher]
     h = handshake.handshake_hash
     first, second = handshake.split()
-    secrets, kept = derive_session(h, first.k, second.k)
+    k1, k2 = first.take_key(), second.take_key()
+    secrets, kept = derive_session(h, k1, k2)
     initiator = session.role is Role.INITIATOR
     session.remote_static = remote_static
     session.anonymous_initiator = anonymous_initiator
     records: NoiseRecords | DatagramRecords
     if session.mode is RecordMode.NOISE:
-        k1, k2 = Stream(bytearray(first.k), aeads), Stream(bytearray(second.k), aeads)
         send, receive = (k1, k2) if initiator else (k2, k1)
-        records = NoiseRecords(cipher=cipher, send=send, receive=receive, root=bytearray(secrets.root), h=h, limits=limits)
+        records = NoiseRecords(
+            cipher=cipher,
+            send=Stream(send, aeads),
+            receive=Stream(receive, aeads),
+            root=bytearray(secrets.root),
+            h=h,
+            limits=limits,
+        )
         secrets.wipe()
     else:
         records = DatagramRecords(
@@ -66,8 +74,8 @@ def establish(
             ),
             limits=limits,
         )
-    first.wipe()
-    second.wipe()
+        wipe(k1)
+        wipe(k2)
     session.establish(records, handshake_hash=h, export=bytearray(kept.export), now=now)
     kept.wipe()
 
@@ -76,12 +84,9 @@ def replacement(handshake: HandshakeState, *, initiator: bool, aeads: AeadCache)
     """NOISE mode: the keys of a finished renegotiation, for each direction to change to when the game says so."""
     h = handshake.handshake_hash
     first, second = handshake.split()
-    secrets, kept = derive_session(h, first.k, second.k)
-    kept.wipe()
+    k1, k2 = first.take_key(), second.take_key()
+    secrets = derive_epoch(h, k1, k2)
     root = bytearray(secrets.root)
     secrets.wipe()
-    k1, k2 = Stream(bytearray(first.k), aeads), Stream(bytearray(second.k), aeads)
-    first.wipe()
-    second.wipe()
     send, receive = (k1, k2) if initiator else (k2, k1)
-    return Replacement(send=send, receive=receive, root=root, h=h)
+    return Replacement(send=Stream(send, aeads), receive=Stream(receive, aeads), root=root, h=h)

@@ -46,8 +46,7 @@ class Stream:
         state = CipherState(cipher)
         state.initialize_key(self.key)
         state.rekey()
-        fresh = bytearray(state.k)
-        state.wipe()
+        fresh = state.take_key()
         self.wipe(aeads)
         self.key = fresh
         self.serial = aeads.serial()

@@ -1,4 +1,4 @@
-"""A ticket that a peer gave us inside a session: what we need to resume as its initiator (docs/protocol.md, section 6)."""
+"""A ticket that a peer gave us inside a session: what a resume as its initiator needs (docs/protocol.md, section 6)."""
 
 from __future__ import annotations
 

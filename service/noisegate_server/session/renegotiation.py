@@ -1,8 +1,8 @@
 """The handshake of a renegotiation, in both record modes: a new key agreement, authenticated by the session's own keys.
 
-docs/protocol.md, section 4. DATAGRAM runs IKpsk1 (NKpsk0 where the initiator is anonymous) under a PSK that follows from
-the epoch's root; NOISE runs the session's own pattern again. In both the prologue names the handshake that is replaced,
-and the static keys must be the session's.
+docs/protocol.md, section 4. DATAGRAM runs IKpsk1 (NKpsk0 where the initiator is anonymous) under a PSK that follows
+from the epoch's root; NOISE runs the session's own pattern again. In both the prologue names the handshake that is
+replaced, and the static keys must be the session's.
 """
 
 from __future__ import annotations
@@ -123,7 +123,8 @@ def _handshake(
 def _agreed(handshake: HandshakeState, number: int) -> Agreed:
     first, second = handshake.split()
     h = handshake.handshake_hash
-    secrets = derive_epoch(h, first.k, second.k)
-    first.wipe()
-    second.wipe()
+    k1, k2 = first.take_key(), second.take_key()
+    secrets = derive_epoch(h, k1, k2)
+    wipe(k1)
+    wipe(k2)
     return Agreed(number=number, h=h, secrets=secrets)

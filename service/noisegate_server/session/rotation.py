@@ -94,5 +94,3 @@ def _epoch(agreed: Agreed, aeads: AeadCache, now: float, *, initiator: bool) -> 
         now=now,
         confirmed=False,
     )
-
-

@@ -165,8 +165,7 @@ class Session:
     def touch(self, now: float) -> None:
         """The session was used: its idle time begins anew."""
         self.last_used = now
-        expires_at = now + self.idle_timeout
-        self.expires_at = expires_at if expires_at < self.lifetime_end else self.lifetime_end
+        self.expires_at = min(now + self.idle_timeout, self.lifetime_end)
 
     def settle(self) -> None:
         """Bring the state in line with the records: rotating or not."""

@@ -72,7 +72,6 @@ class GrpcioTransport:
 
     def __init__(
         self,
-        table: Table,
         *,
         policy: Policy,
         clock: Callable[[], float],
@@ -89,22 +88,25 @@ class GrpcioTransport:
         self._pumps: set[Pump] = set()
         self._running: set[asyncio.Future[Reply]] = set()
         self._server = grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=_MAX_CONCURRENT_CALLS)
-        self._server.add_generic_rpc_handlers([_Handlers({name: self._handler(row) for name, row in table.items()})])
-        reflection.enable_server_reflection([*reflected, reflection.SERVICE_NAME], self._server)
+        self._reflected = (*reflected, reflection.SERVICE_NAME)
 
-    async def start(self, host: str, port: int) -> int:
-        """Listen; returns the port, which is the system's choice where `port` is 0. Raises OSError."""
+    def bind(self, host: str, port: int) -> int:
+        """Take an address, without answering yet; the port is the system's choice where it is 0. Raises OSError."""
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         try:
             if self._credentials is None:
-                bound = self._server.add_insecure_port(address)
-            else:
-                bound = self._server.add_secure_port(address, _server_credentials(self._credentials))
+                return self._server.add_insecure_port(address)
+            return self._server.add_secure_port(address, _server_credentials(self._credentials))
         except RuntimeError:
             # grpcio says nothing more, and logs the system's reason by itself.
             raise OSError(f"cannot listen on {address}") from None
+
+    async def start(self, table: Table) -> None:
+        """Answer calls of the table's methods."""
+        handlers = _Handlers({name: self._handler(row) for name, row in table.items()})
+        self._server.add_generic_rpc_handlers([handlers])
+        reflection.enable_server_reflection(self._reflected, self._server)
         await self._server.start()
-        return bound
 
     def drain(self) -> None:
         """Tell every stream that the server is about to stop. New calls are the table's to refuse."""

@@ -62,7 +62,11 @@ class Pair:
 
 
 def make_pair(
-    pattern: int, suite: int = 1, flags: int = FLAG_DATAGRAM | FLAG_TICKETS, seed: int = 1, connection_id: bytes = bytes(8)
+    pattern: int,
+    suite: int = 1,
+    flags: int = FLAG_DATAGRAM | FLAG_TICKETS,
+    seed: int = 1,
+    connection_id: bytes = bytes(8),
 ) -> Pair:
     """Two players that have not begun."""
     clock, random_bytes = Clock(), random.Random(seed).randbytes

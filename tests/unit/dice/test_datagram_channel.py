@@ -35,7 +35,8 @@ def noise_of_a_game(channel: Channel, sent: tuple[list[bytes], list[bytes]]) -> 
 def test_a_session_outlives_a_bad_path(pattern: int, seed: int, loss: float) -> None:
     """Loss, repeats and reordering cost messages, never a session, an epoch or a message read twice."""
     pair = make_pair(pattern, seed=seed)
-    channel, sent = Channel(pair, seed, loss), ([], [])
+    channel = Channel(pair, seed, loss)
+    sent: tuple[list[bytes], list[bytes]] = [], []
     channel.put(pair.initiator.start(0.0), to_initiator=False)
     noise_of_a_game(channel, sent)
 

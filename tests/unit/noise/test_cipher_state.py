@@ -188,6 +188,25 @@ def test_a_wiped_state_neither_seals_nor_opens_nor_speaks_in_clear(cipher: Ciphe
     assert state.decrypt_with_ad(b"", sealed) == b"m"
 
 
+def test_a_key_that_is_handed_over_leaves_a_dead_state(cipher: Cipher) -> None:
+    """The taker has the very buffer, whole; the state can no longer use or wipe it, and hands nothing over again."""
+    state = CipherState(cipher, KEY)
+    state.encrypt_with_ad(b"", b"m")
+    held = state.k
+    taken = state.take_key()
+    assert taken is held
+    state.wipe()
+    assert bytes(taken) == KEY
+    for nonce in (state.n, 0):
+        state.set_nonce(nonce)
+        with pytest.raises(NoiseError):
+            state.encrypt_with_ad(b"", b"m")
+        with pytest.raises(InvalidKey):
+            state.take_key()
+    with pytest.raises(InvalidKey):
+        CipherState(cipher).take_key()
+
+
 def test_a_copy_is_independent(cipher: Cipher) -> None:
     """Neither the nonce nor a wipe of one reaches the other."""
     state = CipherState(cipher, KEY)

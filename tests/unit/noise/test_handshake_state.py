@@ -14,27 +14,27 @@ from tests.support.noise_pair import INITIATOR_STATIC, RESPONDER_STATIC, assert_
 
 XX = "Noise_XX_25519_ChaChaPoly_SHA256"
 IK = "Noise_IK_25519_ChaChaPoly_SHA256"
-NK = "Noise_NK_25519_ChaChaPoly_SHA256"
 NNPSK0 = "Noise_NNpsk0_25519_ChaChaPoly_SHA256"
-SUITE = "25519_ChaChaPoly_SHA256"
-LOW_ORDER = bytes(32)
+
+
+def turns(*ends: HandshakeState) -> tuple[bool, ...]:
+    """Whose turn to write it is."""
+    return tuple(state.is_my_turn for state in ends)
 
 
 def test_turns_and_the_end_are_known() -> None:
     """Three messages of XX, each side's turn, the peers' static keys, one handshake hash."""
     initiator, responder = pair(XX)
-    assert (initiator.is_my_turn, responder.is_my_turn) == (True, False)
-    assert (initiator.rs, responder.rs) == (None, None)
+    assert turns(initiator, responder) == (True, False)
+    assert [state.rs for state in (initiator, responder)] == [None, None]
     responder.read_message(initiator.write_message(b"one"))
-    assert (initiator.is_my_turn, responder.is_my_turn) == (False, True)
+    assert turns(initiator, responder) == (False, True)
     initiator.read_message(responder.write_message(b"two"))
     assert initiator.rs == RESPONDER_STATIC.public
-    assert not initiator.is_finished
+    assert not any(state.is_finished for state in (initiator, responder))
     assert responder.read_message(initiator.write_message(b"three")) == b"three"
-    assert initiator.is_finished
-    assert responder.is_finished
-    assert not initiator.is_my_turn
-    assert not responder.is_my_turn
+    assert all(state.is_finished for state in (initiator, responder))
+    assert turns(initiator, responder) == (False, False)
     assert responder.rs == INITIATOR_STATIC.public
     assert initiator.handshake_hash == responder.handshake_hash
     assert len(initiator.handshake_hash) == 32

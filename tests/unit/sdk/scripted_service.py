@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import grpc
 from google.protobuf.any_pb2 import Any as AnyMessage
@@ -70,7 +71,7 @@ class ScriptedService:
         """Set the script of one method."""
         self.script[method] = list(answers)
 
-    def requests(self, method: str) -> list[Message]:
+    def requests(self, method: str) -> list[Any]:
         """The requests of one method, in the order in which they came."""
         return [REQUESTS[method].FromString(body) for name, body in self.raw if name == method]
 
@@ -121,7 +122,7 @@ async def scripted_service() -> AsyncIterator[ScriptedService]:
 
 
 class CuttingRelay:
-    """Passes bytes on to `upstream`; cuts the connection when an answer of the upstream comes while `cuts` is above 0."""
+    """Passes bytes on to `upstream`; cuts the connection at an answer while `cuts` is above 0."""
 
     def __init__(self, upstream: str) -> None:
         self.address = ""

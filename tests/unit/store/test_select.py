@@ -61,6 +61,16 @@ def test_pages_list_every_session_once(store: ShardedStore[FakeSession], count: 
         assert listing(store, "dice", limit, group="table") == sessions
 
 
+@pytest.mark.parametrize("count", [2, 40])
+def test_a_last_page_that_is_full_has_no_successor(store: ShardedStore[FakeSession], count: int) -> None:
+    """The caller is not sent for an empty page."""
+    sessions = [FakeSession(number) for number in range(count)]
+    for session in sessions:
+        store.add(session, NOW)
+    assert store.select("dice", limit=count) == (sessions, None)
+    assert store.select("dice", limit=count - 1) == (sessions[:-1], sessions[-2].handle)
+
+
 def test_a_listing_survives_changes_between_its_pages(store: ShardedStore[FakeSession]) -> None:
     """Ended sessions do not shift the rest, and those that stay are listed once."""
     sessions = [FakeSession(number) for number in range(30)]

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from noisegate.v1 import session_crypto_service_pb2 as pb
 from noisegate.v1 import session_pb2
-from noisegate_server.engine.outcomes import Capabilities
+from noisegate_server.engine.capabilities import Capabilities
 from noisegate_server.rpc import limits
 
 __all__ = ["to_response"]
 
 
-def to_response(value: Capabilities, endpoint: str) -> pb.GetCapabilitiesResponse:
-    """The engine's facts, this instance's address and this layer's own limit."""
+def to_response(value: Capabilities) -> pb.GetCapabilitiesResponse:
+    """The engine's facts and this layer's own limit."""
     return pb.GetCapabilitiesResponse(
         protocol_version=value.protocol_version,
         server_version=value.server_version,
-        endpoint=endpoint,
+        endpoint=value.endpoint,
         static_key=value.static_key,
         protocols=[
             pb.SupportedProtocol(

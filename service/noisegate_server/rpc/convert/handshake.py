@@ -11,17 +11,17 @@ from noisegate_server.rpc import limits
 from noisegate_server.rpc.convert import fields
 from noisegate_server.rpc.convert.established import established, pending
 from noisegate_server.session.errors import InvalidField
+from noisegate_server.session.state import RecordMode
 
 __all__ = ["initiation", "mode", "response", "to_response"]
 
-_MODES = (session_pb2.RECORD_MODE_NOISE, session_pb2.RECORD_MODE_DATAGRAM)
 
-
-def mode(value: int, path: str) -> int:
-    """A record mode that exists."""
-    if value not in _MODES:
-        raise InvalidField(path, "RECORD_MODE_NOISE or RECORD_MODE_DATAGRAM")
-    return int(value)
+def mode(value: int, path: str) -> RecordMode:
+    """A record mode that exists; its number is the contract's."""
+    try:
+        return RecordMode(value)
+    except ValueError:
+        raise InvalidField(path, "RECORD_MODE_NOISE or RECORD_MODE_DATAGRAM") from None
 
 
 def options(value: session_pb2.SessionOptions, path: str) -> Options:

@@ -14,4 +14,4 @@ def get_capabilities(
     parts: Parts, tenant: str, request: pb.GetCapabilitiesRequest, now: float, wall: float
 ) -> pb.GetCapabilitiesResponse:
     """What the service can do and with which static key it answers."""
-    return convert.to_response(engine.capabilities(parts, tenant), parts.endpoint)
+    return convert.to_response(engine.capabilities(parts, tenant))

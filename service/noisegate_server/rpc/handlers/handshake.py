@@ -12,9 +12,7 @@ from noisegate_server.session.errors import InvalidField
 __all__ = ["handshake"]
 
 
-def handshake(
-    parts: Parts, tenant: str, request: pb.HandshakeRequest, now: float, wall: float
-) -> pb.HandshakeResponse:
+def handshake(parts: Parts, tenant: str, request: pb.HandshakeRequest, now: float, wall: float) -> pb.HandshakeResponse:
     """Run the step that the request names."""
     match request.WhichOneof("step"):
         case "initiate":

@@ -1,0 +1,272 @@
+"""The composition root: owns clock, entropy, files and signals, and hands each layer what it needs.
+
+Nothing below reads a clock, draws a random byte or opens a file by itself. Standard output has one line, once calls are
+answered; everything else goes to the log, which the command line sends to standard error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import resource
+import signal
+import stat
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from hashlib import sha256
+from pathlib import Path
+from typing import Final
+
+from noisegate_server import __version__
+from noisegate_server.config import Config, ConfigError, HostPort
+from noisegate_server.engine import upkeep
+from noisegate_server.engine.parts import INSTANCE, Parts, make_parts
+from noisegate_server.engine.policy import Policy as EnginePolicy
+from noisegate_server.noise import KeyPair
+from noisegate_server.rpc.health import SERVICE, Health
+from noisegate_server.rpc.policy import Policy, PolicyError, read_policy
+from noisegate_server.rpc.repeats import Repeats
+from noisegate_server.rpc.table import METHODS, SERVICE_PREFIX, build_table
+from noisegate_server.rpc.unary import Rpc
+from noisegate_server.session.ticket import TicketKey, TicketKeys
+from noisegate_server.store.base import StoreLimits
+from noisegate_server.transport.grpcio import Credentials, GrpcioTransport
+from noisegate_server.trust.identity import Identities
+
+__all__ = ["Server", "run"]
+
+_LOG: Final = logging.getLogger("noisegate")
+
+_SWEEP_SECONDS: Final = 0.1
+_SWEEP_BUDGET: Final = 256
+"""Entries of one slice: about a millisecond, so that calls do not wait behind a sweep."""
+
+_KEY_BYTES: Final = 32
+_KEY_ID_BYTES: Final = 8
+_KEY_ID_LABEL: Final = b"noisegate ticket key id\0"
+
+Clock = Callable[[], float]
+RandomBytes = Callable[[int], bytes]
+
+
+class Server:
+    """One instance of the service: parts, table, one grpcio listener and the sweeper."""
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        clock: Clock = time.monotonic,
+        wall: Clock = time.time,
+        random_bytes: RandomBytes = os.urandom,
+    ) -> None:
+        self._config = config
+        self._clock = clock
+        self._wall = wall
+        self._random_bytes = random_bytes
+        self._health = Health()
+        self._repeats = Repeats()
+        self._parts: Parts | None = None
+        self._transport: GrpcioTransport | None = None
+        self._sweeper: asyncio.Task[None] | None = None
+
+    async def start(self) -> HostPort:
+        """Listen and answer; returns the address. Raises ConfigError where a file or the address is of no use."""
+        config = self._config
+        policy = _policy(config)
+        credentials = _credentials(config)
+        identities = _identities(config, self._random_bytes)
+        ticket_keys = _ticket_keys(config, self._random_bytes)
+        transport = GrpcioTransport(policy=policy, clock=self._clock, credentials=credentials, reflected=(SERVICE,))
+        try:
+            bound = HostPort(host=config.address.host, port=transport.bind(config.address.host, config.address.port))
+        except OSError:
+            raise ConfigError(
+                "--listen", "cannot listen there: is the port taken, is the address this machine's?"
+            ) from None
+        parts = make_parts(
+            instance=self._random_bytes(INSTANCE),
+            endpoint=config.advertise or ("" if bound.is_wildcard else str(bound)),
+            version=__version__,
+            identities=identities,
+            ticket_keys=ticket_keys,
+            policy=EnginePolicy(
+                handshake_timeout=config.handshake_timeout,
+                idle_timeout=config.idle_timeout,
+                lifetime=config.lifetime,
+            ),
+            random_bytes=self._random_bytes,
+            limits=_limits(config),
+        )
+        rpc = Rpc(
+            parts=parts,
+            clock=self._clock,
+            wall=self._wall,
+            policy=policy,
+            repeats=self._repeats,
+            health=self._health,
+            on_defect=log_defect,
+        )
+        await transport.start(build_table(rpc))
+        self._parts, self._transport = parts, transport
+        self._sweeper = asyncio.create_task(self._sweep(parts), name="sweep")
+        return bound
+
+    async def stop(self, grace: float | None = None) -> None:
+        """Refuse new calls, let running ones finish for `grace` seconds, end and wipe every session."""
+        self._health.drain()
+        if self._transport is not None:
+            self._transport.drain()
+            await self._transport.stop(self._config.grace if grace is None else grace)
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._sweeper
+        if self._parts is not None:
+            upkeep.end_all(self._parts, self._clock())
+        self._repeats.clear()
+
+    async def _sweep(self, parts: Parts) -> None:
+        """End what is over, in slices; between two slices calls have their turn."""
+        while True:
+            ended = 0
+            try:
+                now = self._clock()
+                ended = len(upkeep.sweep(parts, now, _SWEEP_BUDGET)) + self._repeats.expire(now, _SWEEP_BUDGET)
+            except Exception as error:  # noqa: BLE001  # the outermost frame of its task: it must outlive a defect
+                log_defect("sweep", error)
+            await asyncio.sleep(0 if ended >= _SWEEP_BUDGET else _SWEEP_SECONDS)
+
+
+def log_defect(where: str, error: Exception) -> None:
+    """Log an unforeseen error: its type and place, not its text, which may hold what nobody may read."""
+    frame = traceback.extract_tb(error.__traceback__)[-1:]
+    place = f"{Path(frame[0].filename).name}:{frame[0].lineno}" if frame else "unknown place"
+    _LOG.error("defect in %s: %s at %s", where, type(error).__name__, place)
+
+
+def run(config: Config, announce: Callable[[str], None]) -> None:
+    """Serve until SIGTERM or SIGINT; a second signal cuts the grace short.
+
+    `announce` gets the one line for standard output. Raises ConfigError where the server cannot start.
+    """
+    # A core dump would hold every key of every session.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    asyncio.run(_serve(config, announce))
+
+
+async def _serve(config: Config, announce: Callable[[str], None]) -> None:
+    signals: asyncio.Queue[int] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, signals.put_nowait, number)
+    server = Server(config)
+    bound = await server.start()
+    _say_what_is_missing(config)
+    announce(f"noisegate listening on {bound}")
+    await signals.get()
+    _LOG.info("stopping: running calls have %g s", config.grace)
+    stopping = asyncio.create_task(server.stop())
+    hurry = asyncio.create_task(signals.get())
+    await asyncio.wait((stopping, hurry), return_when=asyncio.FIRST_COMPLETED)
+    if not stopping.done():
+        stopping.cancel()
+        with suppress(asyncio.CancelledError):
+            await stopping
+        await server.stop(0.0)
+    hurry.cancel()
+    _LOG.info("stopped")
+
+
+def _say_what_is_missing(config: Config) -> None:
+    if config.tls_client_ca is None:
+        _LOG.warning("callers are not authenticated: only this machine can connect, and everyone is tenant 'local'")
+    if config.dev:
+        _LOG.warning("--dev: identity keys are new at each start; players that know the last one cannot connect")
+    if config.ticket_key is None:
+        _LOG.warning("no --ticket-key: tickets of this process end with it, and no other instance takes them")
+
+
+def _limits(config: Config) -> StoreLimits:
+    return StoreLimits(
+        capacity=config.max_sessions,
+        sessions_per_tenant=config.sessions_per_tenant,
+        sessions_per_peer=config.sessions_per_peer,
+        half_open=config.max_handshakes,
+        half_open_per_tenant=config.handshakes_per_tenant,
+        half_open_per_peer=config.handshakes_per_peer,
+    )
+
+
+def _policy(config: Config) -> Policy:
+    if config.policy is None:
+        return Policy()
+    text = _read("--policy", config.policy).decode("utf-8", "replace")
+    try:
+        return read_policy(text, [SERVICE_PREFIX + name for name in METHODS])
+    except PolicyError as error:
+        raise ConfigError("--policy", str(error)) from None
+
+
+def _credentials(config: Config) -> Credentials | None:
+    if config.tls_certificate is None or config.tls_key is None:
+        return None
+    return Credentials(
+        certificate=_read("--tls-certificate", config.tls_certificate),
+        private_key=_read_secret("--tls-key", config.tls_key),
+        client_ca=None if config.tls_client_ca is None else _read("--tls-client-ca", config.tls_client_ca),
+    )
+
+
+def _identities(config: Config, random_bytes: RandomBytes) -> Identities:
+    if config.dev:
+        return Identities({}, generate=random_bytes)
+    default = None
+    pairs = {}
+    for entry in config.identity:
+        tenant, _, path = entry.partition("=") if "=" in entry else ("", "", entry)
+        keys = _read_keys("--identity", Path(path), at_most=1)
+        pair = KeyPair.from_private(keys[0])
+        if tenant:
+            pairs[tenant] = pair
+        else:
+            default = pair
+    return Identities(pairs, default=default)
+
+
+def _ticket_keys(config: Config, random_bytes: RandomBytes) -> TicketKeys:
+    if config.ticket_key is None:
+        return TicketKeys(current=_ticket_key(random_bytes(_KEY_BYTES)))
+    keys = [_ticket_key(key) for key in _read_keys("--ticket-key", config.ticket_key, at_most=2)]
+    return TicketKeys(current=keys[0], previous=keys[1] if len(keys) > 1 else None)
+
+
+def _ticket_key(key: bytes) -> TicketKey:
+    # The id follows from the key, so that instances with the same file agree on it; a hash of 32 random bytes tells nothing.
+    return TicketKey(key_id=sha256(_KEY_ID_LABEL + key).digest()[:_KEY_ID_BYTES], key=key)
+
+
+def _read_keys(option: str, path: Path, *, at_most: int) -> list[bytes]:
+    lines = _read_secret(option, path).split()
+    with suppress(ValueError):
+        keys = [bytes.fromhex(line.decode("ascii", "replace")) for line in lines]
+        if 1 <= len(keys) <= at_most and all(len(key) == _KEY_BYTES and any(key) for key in keys):
+            return keys
+    raise ConfigError(option, f"{path}: must hold a key of 64 hex digits, as `noisegate keygen --out FILE` writes it")
+
+
+def _read_secret(option: str, path: Path) -> bytes:
+    text = _read(option, path)
+    if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise ConfigError(option, f"{path}: others on this machine may read it; run chmod 600 on it")
+    return text
+
+
+def _read(option: str, path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(option, f"{path}: cannot be read ({error.strerror})") from None

@@ -1,0 +1,332 @@
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+
+from examples.dice.datagram_player import DatagramPlayer, Settings
+from examples.dice.datagram_wire import NotPossibleError, PacketRefusedError, Protocol
+from tests.unit.dice.pair import (
+    IK,
+    IKPSK2,
+    INITIATOR_STATIC,
+    NK,
+    RESPONDER_STATIC,
+    XX,
+    Clock,
+    Pair,
+    established_pair,
+    make_pair,
+    public_key,
+)
+
+PATTERNS_AND_SUITES = [(pattern, suite) for pattern in (XX, IK, NK, IKPSK2) for suite in (1, 2)]
+ALL_FLAGS = 2 | 4 | 8 | 16
+
+
+def refused(player: DatagramPlayer, packet: bytes, now: float = 0.0) -> None:
+    """The packet must be refused."""
+    with pytest.raises(PacketRefusedError):
+        player.receive(packet, now)
+
+
+@pytest.mark.parametrize(("pattern", "suite"), PATTERNS_AND_SUITES)
+@pytest.mark.parametrize("flags", [16, ALL_FLAGS])
+def test_players_agree_talk_rotate_and_resume(pattern: int, suite: int, flags: int) -> None:
+    """Every pattern and suite: handshake, records, rekey, rotation from either side, resume and its rotation."""
+    pair = established_pair(pattern, suite, flags)
+    assert pair.initiator.handshake_hash == pair.responder.handshake_hash
+    assert pair.initiator.connection_id == pair.responder.connection_id != bytes(8)
+    for player in (pair.initiator, pair.responder):
+        player.rekey()
+    pair.talk()
+    pair.deliver(pair.initiator.renegotiate(0.0), pair.responder)
+    assert (pair.initiator.epoch, pair.responder.epoch) == (1, 1)
+    pair.talk()
+    pair.clock.now = 6.0
+    pair.deliver(pair.responder.renegotiate(6.0), pair.initiator)
+    assert (pair.initiator.epoch, pair.responder.epoch) == (2, 2)
+    pair.talk()
+    assert (pair.initiator.ticket is not None) == bool(flags & 8)
+    if flags & 8:
+        before = pair.initiator.handshake_hash
+        pair.deliver(pair.initiator.resume(6.0), pair.responder)
+        assert pair.initiator.handshake_hash == pair.responder.handshake_hash != before
+        pair.talk()
+        pair.deliver(pair.initiator.renegotiate(6.0), pair.responder)
+        assert (pair.initiator.epoch, pair.responder.epoch) == (1, 1)
+        pair.talk()
+
+
+@given(data=st.data())
+@examples(max_examples=60, deadline=None)
+def test_a_forged_record_changes_nothing(data: st.DataObject) -> None:
+    """One flipped bit anywhere: refused; then the genuine record and all later traffic still work."""
+    pair = established_pair(IK, 1, data.draw(st.sampled_from([16, ALL_FLAGS])))
+    if data.draw(st.booleans()):
+        pair.initiator.rekey()
+    packet = pair.initiator.send(b"roll")
+    bit = data.draw(st.integers(0, len(packet) * 8 - 1))
+    forged = bytearray(packet)
+    forged[bit // 8] ^= 1 << bit % 8
+    refused(pair.responder, bytes(forged))
+    assert pair.deliver([packet], pair.responder) == [b"roll"]
+    pair.talk()
+
+
+@given(junk=st.binary(max_size=200), kind=st.sampled_from([0x09, 0x0A, 0x0B, 0x0C, 0x0D, 0x0E, 0x17]))
+@examples(max_examples=150, deadline=None)
+def test_junk_is_refused_in_every_state(junk: bytes, kind: int) -> None:
+    """Random bytes behind any type raise PacketRefusedError and nothing else."""
+    pair = make_pair(XX)
+    for player in (pair.initiator, pair.responder):
+        refused(player, bytes([kind]) + junk)
+    (packet,) = pair.initiator.start(0.0)
+    for player in (pair.initiator, pair.responder):
+        refused(player, bytes([kind]) + junk)
+    pair.deliver([packet], pair.responder)
+    for player in (pair.initiator, pair.responder):
+        refused(player, bytes([kind]) + junk)
+    pair.talk()
+
+
+def test_a_record_opens_once_and_late_ones_within_the_window() -> None:
+    """Replays are refused; 1,024 records of lateness are not."""
+    pair = established_pair(IK)
+    packets = [pair.initiator.send(b"%d" % number) for number in range(1025)]
+    assert pair.deliver([packets[1024]], pair.responder) == [b"1024"]
+    refused(pair.responder, packets[1024])
+    refused(pair.responder, packets[0])
+    assert pair.deliver([packets[1]], pair.responder) == [b"1"]
+    refused(pair.responder, packets[1])
+
+
+def test_a_spoofed_step_2_does_not_kill_a_handshake() -> None:
+    """Messages are read on a copy: the genuine answer still counts; after 16 spoofs the attempt ends."""
+    pair = make_pair(XX)
+    (packet,) = pair.initiator.start(0.0)
+    (answer,) = pair.responder.receive(packet, 0.0).to_send
+    for _ in range(15):
+        refused(pair.initiator, answer[:-1] + bytes([answer[-1] ^ 1]))
+    step_3 = pair.initiator.receive(answer, 0.0).to_send
+    refused(pair.responder, step_3[0][:-1] + bytes([step_3[0][-1] ^ 1]))
+    pair.deliver(step_3, pair.responder)
+    pair.talk()
+
+    other = make_pair(XX)
+    (answer,) = other.responder.receive(other.initiator.start(0.0)[0], 0.0).to_send
+    for _ in range(16):
+        refused(other.initiator, answer[:-1] + bytes([answer[-1] ^ 1]))
+    refused(other.initiator, answer)
+
+
+def test_steps_are_repeated_unchanged_and_answered_alike() -> None:
+    """Step 1 goes again after 1, 1.5, 2.25, 3.375 s, and a new hello with a new key after 9 s."""
+    pair = make_pair(IK)
+    (packet,) = pair.initiator.start(0.0)
+    times = [tenth / 10 for tenth in range(100)]
+    repeats = [(now, again) for now in times for again in pair.initiator.tick(now)]
+    assert [round(now, 3) for now, _ in repeats] == [1.0, 2.5, 4.8, 8.2, 9.0]
+    assert [again == packet for _, again in repeats] == [True] * 4 + [False]
+    fresh = repeats[-1][1]
+    assert fresh[25:57] != packet[25:57]
+
+    first = pair.responder.receive(packet, 0.0).to_send
+    assert pair.responder.receive(packet, 9.0).to_send == first
+    refused(pair.responder, packet, 11.0)
+
+
+def test_step_3_is_repeated_until_a_record_opens() -> None:
+    """A lost step 3 goes again; the responder answers each with a keep-alive, which ends the repeats."""
+    pair = make_pair(XX)
+    (answer,) = pair.responder.receive(pair.initiator.start(0.0)[0], 0.0).to_send
+    step_3 = pair.initiator.receive(answer, 0.0).to_send
+    assert pair.initiator.tick(1.0) == step_3
+    first, second = (pair.responder.receive(step_3[0], now).to_send[0] for now in (1.0, 20.0))
+    assert first != second
+    assert pair.initiator.receive(second, 20.0).plaintexts == []
+    assert pair.initiator.tick(30.0) == []
+
+
+def test_what_both_must_agree_on_is_bound() -> None:
+    """Another prologue, psk or responder key: no session."""
+    for change in ("prologue", "static", "psk"):
+        pair = make_pair(IKPSK2)
+        mine = pair.responder.settings
+        pair.responder.settings = {
+            "prologue": replace(mine, prologue=b"table 8"),
+            "static": replace(mine, static=bytes(range(64, 96))),
+            "psk": replace(mine, psk=b"q" * 32),
+        }[change]
+        (packet,) = pair.initiator.start(0.0)
+        if change == "psk":  # it enters with message 2
+            refused(pair.initiator, pair.responder.receive(packet, 0.0).to_send[0])
+        else:
+            refused(pair.responder, packet)
+
+
+def test_our_own_static_key_is_refused() -> None:
+    """A peer that shows our own key is a reflection."""
+    pair = make_pair(XX)
+    mirror = replace(pair.responder.settings, static=INITIATOR_STATIC)
+    responder = DatagramPlayer(mirror, random_bytes=random.Random(9).randbytes, wall=pair.clock.wall)
+    (answer,) = responder.receive(pair.initiator.start(0.0)[0], 0.0).to_send
+    refused(pair.initiator, answer)
+
+
+def test_a_pinned_responder_key_is_checked_in_xx() -> None:
+    """An initiator that expects a static key accepts no other."""
+    pair = make_pair(XX)
+    pair.initiator.settings = replace(pair.initiator.settings, remote=public_key(bytes(range(64, 96))))
+    (answer,) = pair.responder.receive(pair.initiator.start(0.0)[0], 0.0).to_send
+    refused(pair.initiator, answer)
+
+
+def test_timestamps_must_be_near_and_rise() -> None:
+    """Two minutes of skew at most; a later handshake of the same key needs a later timestamp."""
+    pair = make_pair(IK)
+    (old,) = pair.initiator.start(0.0)
+    pair.clock.now = 121.0
+    refused(pair.responder, old)
+    pair.clock.now = 0.0
+    (newer,) = pair.initiator.start(0.0)
+    assert pair.responder.receive(newer, 0.0).to_send
+    refused(pair.responder, old)
+
+
+def test_the_responders_order_decides_through_retry() -> None:
+    """The initiator's choice is not the responder's: RETRY, then the same offer with the right choice."""
+    pair = make_pair(IK)
+    offer = (Protocol(XX, 2), Protocol(IK, 1))
+    pair.initiator.settings = replace(pair.initiator.settings, offer=offer, choice=1)
+    pair.responder.settings = replace(pair.responder.settings, offer=(Protocol(XX, 2), Protocol(XX, 1)))
+    pair.deliver(pair.initiator.start(0.0), pair.responder)
+    pair.talk()
+
+
+def test_a_lost_rotation_is_repeated_until_it_is_confirmed() -> None:
+    """rotate-1, rotate-2 and the question after it may all be lost once."""
+    pair = established_pair(IK)
+    pair.initiator.renegotiate(10.0)
+    (again,) = pair.initiator.tick(11.0)
+    pair.responder.receive(again, 11.0)  # its rotate-2 is lost
+    (third,) = pair.initiator.tick(12.5)
+    (rotate_2,) = pair.responder.receive(third, 12.5).to_send
+    assert pair.initiator.receive(rotate_2, 12.5).to_send  # the question is lost
+    assert (pair.initiator.epoch, pair.responder.epoch) == (1, 0)
+    late = pair.responder.send(b"under the old epoch")
+    pair.clock.now = 13.5
+    pair.deliver(pair.initiator.tick(13.5), pair.responder)
+    assert (pair.initiator.epoch, pair.responder.epoch) == (1, 1)
+    assert pair.initiator.receive(late, 40.0).plaintexts == [b"under the old epoch"]
+    assert pair.initiator.tick(41.0) == []
+
+
+def test_keys_of_the_previous_epoch_end_with_the_grace() -> None:
+    """Thirty seconds after the new epoch was confirmed its predecessor opens nothing."""
+    pair = established_pair(IK)
+    late, later = pair.responder.send(b"late"), pair.responder.send(b"later")
+    pair.deliver(pair.initiator.renegotiate(0.0), pair.responder)
+    assert pair.initiator.receive(late, 29.0).plaintexts == [b"late"]
+    refused(pair.initiator, later, 31.0)
+
+
+def test_a_responder_that_is_silent_asks_for_a_rotation() -> None:
+    """As responder the wish is a bit on what is sent, and a keep-alive after a second of silence."""
+    pair = established_pair(IK)
+    pair.responder.renegotiate(0.0)  # lost
+    pair.clock.now = 1.0
+    pair.deliver(pair.responder.tick(1.0), pair.initiator)
+    assert (pair.initiator.epoch, pair.responder.epoch) == (1, 1)
+    assert pair.responder.tick(3.0) == []
+
+
+def test_a_ticket_is_for_once() -> None:
+    """A repeat gets the same answer for 10 s, a second resume with the ticket gets none."""
+    pair = established_pair(IK)
+    ticket = pair.initiator.ticket
+    (packet,) = pair.initiator.resume(0.0, payload=b"early")
+    result = pair.responder.receive(packet, 0.0)
+    assert result.payloads == [b"early"]
+    again = pair.responder.receive(packet, 9.0)
+    assert (again.to_send, again.payloads) == (result.to_send, [])
+    assert pair.initiator.ticket is None
+    (second,) = pair.initiator.resume(0.0, ticket)
+    refused(pair.responder, second)
+
+
+def test_a_resume_is_sent_at_0_2_and_10_seconds() -> None:
+    """Section 6's times."""
+    pair = established_pair(IK)
+    (packet,) = pair.initiator.resume(0.0)
+    sent = [now for now in range(60) for again in pair.initiator.tick(float(now)) if again == packet]
+    assert sent == [2, 10]
+
+
+def test_a_refused_ticket_falls_back_to_the_full_handshake() -> None:
+    """Message 1 of a full handshake in the RESUME packet is answered by HANDSHAKE step 2."""
+    pair = established_pair(IK)
+    ticket = pair.initiator.ticket
+    stranger = make_pair(IK, seed=8).responder
+    (packet,) = pair.initiator.resume(0.0, ticket, full=True)
+    fallback = Pair(initiator=pair.initiator, responder=stranger, clock=Clock())
+    fallback.deliver([packet], stranger)
+    fallback.talk()
+
+
+def test_a_forged_resume_does_not_spend_the_ticket() -> None:
+    """Only a message 1 that opens spends it."""
+    pair = established_pair(IK)
+    (packet,) = pair.initiator.resume(0.0)
+    refused(pair.responder, packet[:-1] + bytes([packet[-1] ^ 1]))
+    pair.deliver([packet], pair.responder)
+    pair.talk()
+
+
+def test_an_initiator_that_chooses_the_connection_id_is_followed() -> None:
+    """As a service that initiates does; only the side that chose it can change it."""
+    pair = make_pair(IK, connection_id=b"service!")
+    pair.deliver(pair.initiator.start(0.0), pair.responder)
+    assert pair.responder.connection_id == pair.initiator.connection_id == b"service!"
+    assert pair.initiator.session is not None
+    assert pair.responder.session is not None
+    pair.deliver([pair.initiator.session.change_connection_id()], pair.responder)
+    assert pair.responder.connection_id == pair.initiator.connection_id != b"service!"
+    pair.talk()
+    with pytest.raises(NotPossibleError):
+        pair.responder.session.change_connection_id()
+
+
+def test_close_ends_both_sides() -> None:
+    """An authenticated close: nothing is sealed or opened afterwards."""
+    pair = established_pair(IK)
+    late = pair.responder.send(b"late")
+    pair.deliver([pair.initiator.close()], pair.responder)
+    assert not pair.initiator.established
+    assert not pair.responder.established
+    refused(pair.initiator, late)
+    with pytest.raises(NotPossibleError):
+        pair.responder.send(b"more")
+
+
+def test_unknown_kinds_are_ignored() -> None:
+    """A record of a later version's kind opens and means nothing."""
+    pair = established_pair(IK)
+    assert pair.initiator.session is not None
+    result = pair.responder.receive(pair.initiator.session.seal(0x2A, b"later"), 0.0)
+    assert (result.plaintexts, result.to_send) == ([], [])
+    pair.talk()
+
+
+def test_secrets_are_not_shown() -> None:
+    """Keys stand in no repr."""
+    settings = Settings(offer=(Protocol(IK, 1),), static=RESPONDER_STATIC, psk=b"k" * 32)
+    pair = established_pair(IK)
+    shown = repr(settings) + repr(pair.initiator.ticket) + repr(pair.initiator)
+    assert pair.initiator.ticket is not None
+    for secret in (RESPONDER_STATIC, INITIATOR_STATIC, b"k" * 32, pair.initiator.ticket.psk):
+        assert repr(secret) not in shown
