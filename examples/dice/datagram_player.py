@@ -1,6 +1,6 @@
 """The player's side of DATAGRAM mode, written from docs/protocol.md alone: no I/O, no clock, no entropy of its own.
 
-Left out: the ratchet, hybrid suites, fragments, puzzles, and restoring a session (a peer's restore is followed).
+Left out: hybrid suites, fragments, puzzles, and restoring a session (a peer's restore is followed).
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ from examples.dice.datagram_wire import (
 )
 from examples.dice.noise_handshake import NoiseHandshake
 
+MAX_ANSWERS = 64
 HELLO_LABEL, RESUME_LABEL = b"ng1 hello", b"ng1 resume"
 
 
@@ -87,6 +88,7 @@ class Answer:
     noise: NoiseHandshake
     hello: Hello
     since: float
+    chose: bool  # whether the connection id is ours
     failures: int = 0
 
 
@@ -104,7 +106,6 @@ class DatagramPlayer:
         self._random_bytes, self._wall = random_bytes, wall
         self._attempts: list[Attempt] = []
         self._answers: dict[tuple[bytes, bytes, bytes], Answer] = {}
-        self._chosen: list[bytes] = []  # connection ids that we gave as responder
         self._timestamp = -1
         self._accepted: dict[bytes, int] = {}
         static = settings.static
@@ -201,7 +202,7 @@ class DatagramPlayer:
 
     def rekey(self) -> None:
         """Moves our direction to its next phase: no round trip, no fresh secret."""
-        self._live().current.rekey()
+        self._live().current.sender.rekey()
 
     def renegotiate(self, now: float) -> list[bytes]:
         """Starts a rotation as the session's initiator, asks for one as its responder."""
@@ -271,7 +272,8 @@ class DatagramPlayer:
             to_send = []
             if attempt.noise.split is None:
                 to_send.append(bytes([HANDSHAKE]) + packet[1:9] + b"\x03" + attempt.noise.write())
-            session = self._establish(attempt.noise, attempt.flags, packet[1:9], identity, now)
+            chose = packet[1:9] == self.settings.connection_id
+            session = self._establish(attempt.noise, attempt.flags, packet[1:9], identity, now, chose=chose)
             session.step_3 = next(iter(to_send), None)
             return Received(payloads=[payload], to_send=to_send)
         raise PacketRefusedError("step 2")
@@ -283,11 +285,12 @@ class DatagramPlayer:
             raise PacketRefusedError("static key")
         return Identity(static=self.settings.static, remote=noise.remote, anonymous=anonymous)
 
-    def _establish(self, noise: NoiseHandshake, flags: int, cid: bytes, identity: Identity, now: float) -> Session:
+    def _establish(
+        self, noise: NoiseHandshake, flags: int, cid: bytes, identity: Identity, now: float, *, chose: bool
+    ) -> Session:
         split = noise.split
         if not isinstance(split, Split):
             raise NotPossibleError("the handshake is not finished")
-        chose = self.settings.connection_id == cid if noise.initiator else cid in self._chosen
         self._attempts = []
         self.session = Session(
             split, self._random_bytes, now, initiator=noise.initiator, suite=noise.protocol.suite, flags=flags,
@@ -303,7 +306,8 @@ class DatagramPlayer:
         return self._respond(packet, hello, packet[at:], now)
 
     def _repeated(self, key: tuple[bytes, bytes, bytes], now: float) -> list[bytes]:
-        self._answers = {k: a for k, a in self._answers.items() if now - a.since < GRACE_S}
+        kept = [(k, a) for k, a in self._answers.items() if now - a.since < GRACE_S]
+        self._answers = dict(kept[-MAX_ANSWERS:])
         answer = self._answers.get(key)
         return [answer.packet] if answer is not None and now - answer.since < ANSWERED_S else []
 
@@ -322,19 +326,13 @@ class DatagramPlayer:
         noise = self._noise(hello, encoded, initiator=False)
         payload = noise.read(message)
         self._fresh(noise, hello)
-        cid = self._connection_id(packet)
+        chose = packet[1:9] == NO_CONNECTION
+        cid = self._random_bytes(8) if chose else packet[1:9]
         reply = bytes([HANDSHAKE]) + cid + b"\x02" + noise.write()
-        self._answers[key] = Answer(packet=reply, noise=noise, hello=hello, since=now)
+        self._answers[key] = Answer(packet=reply, noise=noise, hello=hello, since=now, chose=chose)
         if noise.split is not None:
-            self._establish(noise, hello.flags, cid, self._identity(noise), now)
+            self._establish(noise, hello.flags, cid, self._identity(noise), now, chose=chose)
         return Received(payloads=[payload], to_send=[reply])
-
-    def _connection_id(self, packet: bytes) -> bytes:
-        """The id that the peer chose, else a new one of ours."""
-        if packet[1:9] != NO_CONNECTION:
-            return packet[1:9]
-        self._chosen.append(self._random_bytes(8))
-        return self._chosen[-1]
 
     def _fresh(self, noise: NoiseHandshake, hello: Hello) -> None:
         """The timestamp rule: within the skew, and newer than the last one of an authenticated static key."""
@@ -361,7 +359,9 @@ class DatagramPlayer:
                     del self._answers[key]
                 raise
             self._fresh(answer.noise, answer.hello)
-            session = self._establish(answer.noise, answer.hello.flags, packet[1:9], self._identity(answer.noise), now)
+            noise, flags = answer.noise, answer.hello.flags
+            identity = self._identity(noise)
+            session = self._establish(noise, flags, packet[1:9], identity, now, chose=answer.chose)
             session.step_3 = packet
             return Received(payloads=[payload], to_send=[session.seal(KEEP_ALIVE)])
         raise PacketRefusedError("step 3")
@@ -383,8 +383,9 @@ class DatagramPlayer:
         )
         payload = noise.read(message)
         del self.issued[opaque]  # spent before the answer leaves
-        cid = self._connection_id(packet)
+        chose = packet[1:9] == NO_CONNECTION
+        cid = self._random_bytes(8) if chose else packet[1:9]
         reply = bytes([RESUME]) + cid + b"\x02" + noise.write()
-        self._answers[key] = Answer(packet=reply, noise=noise, hello=hello, since=now)
-        self._establish(noise, ticket.flags, cid, ticket.identity, now)
+        self._answers[key] = Answer(packet=reply, noise=noise, hello=hello, since=now, chose=chose)
+        self._establish(noise, ticket.flags, cid, ticket.identity, now, chose=chose)
         return Received(payloads=[payload], to_send=[reply])

@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-from examples.dice.datagram_epoch import Epoch, expand, extract, padded
+from examples.dice.datagram_chains import expand, extract
+from examples.dice.datagram_epoch import Epoch, padded
 from examples.dice.datagram_wire import (
     BEGIN_GAP_S,
     CLOSE,
@@ -16,22 +17,22 @@ from examples.dice.datagram_wire import (
     DATA,
     FLAG_MASK,
     FLAG_PAD,
+    FLAG_RATCHET,
     FLAG_TICKETS,
     GRACE_S,
     HARD_AGE_S,
-    HARD_MESSAGES,
     HEADER_BYTES,
     IKPSK1,
     KEEP_ALIVE,
+    MESSAGES,
     NKPSK0,
+    RATCHET_MESSAGES,
     RECORD,
-    RESERVED,
     ROTATE_1,
     ROTATE_2,
     SALTED,
     SILENT_S,
     SOFT_AGE_S,
-    SOFT_MESSAGES,
     TICKET,
     TICKET_S,
     WANT_GAP_S,
@@ -59,9 +60,10 @@ class Session:
         self.initiator, self.suite, self.flags, self.identity = initiator, suite, flags, identity
         self.connection_id, self.chose_id, self.h = connection_id, chose_id, split.h
         self._random_bytes, self._issued = random_bytes, issued
+        self._soft, self._hard = RATCHET_MESSAGES if flags & FLAG_RATCHET else MESSAGES
         prk = extract(split.h, split.k1 + split.k2)
         self.export, self._mask_key = expand(prk, b"ng1 export"), expand(prk, b"ng1 mask")
-        self.current = Epoch(0, split.h, prk, initiator=initiator, suite=suite, now=now)
+        self.current = Epoch(0, split.h, prk, initiator=initiator, suite=suite, flags=flags, now=now)
         self.current.confirmed = True  # by the handshake
         self.next: Epoch | None = None
         self.previous: Epoch | None = None
@@ -79,7 +81,7 @@ class Session:
     def due(self) -> bool:
         """Whether a soft limit is passed, or a salted epoch waits for a fresh secret."""
         epoch = self.current
-        old = self.now - epoch.born >= SOFT_AGE_S or epoch.sent >= SOFT_MESSAGES
+        old = self.now - epoch.born >= SOFT_AGE_S or epoch.sent >= self._soft
         return old or bool(epoch.salt) or self.wants_rotation
 
     def _mask(self, header: bytes, sealed: bytes) -> bytes:
@@ -103,7 +105,7 @@ class Session:
     def send(self, plaintext: bytes, associated_data: bytes = b"") -> bytes:
         """A data record; NotPossibleError past the hard limits, which only a rotation lifts."""
         epoch = self.current
-        if self.closed or epoch.sent >= HARD_MESSAGES - RESERVED or self.now - epoch.born >= HARD_AGE_S:
+        if self.closed or epoch.sent >= self._hard or self.now - epoch.born >= HARD_AGE_S:
             raise NotPossibleError("the session is closed or needs a rotation")
         return self.seal(DATA, plaintext, associated_data)
 
@@ -156,7 +158,9 @@ class Session:
                 tail = salt + number.to_bytes(4, "big")
                 h = hashlib.sha256(b"ng1 salted" + base.h + tail).digest()
                 prk = extract(tail, expand(base.root, b"ng1 salted"))
-                epoch = Epoch(number, h, prk, initiator=self.initiator, suite=self.suite, now=self.now)
+                epoch = Epoch(
+                    number, h, prk, initiator=self.initiator, suite=self.suite, flags=self.flags, now=self.now
+                )
                 epoch.salt, epoch.base = salt, base
                 return epoch
         raise PacketRefusedError("record")
@@ -217,7 +221,7 @@ class Session:
         if split is None:
             raise NotPossibleError("the rotation's handshake is not finished")
         number, prk = self.current.number + 1, extract(split.h, split.k1 + split.k2)
-        return Epoch(number, split.h, prk, initiator=self.initiator, suite=self.suite, now=self.now)
+        return Epoch(number, split.h, prk, initiator=self.initiator, suite=self.suite, flags=self.flags, now=self.now)
 
     def renegotiate(self) -> list[bytes]:
         """As initiator rotate-1, unless a rotation is under way; as responder the wish for it."""

@@ -1,7 +1,7 @@
 """What an operator can set: one frozen record, read from a mapping of option names to values.
 
-Every field has a default that works, a range, and a sentence which the command line shows. A refusal names the option and
-the way out, never the value, which may be a secret in the wrong place.
+Every field has a default that works, a range, and a sentence which the command line shows. A refusal names the option
+and the way out, never the value, which may be a secret in the wrong place.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class HostPort(BaseModel):
 
     @property
     def is_loopback(self) -> bool:
-        """Does only this machine reach it? Of names, only localhost does for certain."""
+        """Whether only this machine reaches it; of names, only localhost is such for certain."""
         if self.host == "localhost":
             return True
         try:
@@ -45,7 +45,7 @@ class HostPort(BaseModel):
 
     @property
     def is_wildcard(self) -> bool:
-        """Is it every address of the machine, and so none that a caller could be told?"""
+        """Whether it is every address of the machine, and so none that a caller could be told."""
         try:
             return ip_address(self.host).is_unspecified
         except ValueError:

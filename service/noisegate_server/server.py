@@ -245,7 +245,7 @@ def _ticket_keys(config: Config, random_bytes: RandomBytes) -> TicketKeys:
 
 
 def _ticket_key(key: bytes) -> TicketKey:
-    # The id follows from the key, so that instances with the same file agree on it; a hash of 32 random bytes tells nothing.
+    # The id follows from the key, so that instances with the same file agree; a hash of 32 random bytes tells nothing.
     return TicketKey(key_id=sha256(_KEY_ID_LABEL + key).digest()[:_KEY_ID_BYTES], key=key)
 
 

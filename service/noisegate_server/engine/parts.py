@@ -73,7 +73,7 @@ def make_parts(
         ticket_keys=ticket_keys,
         policy=policy,
         random_bytes=random_bytes,
-        store=ShardedStore(limits),
+        store=ShardedStore(limits, resumable=lambda session: session.ticket_given),
         answers=ExpiringTable(ttl=REPEAT_ANSWER_S, capacity=limits.half_open * 2),
         # A ticket lives from its issue, its row from its use: the row outlives the ticket.
         spent=ExpiringTable(ttl=policy.ticket_lifetime + 3_600.0, capacity=limits.capacity),

@@ -176,7 +176,8 @@ def _keep_alive(parts: Parts, session: Session, opened: Opened, _now: float) -> 
 
 def _connection_id(parts: Parts, session: Session, opened: Opened, _now: float) -> tuple[bytes, ...]:
     records = session.records
-    if isinstance(records, DatagramRecords) and session.follows_connection_id and len(opened.content) == CONNECTION_ID:
+    fresh = len(opened.content) == CONNECTION_ID and opened.content not in session.connection_ids()
+    if isinstance(records, DatagramRecords) and session.follows_connection_id and fresh:
         try:
             parts.store.bind_connection(session, opened.content)
         except ConnectionIdTaken:
@@ -188,7 +189,7 @@ def _connection_id(parts: Parts, session: Session, opened: Opened, _now: float) 
 
 
 def _close(parts: Parts, session: Session, _opened: Opened, now: float) -> tuple[bytes, ...]:
-    parts.store.end(session, TerminationReason.PEER_CLOSED, now)
+    parts.store.end(session, TerminationReason.PEER_CLOSED, now, resumable=session.ticket_given)
     return ()
 
 

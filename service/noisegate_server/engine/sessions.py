@@ -44,7 +44,7 @@ def close(parts: Parts, tenant: str, session_id: bytes, now: float) -> tuple[byt
     farewell: tuple[bytes, ...] = ()
     if isinstance(records, DatagramRecords):
         farewell = (records.control(Kind.CLOSE, b"", parts.aeads),)
-    parts.store.end(session, TerminationReason.CLOSED, now)
+    parts.store.end(session, TerminationReason.CLOSED, now, resumable=session.ticket_given)
     return farewell
 
 

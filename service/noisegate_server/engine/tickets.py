@@ -35,6 +35,7 @@ def issue(parts: Parts, tenant: str, session_id: bytes, now: float, wall: float)
     else:
         record = records.seal(content, b"", now, parts.aeads).ciphertext
     session.ticket_owed = False
+    session.ticket_given = True
     session.touch(now)
     return IssuedTicket(to_peer=(record,), expires_in=lifetime)
 
@@ -49,6 +50,7 @@ def owed_ticket(parts: Parts, session: Session, wall: float) -> tuple[bytes, ...
         content = _content(parts, session, _lifetime(parts, session, wall), wall)
     except PolicyRejected:
         return ()
+    session.ticket_given = True
     return (records.control(Kind.TICKET, content, parts.aeads),)
 
 

@@ -1,14 +1,14 @@
 """ONE table from what went wrong to what the caller is told; the catalogue in docs/errors.md is made from it.
 
-Every refusal is a google.rpc.Status with an ErrorInfo (domain "noisegate"). A type that is not in the table is a defect of
-ours: INTERNAL, without a word of the exception.
+Every refusal is a google.rpc.Status with an ErrorInfo (domain "noisegate"). A type that is not in the table is a defect
+of ours: INTERNAL, without a word of the exception.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2, status_pb2
@@ -32,6 +32,9 @@ __all__ = [
 
 DOMAIN: Final = "noisegate"
 _PREFIX: Final = "ERROR_REASON_"
+
+if TYPE_CHECKING:
+    Reason = reasons.ErrorReason.ValueType
 
 
 class IdempotencyConflict(errors.SessionError):
@@ -77,7 +80,7 @@ class Rule:
 
     code: Code
     """The gRPC status code."""
-    reason: reasons.ErrorReason
+    reason: Reason
     """The ErrorInfo's reason."""
     details: Details | None = None
     """Makes the second detail, after ErrorInfo."""
@@ -163,14 +166,12 @@ RULES: Final[Mapping[type[Exception], Rule]] = {
 """Type of error to what the caller is told. Looked up by the exact type: a subclass needs its own row."""
 
 
-def reason_name(reason: reasons.ErrorReason) -> str:
+def reason_name(reason: Reason) -> str:
     """The reason as ErrorInfo has it: the enum's name without its prefix."""
     return reasons.ErrorReason.Name(reason).removeprefix(_PREFIX)
 
 
-def _reply(
-    code: Code, text: str, reason: reasons.ErrorReason, metadata: Mapping[str, str], more: Message | None
-) -> Reply:
+def _reply(code: Code, text: str, reason: Reason, metadata: Mapping[str, str], more: Message | None) -> Reply:
     status = status_pb2.Status(code=code, message=text)
     info = error_details_pb2.ErrorInfo(reason=reason_name(reason), domain=DOMAIN, metadata=metadata)
     status.details.add().Pack(info)

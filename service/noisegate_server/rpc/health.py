@@ -1,4 +1,4 @@
-"""grpc.health.v1 on the seam, and the one fact behind it: is this server taking calls?
+"""grpc.health.v1 on the seam, and the one fact behind it: whether this server takes calls.
 
 grpcio-health-checking has a servicer, but it is bound to grpcio; here the protocol stands on the seam, so that a second
 transport answers health checks with the same code. Only that package's messages are used, which do not import grpc.
@@ -73,7 +73,7 @@ class Health:
 
 
 class _Watch(Inbox):
-    """One Watch stream. While its outbox is full it remembers only that something is due: the newest status is enough."""
+    """One Watch stream. While its outbox is full it only remembers that something is due: the newest status will do."""
 
     __slots__ = ("_due", "_full", "_health", "_last", "_outbox", "_service")
 
@@ -135,9 +135,8 @@ class _Watch(Inbox):
 
 
 def _response(status: int) -> Any:
-    # The stubs want the enum's own type; every number here comes from it.
     response = _Response()
-    response.status = status  # type: ignore[assignment]  # an int of the enum, kept as int in the table above
+    response.status = status
     return response
 
 

@@ -1,7 +1,7 @@
 """Which tenant a caller is, and what it may call.
 
-It fails closed: a caller without an identity, or one that a policy file does not list, has no tenant, and a method that a
-grant does not name is refused.
+It fails closed: a caller without an identity, or one that a policy file does not list, has no tenant, and a method that
+its entry does not name is refused.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Peer:
     """What a transport knows about the other end of a connection."""
 
     authenticated: bool
-    """Does this listener demand a client certificate?"""
+    """Whether this listener demands a client certificate."""
     uris: tuple[str, ...] = ()
     """URI subject alternative names of the client certificate."""
     address: str = ""
@@ -87,8 +87,8 @@ class _File(BaseModel):
 def read_policy(text: str, methods: Iterable[str]) -> Policy:
     """Parse a policy file.
 
-    Shape: TOML with one `[[caller]]` for each caller: `id` (a SPIFFE id, or "local" for connections without credentials),
-    `tenant`, `methods` (names of RPCs, or "*").
+    Shape: TOML with one `[[caller]]` for each caller: `id` (a SPIFFE id, or "local" for connections without
+    credentials), `tenant`, `methods` (names of RPCs, or "*").
     `methods`: the full names of all methods that need a right. Raises PolicyError.
     """
     known = {name.rpartition("/")[2]: name for name in methods}

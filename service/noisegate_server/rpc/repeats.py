@@ -1,8 +1,8 @@
 """Answers that are given again: the memory behind `request_id`.
 
 A caller whose answer got lost repeats its call with the same request_id and the same body and gets the same answer, and
-nothing happens twice. Answers may hold plaintext, so the memory is short in every direction: in number, in bytes, in time,
-and per session. What was pushed out early is not repeated but run again, as if it had had no request_id.
+nothing happens twice. Answers may hold plaintext, so the memory is short in every direction: in number, in bytes, in
+time, and per session. What was pushed out early is not repeated but run again, as if it had had no request_id.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from asyncio import Future
 from collections import OrderedDict
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from noisegate_server.rpc import limits
 from noisegate_server.rpc.call import Reply
@@ -21,14 +21,16 @@ __all__ = ["Key", "Repeats"]
 Key = tuple[str, str, str]
 """Tenant, full method name, request_id."""
 
-_ENTRY_BYTES = 512
-# What an entry costs beside its answer: its keys, its digest and three places in dicts, rounded up.
+_ENTRY_BYTES: Final = 512
+"""What an entry costs beside its answer: its keys, its digest and three places in dicts, rounded up."""
 
 
 class _Entry(NamedTuple):
     digest: bytes
     reply: Reply
     owner: tuple[str, bytes]
+    """Tenant and session; an empty session for none."""
+    lifetime: float
     expires: float
 
 
@@ -38,7 +40,7 @@ class Repeats:
     One event loop uses it; nothing here waits. `now` is monotonic seconds.
     """
 
-    __slots__ = ("_by_session", "_bytes", "_max_bytes", "_max_entries", "_queues", "_running", "next_expiry")
+    __slots__ = ("_by_session", "_bytes", "_count", "_max_bytes", "_max_entries", "_queues", "_running", "next_expiry")
 
     def __init__(self, *, max_entries: int = limits.MAX_REPEATS, max_bytes: int = limits.MAX_REPEAT_BYTES) -> None:
         self._max_entries = max_entries
@@ -48,14 +50,15 @@ class Repeats:
             limits.REPEAT_SECONDS: OrderedDict(),
             limits.HANDSHAKE_REPEAT_SECONDS: OrderedDict(),
         }
-        self._by_session: dict[tuple[str, bytes], list[Key]] = {}
+        self._by_session: dict[tuple[str, bytes], dict[Key, float]] = {}
         self._running: dict[Key, tuple[bytes, Future[Reply]]] = {}
+        self._count = 0
         self._bytes = 0
         self.next_expiry = math.inf
-        """When the oldest answer goes; compared by every call, so that no call has to ask."""
+        """No answer goes before this moment; compared by every call, so that no call has to ask."""
 
     def __len__(self) -> int:
-        return sum(len(queue) for queue in self._queues.values())
+        return self._count
 
     @property
     def held_bytes(self) -> int:
@@ -67,8 +70,7 @@ class Repeats:
 
         Raises IdempotencyConflict where the request_id came with another body.
         """
-        running = self._running.get(key)
-        if running is not None:
+        if self._running and (running := self._running.get(key)) is not None:
             if running[0] != digest:
                 raise IdempotencyConflict
             return running[1]
@@ -80,36 +82,40 @@ class Repeats:
         return entry.reply
 
     def begin(self, key: Key, digest: bytes, answer: Future[Reply]) -> None:
-        """Remember a call that waits; its repeats wait for the same answer. `keep` or `abandon` ends it."""
+        """Remember a call that waits; its repeats wait for the same answer. `end` takes it off."""
         self._running[key] = (digest, answer)
 
-    def abandon(self, key: Key) -> None:
-        """The waiting call ended without an answer worth keeping."""
+    def end(self, key: Key) -> None:
+        """The waiting call has its answer."""
         self._running.pop(key, None)
 
     def keep(self, key: Key, digest: bytes, reply: Reply, *, session_id: bytes, lifetime: float, now: float) -> None:
         """Remember an answer for `lifetime` seconds; `session_id` (may be empty) is the session that it belongs to."""
-        self._running.pop(key, None)
-        if key in self._queues[lifetime]:
+        queue = self._queues[lifetime]
+        if key in queue:
             self._drop(lifetime, key)
         owner = (key[0], session_id)
-        entry = _Entry(digest, reply, owner, now + lifetime)
-        self._queues[lifetime][key] = entry
+        expires = now + lifetime
+        queue[key] = _Entry(digest, reply, owner, lifetime, expires)
+        self._count += 1
         self._bytes += len(reply[1]) + _ENTRY_BYTES
+        if expires < self.next_expiry:
+            self.next_expiry = expires
         if session_id:
-            keys = self._by_session.setdefault(owner, [])
-            keys.append(key)
+            keys = self._by_session.get(owner)
+            if keys is None:
+                keys = self._by_session[owner] = {}
+            keys[key] = lifetime
             if len(keys) > limits.MAX_REPEATS_PER_SESSION:
-                self._drop_anywhere(keys[0])
-        while len(self) > self._max_entries or self._bytes > self._max_bytes:
+                oldest = next(iter(keys))
+                self._drop(keys[oldest], oldest)
+        while self._count > self._max_entries or self._bytes > self._max_bytes:
             self._drop_oldest()
-        self._look_ahead()
 
     def forget(self, tenant: str, session_id: bytes) -> None:
         """Drop every answer of a session that is closed: they may hold its plaintexts."""
-        for key in self._by_session.get((tenant, session_id), [])[:]:
-            self._drop_anywhere(key)
-        self._look_ahead()
+        for key, lifetime in list(self._by_session.get((tenant, session_id), {}).items()):
+            self._drop(lifetime, key)
 
     def expire(self, now: float, budget: int = 32) -> int:
         """Drop at most `budget` answers whose time has passed; returns how many."""
@@ -121,41 +127,29 @@ class Repeats:
                     break
                 self._drop(lifetime, key)
                 dropped += 1
-        self._look_ahead()
+        oldest = [next(iter(queue.values())).expires for queue in self._queues.values() if queue]
+        self.next_expiry = min(oldest, default=math.inf)
         return dropped
 
     def clear(self) -> None:
-        """Drop everything."""
+        """Drop every answer."""
         for queue in self._queues.values():
             queue.clear()
         self._by_session.clear()
-        self._bytes = 0
+        self._count = self._bytes = 0
         self.next_expiry = math.inf
 
-    def _look_ahead(self) -> None:
-        self.next_expiry = min(
-            (next(iter(queue.values())).expires for queue in self._queues.values() if queue), default=math.inf
-        )
-
     def _drop_oldest(self) -> None:
-        _, lifetime, key = min(
-            (entry.expires, lifetime, key)
-            for lifetime, queue in self._queues.items()
-            for key, entry in [next(iter(queue.items()), (None, None))]
-            if key is not None and entry is not None
-        )
-        self._drop(lifetime, key)
-
-    def _drop_anywhere(self, key: Key) -> None:
-        for lifetime, queue in self._queues.items():
-            if key in queue:
-                self._drop(lifetime, key)
+        heads = [next(iter(queue.items())) for queue in self._queues.values() if queue]
+        key, entry = min(heads, key=lambda head: head[1].expires)
+        self._drop(entry.lifetime, key)
 
     def _drop(self, lifetime: float, key: Key) -> None:
         entry = self._queues[lifetime].pop(key)
+        self._count -= 1
         self._bytes -= len(entry.reply[1]) + _ENTRY_BYTES
-        keys = self._by_session.get(entry.owner)
-        if keys is not None:
-            keys.remove(key)
+        if entry.owner[1]:
+            keys = self._by_session[entry.owner]
+            del keys[key]
             if not keys:
                 del self._by_session[entry.owner]

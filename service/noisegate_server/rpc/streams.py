@@ -1,7 +1,7 @@
 """The wrapper around every streaming method of ours: what `rpc.unary` is for the other shape.
 
-A stream's method may raise a SessionError anywhere; it ends the stream with the same refusal that a unary call gets. After
-the end, whoever ended it, nothing more reaches the method or the outbox.
+A stream's method may raise a SessionError anywhere; it ends the stream with the same refusal that a unary call gets.
+After the end, whoever ended it, nothing more reaches the method or the outbox.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class _Guard(Inbox):
             return
         try:
             step()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # the outermost frame of every stream, as in rpc.unary
             self.finish(*self._refuse(error, ""))
             if self._inner is not None:
                 # What the method holds must go: to it, a stream that its own error ended is a stream that is gone.

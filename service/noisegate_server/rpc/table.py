@@ -1,7 +1,7 @@
 """The table of methods, as data, and what closes it over the parts of a running server.
 
-A method that is not here does not exist; one whose caller the policy does not know is refused. Transports get the finished
-table and nothing else.
+A method that is not here does not exist; one whose caller the policy does not know is refused. Transports get the
+finished table and nothing else.
 """
 
 from __future__ import annotations

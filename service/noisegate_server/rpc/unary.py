@@ -22,8 +22,7 @@ from noisegate_server.session.errors import InvalidField, MessageTooLarge
 
 __all__ = ["Row", "Rpc", "admission", "refuser", "unary"]
 
-# A table holds handlers of different request types, so their types are Any here; each row's pair is checked by the tests,
-# which run every row.
+# A table holds handlers of different request types, so their types are Any here; the tests run every row.
 Handler = Callable[[Any, str, Any, float, float], Any]
 """(parts, tenant, request, now, wall) -> response, or an awaitable of it in a row that `waits`."""
 
@@ -66,10 +65,11 @@ class Rpc:
     repeats: Repeats = field(default_factory=Repeats)
     health: Health = field(default_factory=Health)
     on_defect: Callable[[str, Exception], None] = ignore_defect
-    """Told of an error that nobody foresaw. Must not raise and must not show the error's text, which may be a secret."""
+    """Told of an error that nobody foresaw. Must not raise, nor show the error's text, which may hold a secret."""
 
 
 _NO_RIGHTS: Final[frozenset[str]] = frozenset()
+_UNAVAILABLE: Final = int(Code.UNAVAILABLE)
 
 Admit = Callable[[Call, int], str]
 Refuse = Callable[[Exception, str], Reply]
@@ -137,7 +137,7 @@ def unary(method: str, row: Row, rpc: Rpc) -> Unary:
             if closes:
                 repeats.forget(tenant, request.session_id)
             return 0, response.SerializeToString()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # the outermost frame of every call: what is not foreseen is INTERNAL
             return refuse(error, request_id)
 
     return answer
@@ -146,7 +146,7 @@ def unary(method: str, row: Row, rpc: Rpc) -> Unary:
 async def _settle(response: Awaitable[Any], refuse: Refuse, request_id: str) -> Reply:
     try:
         return 0, (await response).SerializeToString()
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  # likewise
         return refuse(error, request_id)
 
 
@@ -175,7 +175,7 @@ def _once(
         try:
             response = handle(parts, tenant, request, now, wall())
             reply = 0, response.SerializeToString()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # the outermost frame of every call: what is not foreseen is INTERNAL
             reply = refuse(error, request_id)
         keep(key, digest, request, response, reply, now)
         return reply
@@ -185,14 +185,15 @@ def _once(
         try:
             response = await handle(parts, key[0], request, rpc.clock(), wall())
             reply = 0, response.SerializeToString()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # likewise
             reply = refuse(error, key[2])
+        finally:
+            repeats.end(key)
         keep(key, digest, request, response, reply, rpc.clock())
         return reply
 
     def keep(key: Key, digest: bytes, request: Any, response: Any, reply: Reply, now: float) -> None:
-        if reply[0] == Code.UNAVAILABLE:
-            repeats.abandon(key)
+        if reply[0] == _UNAVAILABLE:
             return
         if row.closes and response is not None:
             repeats.forget(key[0], request.session_id)

@@ -74,6 +74,7 @@ class Session:
         "state",
         "suite",
         "tenant",
+        "ticket_given",
         "ticket_owed",
     )
 
@@ -129,6 +130,8 @@ class Session:
         self.export = bytearray()
         self.ticket_owed = False
         """A ticket goes to the peer as soon as its first record has opened."""
+        self.ticket_given = False
+        """The peer has a ticket of this session: once it has ended, a resume may bring it back."""
         self.follows_connection_id = False
         """DATAGRAM: the peer has chosen the connection id, and may give a new one."""
         self.refused = 0

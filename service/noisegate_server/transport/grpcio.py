@@ -1,14 +1,13 @@
 """The seam over grpc.aio: sockets to calls, replies to trailers, and nothing else.
 
-Handlers are registered without (de)serialisers, so what comes in and goes out is bytes. That makes a malformed protobuf our
-INVALID_ARGUMENT, and lets no exception reach grpc.aio, which would send its text to the caller. Adapters are `async def`
-because grpc.aio runs a plain function in a thread pool, and the core below has no locks.
+Handlers are registered without (de)serialisers, so what comes in and goes out is bytes. That makes a malformed protobuf
+our INVALID_ARGUMENT, and lets no exception reach grpc.aio, which would send its text to the caller. Adapters are
+`async def` because grpc.aio runs a plain function in a thread pool, and the core below has no locks.
 """
 
 from __future__ import annotations
 
 import asyncio
-import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -128,7 +127,7 @@ class GrpcioTransport:
             return grpc.unary_unary_rpc_method_handler(partial(self._unary, row.unary))
         # On the wire all shapes of stream are one. Whether more messages may come is for the method to judge, so that a
         # wrong number of them is its refusal and not gRPC's.
-        return grpc.stream_stream_rpc_method_handler(partial(self._stream, row))  # type: ignore[arg-type]  # no iterator
+        return grpc.stream_stream_rpc_method_handler(partial(self._stream, row))
 
     async def _unary(self, function: Callable[..., Reply | Awaitable[Reply]], body: bytes, context: _Context) -> bytes:
         seconds = self._seconds(context)
@@ -174,8 +173,8 @@ class GrpcioTransport:
 
     def _caller(self, context: _Context) -> Caller:
         address = context.peer()
-        # An address alone does not name a caller: another one may come from the same port as soon as it is free. So with
-        # client certificates the names are read for each call, and only what follows from them is kept.
+        # An address alone does not name a caller: another one may come from the same port as soon as it is free. So
+        # with client certificates the names are read for each call, and only what follows from them is kept.
         uris: tuple[str, ...] = ()
         if self._mutual:
             uris = tuple(uri.decode("ascii", "replace") for uri in context.auth_context().get("peer_uri", ()))
@@ -188,7 +187,7 @@ class GrpcioTransport:
         return known
 
 
-class _Handlers(grpc.GenericRpcHandler):
+class _Handlers(grpc.GenericRpcHandler[bytes, bytes]):
     """Finds a method by its full name; an unknown one is UNIMPLEMENTED, which grpc.aio says by itself."""
 
     def __init__(self, handlers: Mapping[str, grpc.RpcMethodHandler[bytes, bytes]]) -> None:
@@ -223,8 +222,8 @@ async def _read(context: _Context) -> bytes | None:
         raise ConnectionResetError from None
     if body is not grpc.aio.EOF:
         return body
-    # grpc.aio reports a cancelled stream's end of input first and cancels its task a moment later. A method must not take
-    # the one for the other, so the task waits for its own cancellation here.
+    # grpc.aio reports a cancelled stream's end of input first and cancels its task a moment later. A method must not
+    # take the one for the other, so the task waits for its own cancellation here.
     await asyncio.sleep(_CANCELLATION_LAG_SECONDS)
     return None
 

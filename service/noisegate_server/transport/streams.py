@@ -1,8 +1,8 @@
 """Carries one stream between a socket that is awaited and a method that is called.
 
 Two tasks at most: the one that serves the stream writes, and one of its own reads. The queue between the method and the
-writer is the outbox. While it is full nothing is read from that stream, so a caller that does not take its answers stops
-being heard, and HTTP/2's own flow control pushes back to it.
+writer is the outbox. While it is full nothing is read from that stream, so a caller that does not take its answers
+stops being heard, and HTTP/2's own flow control pushes back to it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Write = Callable[[bytes], Awaitable[None]]
 
 
 class Pump(Outbox):
-    """One stream. `run` serves it from its first byte to its last and calls the method's Inbox in order:
+    """One stream. `run` serves it from its first byte to its last and calls the method's Inbox in order.
 
     `cancelled()` comes once at most, last, and only for a stream that its method has not finished; after `finish` the
     method hears nothing more.

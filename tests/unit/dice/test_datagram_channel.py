@@ -30,11 +30,11 @@ def noise_of_a_game(channel: Channel, sent: tuple[list[bytes], list[bytes]]) -> 
 
 
 @pytest.mark.parametrize("pattern", [XX, IK])
-@given(seed=st.integers(0, 2**32 - 1), loss=st.sampled_from([0.0, 0.1, 0.3, 0.5]))
+@given(seed=st.integers(0, 2**32 - 1), loss=st.sampled_from([0.0, 0.1, 0.3, 0.5]), flags=st.sampled_from([24, 31]))
 @settings(max_examples=12, deadline=None)
-def test_a_session_outlives_a_bad_path(pattern: int, seed: int, loss: float) -> None:
+def test_a_session_outlives_a_bad_path(pattern: int, seed: int, loss: float, flags: int) -> None:
     """Loss, repeats and reordering cost messages, never a session, an epoch or a message read twice."""
-    pair = make_pair(pattern, seed=seed)
+    pair = make_pair(pattern, flags=flags, seed=seed)
     channel = Channel(pair, seed, loss)
     sent: tuple[list[bytes], list[bytes]] = [], []
     channel.put(pair.initiator.start(0.0), to_initiator=False)

@@ -6,7 +6,8 @@ import random
 
 import pytest
 
-from examples.dice.datagram_epoch import nearest, padded
+from examples.dice.datagram_chains import nearest
+from examples.dice.datagram_epoch import padded
 from examples.dice.datagram_player import DatagramPlayer, Settings
 from examples.dice.datagram_wire import PacketRefusedError, Protocol
 from tests.unit.dice.by_hand import HandKeys, aead, expand, header, mask, nonce, phase_key, responder
@@ -156,6 +157,47 @@ def test_truncated_values_are_the_nearest(low: int, bits: int, highest: int, val
     assert nearest(low, bits, highest) == value
 
 
+def ratchet_key(chain: bytes, counter: int) -> bytes:
+    """p = counter >> 8 steps of the outer chain, then i = counter & 255 steps of the inner one."""
+    for _ in range(counter >> 8):
+        chain = expand(chain, b"ng1 next")
+    chain = expand(chain, b"ng1 chain")
+    for _ in range(counter & 255):
+        chain = expand(chain, b"ng1 next")
+    return expand(chain, b"ng1 key")
+
+
+def ratcheted(keys: HandKeys, plaintext: bytes, counter: int, phase: int | None = None) -> bytes:
+    """A RECORD of the responder with the ratchet on."""
+    head = header(CID, 0, (counter >> 8) & 255 if phase is None else phase, counter)
+    return head + aead(1, ratchet_key(keys.r2i, counter)).encrypt(nonce(1, counter), plaintext, head)
+
+
+def test_the_ratchet_gives_every_message_its_own_key() -> None:
+    """Two levels: 256 messages a phase; late ones open within window and grace, far ones within 64 phases."""
+    player, keys = established_by_hand(flags=17)
+    for counter in range(258):
+        packet = player.send(b"a")
+        assert packet[:15] == header(CID, 0, counter >> 8, counter)
+        assert aead(1, ratchet_key(keys.i2r, counter)).decrypt(nonce(1, counter), packet[15:], packet[:15]) == b"a\x01"
+    player.rekey()
+    assert player.receive(ratcheted(keys, b"b\x01", 700), 0.0).plaintexts == [b"b"]
+    for late in (0, 255, 256, 699):
+        assert player.receive(ratcheted(keys, b"late\x01", late), 29.0).plaintexts == [b"late"]
+    assert player.receive(ratcheted(keys, b"far\x01", 66 * 256), 29.0).plaintexts == [b"far"]
+    refused = [
+        (700, None, 29.0),
+        (698, None, 29.0),
+        (66 * 256 - 1, None, 60.0),
+        (131 * 256, None, 29.0),
+        (66 * 256 + 1, 1, 29.0),
+    ]
+    for counter, phase, now in refused:
+        with pytest.raises(PacketRefusedError):
+            player.receive(ratcheted(keys, b"x\x01", counter, phase), now)
+    assert player.receive(ratcheted(keys, b"next\x01", 66 * 256 + 1), 60.0).plaintexts == [b"next"]
+
+
 def test_rotation_runs_ikpsk1_inside_records() -> None:
     """psk from the root, prologue from h and the new epoch's number; the responder's half by a bare library."""
     player, keys = established_by_hand()
@@ -211,7 +253,7 @@ def test_retry_choose_is_followed_once() -> None:
     player = new_player(1, 16)
     (packet,) = player.start(0.0)
     echo = hashlib.sha256(packet).digest()[:8]
-    for wrong in (bytes(8) + b"\x01\x00\x10", echo + b"\x01\x02\x10", echo + b"\x01\x00\x11", echo + b"\x02\x00\x10"):
+    for wrong in (bytes(8) + b"\x01\x00\x10", echo + b"\x01\x02\x10", echo + b"\x01\x00\x30", echo + b"\x02\x00\x10"):
         with pytest.raises(PacketRefusedError):
             player.receive(b"\x0e" + bytes(8) + wrong, 0.0)
     retry = b"\x0e" + bytes(8) + echo + b"\x01\x00\x10"

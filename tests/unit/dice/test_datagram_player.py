@@ -35,7 +35,7 @@ def refused(player: DatagramPlayer, packet: bytes, now: float = 0.0) -> None:
 
 
 @pytest.mark.parametrize(("pattern", "suite"), PATTERNS_AND_SUITES)
-@pytest.mark.parametrize("flags", [16, ALL_FLAGS])
+@pytest.mark.parametrize("flags", [16, ALL_FLAGS, 1 | ALL_FLAGS])
 def test_players_agree_talk_rotate_and_resume(pattern: int, suite: int, flags: int) -> None:
     """Every pattern and suite: handshake, records, rekey, rotation from either side, resume and its rotation."""
     pair = established_pair(pattern, suite, flags)
@@ -66,7 +66,7 @@ def test_players_agree_talk_rotate_and_resume(pattern: int, suite: int, flags: i
 @examples(max_examples=60, deadline=None)
 def test_a_forged_record_changes_nothing(data: st.DataObject) -> None:
     """One flipped bit anywhere: refused; then the genuine record and all later traffic still work."""
-    pair = established_pair(IK, 1, data.draw(st.sampled_from([16, ALL_FLAGS])))
+    pair = established_pair(IK, 1, data.draw(st.sampled_from([16, ALL_FLAGS, 1 | ALL_FLAGS])))
     if data.draw(st.booleans()):
         pair.initiator.rekey()
     packet = pair.initiator.send(b"roll")
@@ -311,6 +311,13 @@ def test_close_ends_both_sides() -> None:
     refused(pair.initiator, late)
     with pytest.raises(NotPossibleError):
         pair.responder.send(b"more")
+
+
+def test_an_established_session_is_not_replaced_by_a_new_step_1() -> None:
+    """Once a record has opened, a handshake of anybody else changes nothing."""
+    pair, stranger = established_pair(NK), make_pair(NK, seed=4)
+    refused(pair.responder, stranger.initiator.start(0.0)[0])
+    pair.talk()
 
 
 def test_unknown_kinds_are_ignored() -> None:

@@ -1,7 +1,7 @@
 """Range checks of request fields, the same for every message.
 
-What the *caller* built is checked here and refused by the field's path. What a *player* made (messages, packets, hellos,
-tickets, ciphertexts) is not: whatever is wrong with it, even its length, gets the engine's one mute answer.
+What the *caller* built is checked here and refused by the field's path. What a *player* made (messages, packets,
+hellos, tickets, ciphertexts) is not: whatever is wrong with it, even its length, gets the engine's one mute answer.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Encrypt and Decrypt: the two hot methods.
 
-Conversion stands here in the open, not in rpc/convert: a call costs as much as the check that it would hold. Fields are set
-one by one because that is faster than keyword arguments, and only where they differ from their default.
+Conversion stands here in the open, not in rpc/convert: a call costs as much as the check that it would hold. Fields are
+set one by one because that is faster than keyword arguments, and only where they differ from their default.
 """
 
 from __future__ import annotations
