@@ -135,8 +135,9 @@ class Session:
             result.to_send.append(self.issue())
         self.proven = True
         if wanted and self.initiator and epoch is self.current and now - self._wanted_at >= WANT_GAP_S:
-            self._wanted_at = now
-            result.to_send.extend(self.renegotiate())
+            rotate_1 = self.renegotiate()
+            self._wanted_at = now if rotate_1 else self._wanted_at
+            result.to_send.extend(rotate_1)
         return result
 
     def _held(self, low: int) -> Epoch:
@@ -240,26 +241,27 @@ class Session:
         if self.now - self._rotated_at < BEGIN_GAP_S:
             return []
         noise = self._rotation_handshake()
-        if not self._reads(noise, message) or (not self.identity.anonymous and noise.remote != self.identity.remote):
+        try:
+            noise.read(message)
+            reply = noise.write()
+        except PacketRefusedError:
+            return []  # the record itself was genuine and stays opened
+        if not self.identity.anonymous and noise.remote != self.identity.remote:
             return []
-        self._answered = message, noise.write()
+        self._answered = message, reply
         self.next = self._epoch_after(noise.split)
         return [self.seal(ROTATE_2, self._answered[1])]
 
     def _rotate_2(self, message: bytes) -> list[bytes]:
-        if self._rotation is None or not self._reads(self._rotation[0], message):
+        if self._rotation is None:
+            return []
+        try:
+            self._rotation[0].read(message)
+        except PacketRefusedError:
             return []
         self.previous, self.current = self.current, self._epoch_after(self._rotation[0].split)
         self._rotation, self._previous_until, self._ask = None, math.inf, Timer(self.now)
         return [self._question()]
-
-    @staticmethod
-    def _reads(noise: NoiseHandshake, message: bytes) -> bool:
-        try:
-            noise.read(message)
-        except PacketRefusedError:
-            return False
-        return True
 
     def tick(self, now: float) -> list[bytes]:
         """What is due at `now`: repeats, questions until an epoch is confirmed, rotations that a limit asks for."""

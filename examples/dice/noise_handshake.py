@@ -39,8 +39,11 @@ class NoiseHandshake:
         self._state.e = ephemeral
 
     def write(self, payload: bytes = b"") -> bytes:
-        """The next message."""
-        return bytes(self._conn.write_message(payload))
+        """The next message; PacketRefusedError if the peer's key is one with which no secret can be agreed."""
+        try:
+            return bytes(self._conn.write_message(payload))
+        except ValueError as error:
+            raise PacketRefusedError("handshake message") from error
 
     def read(self, message: bytes) -> bytes:
         """The payload of the peer's message; PacketRefusedError leaves the handshake as it was."""

@@ -127,8 +127,11 @@ class NoisePlayer:
         return getattr(self._handshake.rs, "public_bytes", None)
 
     def write_handshake(self, payload: bytes = b"") -> bytes:
-        """The next handshake message."""
-        message = bytes(self._connection.write_message(payload))
+        """The next handshake message; NoiseRefusedError if no secret can be agreed with the peer's key."""
+        try:
+            message = bytes(self._connection.write_message(payload))
+        except ValueError as error:
+            raise NoiseRefusedError("handshake message") from error
         self._finish()
         return message
 

@@ -36,7 +36,10 @@ ResponseT = TypeVar("ResponseT", bound=Message)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallPolicy:
-    """How long calls may take and how they are repeated. Seconds."""
+    """How long calls may take and how they are repeated. Seconds.
+
+    The service remembers a request_id for 5 s (those of Handshake and Resume for 10 s): keep deadlines below that.
+    """
 
     packet_deadline: float = 0.25
     """Of `encrypt` and `decrypt`, all attempts together."""
@@ -146,7 +149,6 @@ class Calls:
         self, method: Method[RequestT, ResponseT], body: bytes, endpoint: str, seconds: float
     ) -> ResponseT:
         lane = await self._channels.lane(endpoint)
-        lane.in_flight += 1
         try:
             answer = await lane.method(method.path)(body, timeout=max(seconds, 0.001))
         except AioRpcError as error:

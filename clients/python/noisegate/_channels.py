@@ -63,28 +63,37 @@ class Lane:
 
 
 class Channels:
-    """At most MAX_CHANNELS lanes; the one that was idle longest gives way. Belongs to one event loop."""
+    """At most `limit` lanes, unless more are in use; the one that was idle longest gives way. Belongs to one event loop."""
 
-    def __init__(self, target: str, *, tls: Tls | None, insecure: bool) -> None:
+    def __init__(self, target: str, *, tls: Tls | None, insecure: bool, limit: int = MAX_CHANNELS) -> None:
         check_plaintext(target, tls=tls, insecure=insecure)
         self._target = target
         self._tls = tls
         self._insecure = insecure
+        self._limit = limit
         self._credentials = None if tls is None else tls.credentials()
         self._lanes: OrderedDict[str, Lane] = OrderedDict()
         self.closed = False
 
     async def lane(self, endpoint: str) -> Lane:
-        """The lane to HOST:PORT; empty for the client's own target. Raises InsecureTarget, ClientClosed."""
+        """The lane to HOST:PORT, empty for the client's own target. Raises InsecureTarget, ClientClosed.
+
+        It comes with one call in flight counted, which the caller takes off when its call is over.
+        """
         if self.closed:
             raise ClientClosed
         address = endpoint or self._target
         lane = self._lanes.get(address)
-        if lane is None:
-            lane = self._lanes[address] = Lane(self._open(address))
-            await self._make_room(lane)
-        else:
+        if lane is not None:
             self._lanes.move_to_end(address)
+            lane.in_flight += 1
+            return lane
+        lane = self._lanes[address] = Lane(self._open(address))
+        # Counted before the first await, so that nobody else closes it meanwhile.
+        lane.in_flight += 1
+        await self._make_room()
+        if self.closed:
+            raise ClientClosed
         return lane
 
     async def close(self) -> None:
@@ -104,14 +113,10 @@ class Channels:
         override: Sequence[tuple[str, str]] = [("grpc.ssl_target_name_override", name)] if name else []
         return grpc.aio.secure_channel(address, self._credentials, options=(*_OPTIONS, *override))
 
-    async def _make_room(self, newest: Lane) -> None:
-        while len(self._lanes) > MAX_CHANNELS:
+    async def _make_room(self) -> None:
+        while len(self._lanes) > self._limit:
             idle = next(
-                (
-                    address
-                    for address, lane in self._lanes.items()
-                    if not lane.in_flight and lane is not newest and address != self._target
-                ),
+                (address for address, lane in self._lanes.items() if not lane.in_flight and address != self._target),
                 None,
             )
             if idle is None:

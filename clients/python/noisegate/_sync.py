@@ -77,7 +77,7 @@ class Blocking(Generic[A]):
         self._inner: A = inner
 
 
-class blocking(Generic[A, P, T]):  # noqa: N801 -- used as a decorator is
+class blocking(Generic[A, P, T]):  # noqa: N801 -- reads as a function, like `property`
     """A method that runs a coroutine method of the inner object and waits for its answer."""
 
     def __init__(self, method: Callable[Concatenate[A, P], Coroutine[Any, Any, T]]) -> None:
@@ -93,7 +93,7 @@ class blocking(Generic[A, P, T]):  # noqa: N801 -- used as a decorator is
         return call
 
 
-class direct(Generic[A, P, T]):  # noqa: N801 -- used as a decorator is
+class direct(Generic[A, P, T]):  # noqa: N801 -- reads as a function, like `property`
     """A method that calls a plain method of the inner object, on its loop."""
 
     def __init__(self, method: Callable[Concatenate[A, P], T]) -> None:
@@ -112,7 +112,7 @@ class direct(Generic[A, P, T]):  # noqa: N801 -- used as a decorator is
         return call
 
 
-class iterating(Generic[A, P, T]):  # noqa: N801 -- used as a decorator is
+class iterating(Generic[A, P, T]):  # noqa: N801 -- reads as a function, like `property`
     """A method that gives the items of an asynchronous iterator, each when it is asked for."""
 
     def __init__(self, method: Callable[Concatenate[A, P], AsyncIterator[T]]) -> None:
@@ -134,7 +134,7 @@ class iterating(Generic[A, P, T]):  # noqa: N801 -- used as a decorator is
         return call
 
 
-class handing(Generic[P]):  # noqa: N801 -- used as a decorator is
+class handing(Generic[P]):  # noqa: N801 -- reads as a function, like `property`
     """A method that gives a session's handle, which is a context manager; begins the session where it has to."""
 
     def __init__(self, method: Callable[Concatenate[Client, P], Opening | Session]) -> None:

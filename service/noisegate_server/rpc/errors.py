@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2, status_pb2
@@ -34,7 +34,7 @@ DOMAIN: Final = "noisegate"
 _PREFIX: Final = "ERROR_REASON_"
 
 if TYPE_CHECKING:
-    Reason = reasons.ErrorReason.ValueType
+    Reason: TypeAlias = reasons.ErrorReason.ValueType
 
 
 class IdempotencyConflict(errors.SessionError):

@@ -99,8 +99,7 @@ class Repeats:
         queue[key] = _Entry(digest, reply, owner, lifetime, expires)
         self._count += 1
         self._bytes += len(reply[1]) + _ENTRY_BYTES
-        if expires < self.next_expiry:
-            self.next_expiry = expires
+        self.next_expiry = min(self.next_expiry, expires)
         if session_id:
             keys = self._by_session.get(owner)
             if keys is None:

@@ -23,11 +23,11 @@ from noisegate_server.rpc.policy import Peer, Policy
 from noisegate_server.rpc.trailers import trailers
 from noisegate_server.transport.streams import Pump
 
-__all__ = ["Credentials", "GrpcioTransport"]
+__all__ = ["SERVER_OPTIONS", "Credentials", "GrpcioTransport"]
 
 _CODES: Final[Mapping[int, grpc.StatusCode]] = {code.value[0]: code for code in grpc.StatusCode}
 
-_OPTIONS: Final = (
+SERVER_OPTIONS: Final = (
     ("grpc.so_reuseport", 0),
     # A backstop above the table's own limit of a unary request.
     ("grpc.max_receive_message_length", 1024 * 1024),
@@ -86,7 +86,7 @@ class GrpcioTransport:
         self._callers: dict[tuple[str, tuple[str, ...]], Caller] = {}
         self._pumps: set[Pump] = set()
         self._running: set[asyncio.Future[Reply]] = set()
-        self._server = grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=_MAX_CONCURRENT_CALLS)
+        self._server = grpc.aio.server(options=SERVER_OPTIONS, maximum_concurrent_rpcs=_MAX_CONCURRENT_CALLS)
         self._reflected = (*reflected, reflection.SERVICE_NAME)
 
     def bind(self, host: str, port: int) -> int:
@@ -187,7 +187,7 @@ class GrpcioTransport:
         return known
 
 
-class _Handlers(grpc.GenericRpcHandler[bytes, bytes]):
+class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in the published types alone
     """Finds a method by its full name; an unknown one is UNIMPLEMENTED, which grpc.aio says by itself."""
 
     def __init__(self, handlers: Mapping[str, grpc.RpcMethodHandler[bytes, bytes]]) -> None:
@@ -220,7 +220,7 @@ async def _read(context: _Context) -> bytes | None:
         body = await context.read()
     except grpc.aio.BaseError:
         raise ConnectionResetError from None
-    if body is not grpc.aio.EOF:
+    if body is not grpc.aio.EOF:  # type: ignore[attr-defined]  # the published types lack it
         return body
     # grpc.aio reports a cancelled stream's end of input first and cancels its task a moment later. A method must not
     # take the one for the other, so the task waits for its own cancellation here.

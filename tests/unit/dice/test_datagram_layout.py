@@ -11,7 +11,7 @@ from examples.dice.datagram_epoch import padded
 from examples.dice.datagram_player import DatagramPlayer, Settings
 from examples.dice.datagram_wire import PacketRefusedError, Protocol
 from tests.unit.dice.by_hand import HandKeys, aead, expand, header, mask, nonce, phase_key, responder
-from tests.unit.dice.pair import INITIATOR_STATIC, RESPONDER_STATIC, Clock, public_key
+from tests.unit.dice.pair import IK, INITIATOR_STATIC, RESPONDER_STATIC, Clock, established_pair, public_key
 
 CID = bytes.fromhex("c1c2c3c4c5c6c7c8")
 CIPHER_NAMES = {1: "ChaChaPoly", 2: "AESGCM"}
@@ -298,3 +298,41 @@ def test_a_peers_restore_is_followed_and_its_old_owner_is_not_believed() -> None
     assert player.receive(by_hand(fresh, b"plain\x01", epoch=3, counter=2), 0.0).plaintexts == [b"plain"]
     (rotate_1,) = player.tick(0.1)
     assert opened(fresh, rotate_1, epoch=3, counter=1)[-1:] == b"\x02"
+
+
+def test_a_second_restore_on_the_same_base_is_followed_until_a_plain_record() -> None:
+    """The base's root is kept while the peer may be restored from it once more."""
+    player, keys = established_by_hand()
+    salts = [bytes([number]) * 16 for number in range(4)]
+    for number in (1, 2):
+        fresh = salted_by_hand(keys, number, 0, salts[number])
+        packet = salted_packet(fresh, b"six\x01", number, 0, salts[number])
+        assert player.receive(packet, 0.0).plaintexts == [b"six"]
+        assert player.epoch == number
+    stale = salted_packet(salted_by_hand(keys, 1, 0, salts[3]), b"x\x01", 1, 0, salts[3])
+    with pytest.raises(PacketRefusedError):
+        player.receive(stale, 0.0)
+    newest = salted_by_hand(keys, 2, 0, salts[2])
+    player.receive(by_hand(newest, b"plain\x01", epoch=2, counter=1), 0.0)
+    third = salted_packet(salted_by_hand(keys, 3, 0, salts[3]), b"x\x01", 3, 0, salts[3])
+    with pytest.raises(PacketRefusedError):
+        player.receive(third, 0.0)
+
+
+def test_a_restore_overtakes_a_rotation_that_is_not_confirmed() -> None:
+    """As responder: `next` gives way to a salted epoch of the same number, with the old epoch as its base."""
+    pair = established_pair(IK)
+    assert pair.initiator.session is not None
+    pair.responder.receive(pair.initiator.renegotiate(10.0)[0], 10.0)  # rotate-2 is lost with its owner's memory
+    old, salt = pair.initiator.session.current, bytes(range(16))
+    tail = salt + (1).to_bytes(4, "big")
+    prk = hmac.digest(tail, expand(old.root, b"ng1 salted"), hashlib.sha256)
+    fresh = HandKeys(prk, hashlib.sha256(b"ng1 salted" + old.h + tail).digest())
+    head = b"\x0b" + header(pair.initiator.connection_id, 1, 0, 0)[1:] + bytes([0]) + salt
+    packet = head + aead(1, phase_key(fresh.i2r)).encrypt(nonce(1, 0), b"roll\x01", head)
+    result = pair.responder.receive(packet, 10.0)
+    assert result.plaintexts == [b"roll"]
+    answer = result.to_send[0]
+    assert answer[:11] == b"\x0a" + pair.initiator.connection_id + b"\x01\x00"
+    opener = aead(1, phase_key(fresh.r2i))
+    assert opener.decrypt(nonce(1, 0), answer[15:], answer[:15]) == b"\x85"

@@ -245,6 +245,50 @@ def test_a_responder_that_is_silent_asks_for_a_rotation() -> None:
     assert pair.responder.tick(3.0) == []
 
 
+def test_rotations_too_close_together_are_not_begun() -> None:
+    """A rotate-1 within 5 s of a rotation is dropped; it is repeated, so it comes through later."""
+    pair = established_pair(IK)
+    pair.deliver(pair.initiator.renegotiate(0.0), pair.responder)
+    (early,) = pair.initiator.renegotiate(1.0)
+    assert pair.responder.receive(early, 1.0).to_send == []
+    pair.clock.now = 5.5
+    pair.deliver(pair.initiator.tick(5.5), pair.responder)
+    assert (pair.initiator.epoch, pair.responder.epoch) == (2, 2)
+
+
+def test_a_responders_wish_counts_once_in_ten_seconds() -> None:
+    """The bit on many records, before and after the rotation, makes one rotation."""
+    pair = established_pair(IK)
+    for now in (20.0, 26.0, 31.0):
+        pair.clock.now = now
+        pair.deliver(pair.responder.renegotiate(now), pair.initiator)
+    assert (pair.initiator.epoch, pair.responder.epoch) == (2, 2)
+
+
+def test_data_of_a_new_epoch_is_answered_and_confirms_it() -> None:
+    """The responder answers a new epoch's first record even when that asks for nothing."""
+    pair = established_pair(IK)
+    (rotate_2,) = pair.responder.receive(pair.initiator.renegotiate(10.0)[0], 10.0).to_send
+    pair.initiator.receive(rotate_2, 10.0)  # its question is lost
+    result = pair.responder.receive(pair.initiator.send(b"roll"), 10.5)
+    assert (result.plaintexts, len(result.to_send)) == ([b"roll"], 1)
+    pair.initiator.receive(result.to_send[0], 10.5)
+    assert pair.initiator.tick(20.0) == []
+    for player in (pair.initiator, pair.responder):
+        assert player.session is not None
+        assert player.session.previous is not None
+        assert player.session.previous.root == b""
+
+
+def test_a_rotation_keeps_the_sessions_static_keys() -> None:
+    """A rotate-1 of another static key is not answered, even inside the session."""
+    pair = established_pair(IK)
+    assert pair.initiator.session is not None
+    pair.initiator.session.identity = replace(pair.initiator.session.identity, static=bytes(range(64, 96)))
+    assert pair.responder.receive(pair.initiator.renegotiate(10.0)[0], 10.0).to_send == []
+    pair.talk()
+
+
 def test_a_ticket_is_for_once() -> None:
     """A repeat gets the same answer for 10 s, a second resume with the ticket gets none."""
     pair = established_pair(IK)
@@ -317,6 +361,15 @@ def test_an_established_session_is_not_replaced_by_a_new_step_1() -> None:
     """Once a record has opened, a handshake of anybody else changes nothing."""
     pair, stranger = established_pair(NK), make_pair(NK, seed=4)
     refused(pair.responder, stranger.initiator.start(0.0)[0])
+    pair.talk()
+
+
+def test_a_key_of_low_order_is_refused() -> None:
+    """A spoofed message 1 with the point zero ends in the same refusal as any junk."""
+    pair = make_pair(XX)
+    (packet,) = pair.initiator.start(0.0)
+    refused(pair.responder, packet[:-32] + bytes(32))
+    pair.deliver([packet], pair.responder)
     pair.talk()
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from noisegate.v1 import session_crypto_service_pb2 as pb
 from noisegate.v1 import session_pb2
 from noisegate_server.engine.handshake import Initiation, Response
-from noisegate_server.engine.policy import Options
 from noisegate_server.engine.outcomes import HandshakeStep
+from noisegate_server.engine.policy import Options
 from noisegate_server.rpc import limits
 from noisegate_server.rpc.convert import fields
 from noisegate_server.rpc.convert.established import established, pending

@@ -1,0 +1,75 @@
+"""`make bench`: every claim of the README as a ratio to a reference of the same run.
+
+`python -m tests.bench [ID ...] [--json FILE]` takes all rows or the named ones. Exit code 1 when a figure misses what the
+project asks of itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import platform
+import sys
+from collections.abc import Awaitable, Callable
+from importlib.metadata import version
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.bench import own_cost, seam
+from tests.bench.measure import Figure
+
+ROWS: dict[str, Callable[[], Awaitable[Figure]]] = {"seam": seam.measure, "own-cost": own_cost.measure}
+"""Id of a row to what measures it, in the order of the table."""
+
+
+def _table(figures: list[Figure]) -> Table:
+    table = Table(title="noisegate: figures of one run", title_justify="left", show_lines=True)
+    for name in ("id", "what / reference", "ratio", "rounds", "CPU, subject and reference", "must", "aim"):
+        table.add_column(name, justify="left" if name.startswith(("id", "what")) else "right")
+    for row in figures:
+        table.add_row(
+            row.id,
+            f"{row.what}\n/ {row.reference}",
+            f"[{'green' if row.holds else 'red'}]{row.ratio:.2f}[/]",
+            f"{row.low:.2f} to {row.high:.2f}",
+            f"{row.subject_ns / 1000:.2f} us\n{row.reference_ns / 1000:.2f} us",
+            f"{row.must:g}",
+            f"{row.aim:g}",
+        )
+    return table
+
+
+def _json(figures: list[Figure]) -> str:
+    columns = ("id", "ratio", "better", "low", "high", "what", "reference")
+    return json.dumps([{name: getattr(row, name) for name in columns} for row in figures], indent=2) + "\n"
+
+
+def main() -> int:
+    """Measure, print, judge."""
+    arguments = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    arguments.add_argument("rows", nargs="*", metavar="ID", help=f"rows to take, of: {', '.join(ROWS)}; default: all")
+    arguments.add_argument("--json", type=Path, metavar="FILE", help="also write the rows there")
+    options = arguments.parse_args()
+    unknown = [name for name in options.rows if name not in ROWS]
+    if unknown:
+        arguments.error(f"no such row: {', '.join(unknown)}; there are {', '.join(ROWS)}")
+    console = Console()
+    console.print(
+        f"CPython {platform.python_version()}, grpcio {version('grpcio')}, protobuf {version('protobuf')}, "
+        f"cryptography {version('cryptography')}, {platform.machine()}; trust the ratios, not the times"
+    )
+    figures = []
+    for name in options.rows or ROWS:
+        with console.status(f"measuring {name}"):
+            figures.append(asyncio.run(ROWS[name]()))
+    console.print(_table(figures))
+    if options.json is not None:
+        options.json.write_text(_json(figures), encoding="utf-8")
+    return 0 if all(row.holds for row in figures) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,125 @@
+"""`seam`: one DATAGRAM Encrypt of 256 bytes through dispatch, in process, bytes to bytes / one raw AEAD call."""
+
+from __future__ import annotations
+
+import os
+import struct
+import time
+
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+
+from noisegate.v1 import session_crypto_service_pb2 as pb
+from noisegate_server.engine import handshake
+from noisegate_server.engine.parts import INSTANCE, Parts, make_parts
+from noisegate_server.engine.policy import Options, Policy
+from noisegate_server.noise import KeyPair
+from noisegate_server.rpc.call import Call, Caller
+from noisegate_server.rpc.table import SERVICE_PREFIX, build_table
+from noisegate_server.rpc.unary import Rpc
+from noisegate_server.session.state import RecordMode
+from noisegate_server.session.suites import Pattern, Suite
+from noisegate_server.session.ticket import TicketKey, TicketKeys
+from noisegate_server.trust.identity import Identities
+from tests.bench.measure import Figure, figure, in_turn, own_cpu_ns
+
+PAYLOAD = 256
+_TENANT = "local"
+_COUNT = 20_000
+_ROUNDS = 9
+
+
+def _parts() -> Parts:
+    return make_parts(
+        instance=os.urandom(INSTANCE),
+        endpoint="",
+        version="bench",
+        identities=Identities({}, default=KeyPair.generate(os.urandom)),
+        ticket_keys=TicketKeys(current=TicketKey(key_id=os.urandom(8), key=os.urandom(32))),
+        policy=Policy(),
+        random_bytes=os.urandom,
+    )
+
+
+def _datagram_session() -> tuple[Parts, bytes]:
+    """A service that has played an NK initiator against another one, and the id of its session."""
+    near, far = _parts(), _parts()
+    now, wall = time.monotonic(), time.time()
+    common = {
+        "mode": RecordMode.DATAGRAM, "psk": b"", "prologue": b"", "payload": b"", "peer_id": "p", "group": "g",
+        "options": Options(),
+    }  # fmt: skip
+    first = handshake.initiate(
+        near,
+        _TENANT,
+        handshake.Initiation(
+            pattern=Pattern.NK,
+            suite=Suite.CHACHA20_POLY1305_X25519,
+            offer=(),
+            remote_static_key=far.identities.key_for(_TENANT).public,
+            **common,  # type: ignore[arg-type]  # one dict for what both sides take
+        ),
+        now,
+        wall,
+    )
+    second = handshake.respond(
+        far,
+        _TENANT,
+        handshake.Response(pattern=0, suite=0, hello=b"", message=first.to_peer[0], **common),  # type: ignore[arg-type]  # as above
+        now,
+        wall,
+    )
+    handshake.proceed(near, _TENANT, first.session_id, second.to_peer[0], b"", now, wall)
+    return near, first.session_id
+
+
+async def measure() -> Figure:
+    """Take the figure; asserts that every answer is a record of the right length."""
+    parts, session_id = _datagram_session()
+    table = build_table(Rpc(parts=parts, clock=time.monotonic, wall=time.time))
+    encrypt = table[SERVICE_PREFIX + "Encrypt"].unary
+    if encrypt is None:
+        raise RuntimeError("Encrypt is unary")
+    call = Call(Caller(identity="", tenant=_TENANT))
+    body = pb.EncryptRequest(session_id=session_id, plaintext=os.urandom(PAYLOAD)).SerializeToString()
+    counters = set()
+    for _ in range(1_000):
+        reply = encrypt(call, body)
+        if not isinstance(reply, tuple) or reply[0]:
+            raise RuntimeError("Encrypt was refused")
+        answer = pb.EncryptResponse.FromString(reply[1])
+        if len(answer.ciphertext) != PAYLOAD + 32:
+            raise RuntimeError("a record of the wrong length")
+        counters.add(answer.counter)
+    if len(counters) != 1_000:
+        raise RuntimeError("a counter was used twice")
+
+    context = ChaCha20Poly1305(os.urandom(32))
+    nonce = struct.Struct("<4xQ").pack
+    plaintext, header = os.urandom(PAYLOAD + 1), os.urandom(15)
+    kept: list[object] = []
+
+    def raw(count: int) -> None:
+        kept.clear()
+        for n in range(count):
+            kept.append(context.encrypt(nonce(n), plaintext, header))
+
+    def through(count: int) -> None:
+        kept.clear()
+        for _ in range(count):
+            kept.append(encrypt(call, body))
+
+    async def subject() -> float:
+        return own_cpu_ns(through, _COUNT)
+
+    async def reference() -> float:
+        return own_cpu_ns(raw, _COUNT)
+
+    ratios, above, below = await in_turn(subject, reference, _ROUNDS)
+    return figure(
+        ratios, above, below,
+        id="seam",
+        what="one DATAGRAM Encrypt (256 B) through dispatch, in process, bytes to bytes",
+        reference="one raw AEAD call",
+        must=6.0,
+        aim=4.0,
+    )  # fmt: skip

@@ -1,0 +1,46 @@
+"""A streaming method for tests: it echoes, remembers what it was told, and can be made to misbehave."""
+
+from __future__ import annotations
+
+from noisegate_server.rpc.call import Call, Inbox, Outbox
+
+
+class Echo(Inbox):
+    """Sends back what comes, ends when the caller does, and keeps a list of all that it heard."""
+
+    def __init__(self, outbox: Outbox, heard: list[str]) -> None:
+        self.outbox = outbox
+        self.heard = heard
+        self.ended = False
+
+    def message(self, body: bytes) -> None:
+        self.heard.append(f"message {body[:8].decode()}")
+        if not self.outbox.send(body):
+            self.heard.append("full")
+
+    def half_closed(self) -> None:
+        self.heard.append("half_closed")
+        self.outbox.finish()
+
+    def writable(self) -> None:
+        self.heard.append("writable")
+
+    def draining(self) -> None:
+        self.heard.append("draining")
+        self.outbox.finish(14, b"")
+
+    def cancelled(self) -> None:
+        self.heard.append("cancelled")
+
+
+class EchoMethod:
+    """The seam's function; `heard` is what the newest stream was told."""
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+        self.calls: list[Call] = []
+
+    def __call__(self, call: Call, outbox: Outbox) -> Inbox:
+        self.calls.append(call)
+        self.heard = []
+        return Echo(outbox, self.heard)

@@ -1,0 +1,119 @@
+"""The memory behind request_id: its bounds, and its order."""
+
+from __future__ import annotations
+
+import math
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from noisegate_server.rpc.repeats import Key, Repeats
+
+SHORT, LONG = 5.0, 10.0
+
+
+def key(name: str, tenant: str = "t") -> Key:
+    return (tenant, "/s/M", name)
+
+
+def keep(repeats: Repeats, name: str, now: float, *, lifetime: float = SHORT, size: int = 1, session: bytes = b"") -> None:
+    repeats.keep(key(name), b"d", (0, bytes(size)), session_id=session, lifetime=lifetime, now=now)
+
+
+def test_the_oldest_goes_when_there_are_too_many() -> None:
+    """Oldest by the time at which it would go, across both lifetimes."""
+    repeats = Repeats(max_entries=2)
+    keep(repeats, "handshake", 0.0, lifetime=LONG)
+    keep(repeats, "a", 1.0)
+    keep(repeats, "b", 2.0)
+    assert repeats.find(key("a"), b"d", SHORT, 2.0) is None
+    assert repeats.find(key("b"), b"d", SHORT, 2.0) == (0, b"\0")
+    assert repeats.find(key("handshake"), b"d", LONG, 2.0) == (0, b"\0")
+
+
+def test_the_oldest_goes_when_they_are_too_large() -> None:
+    """An answer's bytes count, and what it costs to keep it."""
+    repeats = Repeats(max_bytes=10_000)
+    keep(repeats, "a", 0.0, size=6_000)
+    keep(repeats, "b", 1.0, size=6_000)
+    assert len(repeats) == 1
+    assert repeats.find(key("b"), b"d", SHORT, 1.0) is not None
+    assert 6_000 < repeats.held_bytes <= 10_000
+
+
+def test_one_larger_than_all_room_is_not_kept() -> None:
+    """It must not push the bound, and must not loop."""
+    repeats = Repeats(max_bytes=1_000)
+    keep(repeats, "a", 0.0, size=2_000)
+    assert (len(repeats), repeats.held_bytes) == (0, 0)
+
+
+def test_a_sweep_stops_at_its_budget() -> None:
+    """A slice of work stays a slice, and the rest is still due."""
+    repeats = Repeats()
+    for number in range(10):
+        keep(repeats, str(number), 0.0)
+    assert repeats.expire(4.9, 100) == 0
+    assert repeats.expire(5.0, 4) == 4
+    assert repeats.next_expiry <= 5.0
+    assert repeats.expire(5.0, 100) == 6
+    assert repeats.next_expiry == math.inf
+
+
+def test_one_tenant_cannot_drop_anothers_answers_by_naming_its_session() -> None:
+    """Sessions are counted by tenant, whatever id a request names."""
+    repeats = Repeats()
+    keep(repeats, "mine", 0.0, session=b"s" * 24)
+    repeats.forget("stranger", b"s" * 24)
+    for number in range(20):
+        repeats.keep(
+            key(str(number), "stranger"), b"d", (0, b""), session_id=b"s" * 24, lifetime=SHORT, now=0.0
+        )
+    assert repeats.find(key("mine"), b"d", SHORT, 0.0) is not None
+
+
+names = st.sampled_from(["a", "b", "c", "d", "e"])
+steps = st.lists(
+    st.one_of(
+        st.tuples(st.just("keep"), names, st.sampled_from([SHORT, LONG]), st.sampled_from([b"", b"1", b"2"])),
+        st.tuples(st.just("forget"), st.sampled_from([b"1", b"2"])),
+        st.tuples(st.just("pass"), st.sampled_from([0.5, 4.0, 6.0])),
+        st.tuples(st.just("expire"), st.integers(0, 3)),
+    ),
+    max_size=40,
+)
+
+
+@given(steps)
+@settings(max_examples=200, deadline=None)
+def test_it_agrees_with_a_plain_dict(script: list[tuple]) -> None:
+    """Against the obvious model: what is found, how many there are, and that the bound on expiry is never late."""
+    repeats, model, now = Repeats(), {}, 0.0
+    for step in script:
+        match step:
+            case ("keep", name, lifetime, session):
+                # A method has one lifetime, so a name is used with one as well.
+                name = f"{name}{lifetime}"
+                keep(repeats, name, now, lifetime=lifetime, session=session)
+                model[name] = (now + lifetime, lifetime, session)
+            case ("forget", session):
+                repeats.forget("t", session)
+                model = {name: row for name, row in model.items() if row[2] != session}
+            case ("pass", seconds):
+                now += seconds
+            case ("expire", budget):
+                repeats.expire(now, budget)
+        live = {name for name, row in model.items() if row[0] > now}
+        found = {
+            f"{name}{lifetime}"
+            for name in "abcde"
+            for lifetime in (SHORT, LONG)
+            if repeats.find(key(f"{name}{lifetime}"), b"d", lifetime, now) is not None
+        }
+        # Of one session only the last eight are kept, and there are no more names than ten.
+        per_session = [sum(1 for row in model.values() if row[2] == session) for session in (b"1", b"2")]
+        if max(per_session) <= 8:
+            assert found == live
+        assert repeats.next_expiry <= min((row[0] for name, row in model.items() if name in found), default=math.inf)
+    repeats.expire(now + 100, 1_000)
+    assert (len(repeats), repeats.held_bytes, repeats.next_expiry) == (0, 0, math.inf)

@@ -1,0 +1,338 @@
+"""The receive path of a UDP game, against a real server that answers from a script."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+from google.protobuf.message import Message
+from grpc import StatusCode
+
+import noisegate
+from noisegate import Admission, DatagramReceiver, Received
+from noisegate.v1 import session_crypto_service_pb2 as service
+from tests.unit.sdk.scripted_service import (
+    CONNECTION_ID,
+    SESSION_ID,
+    Refusal,
+    ScriptedService,
+    established,
+    pending,
+    scripted_service,
+)
+
+Address = tuple[str, int]
+HOME: Address = ("198.51.100.1", 4_000)
+AWAY: Address = ("203.0.113.9", 5_000)
+STRANGER: Address = ("192.0.2.7", 53)
+QUICK = noisegate.CallPolicy(packet_deadline=5, control_deadline=5, first_backoff=0.001, max_backoff=0.002)
+
+# docs/protocol.md, section 2: type, connection id, step, then what only the service reads.
+HELLO = b"\x09" + bytes(8) + b"\x01" + b"hello and message 1".ljust(90, b".")
+HANDSHAKE_3 = b"\x09" + CONNECTION_ID + b"\x03" + b"message 3".ljust(64, b".")
+RECORD = b"\x0a" + CONNECTION_ID + b"sealed".ljust(40, b".")
+SALTED = b"\x0b" + CONNECTION_ID + b"sealed".ljust(60, b".")
+RESUME_1 = b"\x0c" + bytes(8) + b"\x01" + b"hello and ticket".ljust(90, b".")
+RESUME_2 = b"\x0c" + CONNECTION_ID + b"\x02" + b"message 2".ljust(48, b".")
+ANSWER = b"message 2".ljust(96, b".")
+
+PENDING = service.HandshakeResponse(
+    session_id=SESSION_ID, connection_id=CONNECTION_ID, to_peer=[ANSWER], pending=pending(10)
+)
+DONE = service.HandshakeResponse(
+    session_id=SESSION_ID, connection_id=CONNECTION_ID, payload=b"player's payload", established=established()
+)
+DONE_AT_ONCE = service.HandshakeResponse(
+    session_id=SESSION_ID, connection_id=CONNECTION_ID, to_peer=[ANSWER], established=established()
+)
+
+
+class Clock:
+    """Seconds that pass when a test says so."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+class Game:
+    """A receiver, the service behind it and the clock."""
+
+    def __init__(self, scripted: ScriptedService, client: noisegate.Client) -> None:
+        self.scripted = scripted
+        self.client = client
+        self.clock = Clock()
+        self.receiver: DatagramReceiver[Address] = DatagramReceiver(client, now=self.clock)
+
+    async def play(self) -> noisegate.Session:
+        """A player at HOME whose XX handshake finished."""
+        self.scripted.answer("Handshake", PENDING, DONE)
+        await self.receiver.receive(HELLO, HOME)
+        session = (await self.receiver.receive(HANDSHAKE_3, HOME)).session
+        assert session is not None
+        return session
+
+    def opens(self, *, counter: int, newest: bool = True, to_peer: tuple[bytes, ...] = (), **fields: object) -> None:
+        """What the next records open to."""
+        values: dict[str, object] = {"plaintext": b"hi", **fields}
+        answer = service.DecryptResponse(
+            session_id=SESSION_ID,
+            counter=counter,
+            newest=newest,
+            to_peer=to_peer,
+            **values,  # type: ignore[arg-type]  # fields by name, checked by protobuf
+        )
+        self.scripted.answer("Decrypt", answer)
+
+
+@pytest.fixture
+async def game() -> AsyncIterator[Game]:
+    """A receiver over a running scripted service."""
+    async with scripted_service() as scripted, noisegate.connect(scripted.address, policy=QUICK) as client:
+        yield Game(scripted, client)
+
+
+async def test_a_player_shakes_hands_and_is_heard(game: Game) -> None:
+    """Packets go to the RPC of their type; each answer says what to send where."""
+    game.scripted.answer("Handshake", PENDING, DONE)
+    first = await game.receiver.receive(HELLO, HOME)
+    assert first.to_send == ((ANSWER, HOME),)
+    assert (first.new_session, first.established) == (True, False)
+    third = await game.receiver.receive(HANDSHAKE_3, HOME)
+    assert third.session is first.session
+    assert (third.new_session, third.established, third.payload) == (False, True, b"player's payload")
+    game.opens(counter=0, to_peer=(b"ticket",))
+    heard = await game.receiver.receive(RECORD, HOME)
+    assert heard.plaintexts == (b"hi",)
+    assert heard.to_send == ((b"ticket", HOME),)
+    assert [name for name, _ in game.scripted.raw] == ["Handshake", "Handshake", "Decrypt"]
+    begin, proceed = game.scripted.requests("Handshake")
+    assert begin.respond.message == HELLO
+    assert (proceed.proceed.session_id, proceed.proceed.message) == (SESSION_ID, HANDSHAKE_3)
+    assert game.scripted.requests("Decrypt")[0].session_id == SESSION_ID
+
+
+async def test_the_game_names_its_players_and_may_refuse_them(game: Game) -> None:
+    """`admit` sees the packet and the source before the service does."""
+    seen: list[tuple[bytes, Address]] = []
+
+    def admit(packet: bytes, source: Address) -> Admission | None:
+        seen.append((packet, source))
+        return Admission(peer_id="ann", group="table 7", psk=b"p" * 32) if source == HOME else None
+
+    receiver = DatagramReceiver(game.client, admit=admit)
+    game.scripted.answer("Handshake", PENDING)
+    assert (await receiver.receive(HELLO, STRANGER)).refused == "NOT_ADMITTED"
+    assert game.scripted.raw == []
+    await receiver.receive(HELLO, HOME)
+    assert seen == [(HELLO, STRANGER), (HELLO, HOME)]
+    asked = game.scripted.requests("Handshake")[0].respond
+    assert (asked.peer_id, asked.group, asked.psk) == ("ann", "table 7", b"p" * 32)
+
+
+async def test_a_repeated_first_packet_is_the_same_session(game: Game) -> None:
+    """The player repeats what was lost; the service gives the same answer again."""
+    game.scripted.answer("Handshake", PENDING)
+    first = await game.receiver.receive(HELLO, HOME)
+    again = await game.receiver.receive(HELLO, HOME)
+    assert again.session is first.session
+    assert (again.new_session, again.to_send) == (False, ((ANSWER, HOME),))
+    assert len(game.receiver) == 1
+
+
+async def test_a_resume_goes_to_resume(game: Game) -> None:
+    """Step 1 begins with the ticket's names, step 2 answers a resume that the game began."""
+    answer = service.ResumeResponse(
+        session_id=SESSION_ID,
+        connection_id=CONNECTION_ID,
+        peer_id="ann",
+        to_peer=[ANSWER],
+        established=established(),
+    )
+    game.scripted.answer("Resume", answer)
+    back = await game.receiver.receive(RESUME_1, HOME)
+    assert back.session is not None
+    assert (back.session.peer_id, back.new_session, back.established) == ("ann", True, True)
+    ours = service.ResumeResponse(
+        session_id=b"o" * 24, connection_id=CONNECTION_ID, to_peer=[b"message 1"], pending=pending()
+    )
+    done = service.ResumeResponse(session_id=b"o" * 24, established=established())
+    game.scripted.answer("Resume", ours, done)
+    begun = await game.client.initiate_resume(SESSION_ID, mode=noisegate.RecordMode.DATAGRAM)
+    game.receiver.add(begun, AWAY)
+    finished = await game.receiver.receive(RESUME_2, AWAY)
+    assert (finished.session, finished.established) == (begun, True)
+    assert game.scripted.requests("Resume")[2].proceed.message == RESUME_2
+
+
+async def test_forged_and_replayed_packets_are_results(game: Game) -> None:
+    """Nothing that a stranger sends makes the receive loop raise; nothing is sent back."""
+    session = await game.play()
+    for reason in ("DECRYPT_FAILED", "REPLAY_DETECTED", "COUNTER_TOO_OLD"):
+        game.scripted.answer("Decrypt", Refusal(StatusCode.INVALID_ARGUMENT, reason))
+        assert await game.receiver.receive(RECORD, STRANGER) == Received(session=session, refused=reason)
+    game.scripted.answer("Handshake", Refusal(StatusCode.INVALID_ARGUMENT, "HANDSHAKE_FAILED"))
+    assert await game.receiver.receive(HELLO, STRANGER) == Received(refused="HANDSHAKE_FAILED")
+    game.scripted.answer("Resume", Refusal(StatusCode.FAILED_PRECONDITION, "TICKET_REJECTED"))
+    assert await game.receiver.receive(RESUME_1, STRANGER) == Received(refused="TICKET_REJECTED")
+    assert game.receiver.address(session) == HOME
+
+
+@pytest.mark.parametrize(
+    ("packet", "refused"),
+    [
+        (b"", "NOT_A_PACKET"),
+        (b"\x00\x01\x00\x00 stun", "NOT_A_PACKET"),
+        (RECORD.ljust(65_536, b"."), "NOT_A_PACKET"),
+        (b"\x0d" + CONNECTION_ID + b"fragment", "UNEXPECTED_PACKET"),
+        (b"\x0e" + bytes(8) + b"retry", "UNEXPECTED_PACKET"),
+    ],
+)
+async def test_what_is_for_no_rpc_costs_no_call(game: Game, packet: bytes, refused: str) -> None:
+    """Other protocols of the port, oversized packets, and packets that only a player may get."""
+    assert await game.receiver.receive(packet, STRANGER) == Received(refused=refused)
+    assert game.scripted.raw == []
+
+
+@pytest.mark.parametrize("reason", ["CALLER_FORBIDDEN", "INTERNAL", "OVERLOADED"])
+async def test_the_services_own_troubles_are_exceptions(game: Game, reason: str) -> None:
+    """These are for the operator and say nothing about the packet."""
+    game.scripted.answer("Decrypt", Refusal(StatusCode.INTERNAL, reason))
+    with pytest.raises(noisegate.NoisegateError) as caught:
+        await game.receiver.receive(RECORD, HOME)
+    assert caught.value.reason == reason
+
+
+async def test_an_address_is_followed_after_its_newest_record(game: Game) -> None:
+    """A player who moved gets what is meant for it; an older record from elsewhere moves nothing."""
+    session = await game.play()
+    game.opens(counter=5)
+    await game.receiver.receive(RECORD, HOME)
+    game.opens(counter=4, newest=False, to_peer=(b"keep-alive",))
+    late = await game.receiver.receive(RECORD, AWAY)
+    assert (late.moved, late.plaintexts, late.to_send) == (False, (b"hi",), ((b"keep-alive", HOME),))
+    game.opens(counter=6, to_peer=(b"keep-alive",))
+    moved = await game.receiver.receive(SALTED, AWAY)
+    assert (moved.moved, moved.to_send) == (True, ((b"keep-alive", AWAY),))
+    assert game.receiver.address(session) == AWAY
+    assert not game.receiver.verified(session)
+
+
+async def test_a_moved_player_gets_three_times_what_it_sent_until_it_is_proved(game: Game) -> None:
+    """The game's own messages count too; its own proof lifts the limit, for that address alone."""
+    session = await game.play()
+    assert game.receiver.route(session, [bytes(60_000)]) == [(bytes(60_000), HOME)]
+    game.opens(counter=1, to_peer=(bytes(100),))
+    moved = await game.receiver.receive(RECORD, AWAY)
+    assert (moved.to_send, moved.withheld) == (((bytes(100), AWAY),), 0)
+    left = 3 * len(RECORD) - 100
+    assert game.receiver.route(session, [bytes(left + 1), bytes(left)]) == [(bytes(left), AWAY)]
+    assert game.receiver.route(session, [b"."]) == []
+    game.receiver.mark_verified(session, STRANGER)
+    assert game.receiver.route(session, [b"."]) == []
+    game.receiver.mark_verified(session, AWAY)
+    assert game.receiver.route(session, [bytes(60_000)]) == [(bytes(60_000), AWAY)]
+
+
+async def test_an_answer_larger_than_three_times_the_first_packet_is_withheld(game: Game) -> None:
+    """A forged source address must not be a way to flood a stranger."""
+    large = service.HandshakeResponse(
+        session_id=SESSION_ID, connection_id=CONNECTION_ID, to_peer=[bytes(3 * len(HELLO) + 1)], pending=pending()
+    )
+    game.scripted.answer("Handshake", large)
+    first = await game.receiver.receive(HELLO, STRANGER)
+    assert (first.to_send, first.withheld) == ((), 1)
+
+
+async def test_a_handshake_at_a_strangers_address_does_not_prove_it(game: Game) -> None:
+    """Begun with a forged source, read by a repeat from the own one, finished with the forged one again."""
+    game.scripted.answer("Handshake", PENDING, PENDING, DONE)
+    await game.receiver.receive(HELLO, STRANGER)
+    again = await game.receiver.receive(HELLO, HOME)
+    assert again.to_send == ((ANSWER, HOME),)
+    done = await game.receiver.receive(HANDSHAKE_3, STRANGER)
+    assert done.established
+    assert done.session is not None
+    assert not game.receiver.verified(done.session)
+
+
+async def test_a_packet_of_an_unknown_session_is_found_by_the_service(game: Game) -> None:
+    """After a restart of the game the service still knows the connection id; the address has proved nothing yet."""
+    game.opens(counter=9)
+    heard = await game.receiver.receive(RECORD, HOME)
+    assert game.scripted.requests("Decrypt")[0].session_id == b""
+    assert heard.session is not None
+    assert (heard.session.id, heard.new_session, heard.plaintexts) == (SESSION_ID, True, (b"hi",))
+    assert not game.receiver.verified(heard.session)
+    again = await game.receiver.receive(RECORD, HOME)
+    assert (again.session, again.new_session) == (heard.session, False)
+    assert game.scripted.requests("Decrypt")[1].session_id == SESSION_ID
+
+
+async def test_a_handshake_begun_before_a_restart_goes_on(game: Game) -> None:
+    """The service finds the handshake by the packet's connection id."""
+    game.scripted.answer("Handshake", DONE)
+    done = await game.receiver.receive(HANDSHAKE_3, HOME)
+    assert game.scripted.requests("Handshake")[0].proceed.session_id == b""
+    assert done.session is not None
+    assert (done.session.id, done.new_session, done.established) == (SESSION_ID, True, True)
+    assert not game.receiver.verified(done.session)
+
+
+async def test_a_new_connection_id_belongs_to_the_known_session(game: Game) -> None:
+    """The service changes the id; the first packet that carries it tells the receiver."""
+    session = await game.play()
+    game.opens(counter=1)
+    renamed = b"\x0a" + b"new id.." + RECORD[9:]
+    first = await game.receiver.receive(renamed, HOME)
+    assert (first.session, first.new_session) == (session, False)
+    await game.receiver.receive(renamed, HOME)
+    assert [request.session_id for request in game.scripted.requests("Decrypt")] == [b"", SESSION_ID]
+    assert len(game.receiver) == 1
+
+
+async def test_the_players_close_ends_the_session(game: Game) -> None:
+    """The receiver forgets it; a later packet asks the service, which knows that it is over."""
+    session = await game.play()
+    closing = service.DecryptResponse(
+        session_id=SESSION_ID, control=service.Control(kind=service.CONTROL_KIND_CLOSE), newest=True, counter=1
+    )
+    game.scripted.answer("Decrypt", closing)
+    end = await game.receiver.receive(RECORD, HOME)
+    assert (end.session, end.closed, end.plaintexts) == (session, True, ())
+    assert len(game.receiver) == 0
+    assert game.receiver.route(session, [b"."]) == []
+
+
+@pytest.mark.parametrize("reason", ["SESSION_NOT_FOUND", "SESSION_CLOSED"])
+async def test_a_session_that_the_service_ended_is_forgotten(game: Game, reason: str) -> None:
+    """Idle or closed by another caller: the game learns it with the next packet."""
+    session = await game.play()
+    game.scripted.answer("Decrypt", Refusal(StatusCode.NOT_FOUND, reason))
+    end = await game.receiver.receive(RECORD, HOME)
+    assert (end.session, end.closed, end.refused) == (session, True, reason)
+    assert len(game.receiver) == 0
+
+
+@pytest.mark.parametrize(("answer", "lives_for"), [(PENDING, 10.0), (DONE_AT_ONCE, 60.0)], ids=["xx", "ik"])
+async def test_a_handshake_that_nobody_finishes_is_forgotten(game: Game, answer: Message, lives_for: float) -> None:
+    """A first packet may be a replay, so its session is half-open until the player answers."""
+    game.scripted.answer("Handshake", answer)
+    await game.receiver.receive(HELLO, STRANGER)
+    game.clock.seconds = lives_for - 0.5
+    await game.receiver.receive(b"\x0e" + bytes(8), STRANGER)
+    assert len(game.receiver) == 1
+    game.clock.seconds = lives_for
+    await game.receiver.receive(b"\x0e" + bytes(8), STRANGER)
+    assert len(game.receiver) == 0
+
+
+async def test_a_session_that_the_game_closes_is_forgotten_by_it(game: Game) -> None:
+    """The close record still goes where the player is."""
+    session = await game.play()
+    game.scripted.answer("CloseSession", service.CloseSessionResponse(to_peer=[b"farewell"]))
+    assert game.receiver.route(session, await session.close()) == [(b"farewell", HOME)]
+    game.receiver.forget(session)
+    assert len(game.receiver) == 0

@@ -1,0 +1,237 @@
+"""The grpcio transport over real sockets on loopback, with a table of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import grpc
+import grpc.aio
+import pytest
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
+from noisegate_server.rpc.call import Call, Code, Method, Reply
+from noisegate_server.rpc.errors import Draining, refusal
+from noisegate_server.rpc.health import SERVICE
+from noisegate_server.rpc.policy import Policy
+from noisegate_server.transport.grpcio import GrpcioTransport
+from tests.support.streams import EchoMethod
+
+Function = Callable[[Call, bytes], Reply | Awaitable[Reply]]
+
+
+class Fixture:
+    """A transport, its port and a channel to it."""
+
+    def __init__(self, transport: GrpcioTransport, channel: grpc.aio.Channel, echo: EchoMethod) -> None:
+        self.transport = transport
+        self.echo = echo
+        self.unary = channel.unary_unary("/t.S/Unary")
+        self.stream = channel.stream_stream("/t.S/Stream")
+        self.channel = channel
+
+
+@asynccontextmanager
+async def serving(function: Function | None = None, *, unary_seconds: float = 5.0) -> AsyncIterator[Fixture]:
+    """A running transport with one unary method and one stream."""
+    echo = EchoMethod()
+    transport = GrpcioTransport(
+        policy=Policy(), clock=time.monotonic, credentials=None, unary_seconds=unary_seconds, reflected=(SERVICE,)
+    )
+    port = transport.bind("127.0.0.1", 0)
+    table = {
+        "/t.S/Unary": Method(unary=function or (lambda _, body: (0, body))),
+        "/t.S/Stream": Method(stream=echo, client_streaming=True, server_streaming=True),
+    }
+    await transport.start(table)
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        yield Fixture(transport, channel, echo)
+    await transport.stop(0)
+
+
+async def refused(call: Awaitable[bytes]) -> grpc.aio.AioRpcError:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    return caught.value
+
+
+async def test_bytes_go_through_and_back() -> None:
+    """Without a look at them: these are no protobuf."""
+    async with serving() as server:
+        assert await server.unary(b"\xff\x00") == b"\xff\x00"
+        assert await server.unary(b"") == b""
+
+
+async def test_a_refusal_has_its_message_and_its_details() -> None:
+    """What SDKs read: the code, grpc-message, grpc-status-details-bin, and gRPC's own push-back."""
+    reply = refusal(Draining())
+    assert reply is not None
+    async with serving(lambda _call, _body: reply) as server:
+        error = await refused(server.unary(b""))
+    trailing = dict(error.trailing_metadata())
+    assert error.code() is grpc.StatusCode.UNAVAILABLE
+    assert error.details() == "the service is stopping; go to another instance"
+    assert trailing["grpc-status-details-bin"] == reply[1]
+    assert trailing["grpc-retry-pushback-ms"] == "100"
+
+
+@pytest.mark.parametrize("code", [code for code in Code if code])
+async def test_every_code_arrives_as_itself(code: Code) -> None:
+    """Our enum and gRPC's are the same numbers."""
+    async with serving(lambda _call, _body: (code, b"")) as server:
+        assert (await refused(server.unary(b""))).code().value[0] == code
+
+
+async def test_an_unknown_method_is_unimplemented() -> None:
+    """That is gRPC's word for it, and it needs no ErrorInfo."""
+    async with serving() as server:
+        error = await refused(server.channel.unary_unary("/t.S/Nope")(b""))
+        assert error.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+async def test_the_call_knows_its_caller_deadline_and_metadata() -> None:
+    """The deadline is capped where the caller set none or a later one; an earlier one stands."""
+    seen: list[Call] = []
+
+    def look(call: Call, _: bytes) -> Reply:
+        seen.append(call)
+        return 0, call.metadata()["x-here"].encode()
+
+    async with serving(look) as server:
+        before = time.monotonic()
+        for timeout in (None, 60.0, 2.0):
+            assert await server.unary(b"", timeout=timeout, metadata=(("x-here", "yes"),)) == b"yes"
+        after = time.monotonic()
+    assert [call.caller.tenant for call in seen] == ["local"] * 3
+    assert seen[0].caller is seen[1].caller
+    for call, seconds in zip(seen, (5.0, 5.0, 2.0), strict=True):
+        assert before + seconds - 0.5 < call.deadline <= after + seconds
+
+
+async def test_a_call_that_waits_is_answered() -> None:
+    """The seam's second shape of a reply."""
+
+    async def later(body: bytes) -> Reply:
+        await asyncio.sleep(0)
+        return (0, body) if body else (int(Code.NOT_FOUND), b"")
+
+    async with serving(lambda _, body: later(body)) as server:
+        assert await server.unary(b"x") == b"x"
+        assert (await refused(server.unary(b""))).code() is grpc.StatusCode.NOT_FOUND
+
+
+async def test_a_call_that_waits_too_long_is_cut_but_runs_to_its_end() -> None:
+    """Our own cap holds where the caller set no deadline; what it began is finished before the server is gone."""
+    gate, done = asyncio.Event(), asyncio.Event()
+
+    async def wait() -> Reply:
+        await gate.wait()
+        done.set()
+        return 0, b""
+
+    async with serving(lambda _call, _body: wait(), unary_seconds=0.05) as server:
+        assert (await refused(server.unary(b""))).code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        assert not done.is_set()
+        stopping = asyncio.ensure_future(server.transport.stop(5))
+        gate.set()
+        await stopping
+        assert done.is_set()
+
+
+async def test_a_cancelled_call_that_waits_runs_to_its_end() -> None:
+    """The caller is gone; the operation is not."""
+    started, gate, done = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def wait() -> Reply:
+        started.set()
+        await gate.wait()
+        done.set()
+        return 0, b""
+
+    async with serving(lambda _call, _body: wait()) as server:
+        call = server.unary(b"")
+        await asyncio.wait_for(started.wait(), 5)
+        call.cancel()
+        # The next call's answer shows that the cancellation has arrived: both use one connection, in order.
+        gate_closed = not done.is_set()
+        gate.set()
+        await asyncio.wait_for(done.wait(), 5)
+        assert gate_closed
+
+
+async def test_a_stream_goes_both_ways_and_ends_well() -> None:
+    """Over real HTTP/2, through the pump."""
+    async with serving() as server:
+        call = server.stream()
+        await call.write(b"1")
+        assert await call.read() == b"1"
+        await call.done_writing()
+        assert await call.code() is grpc.StatusCode.OK
+        assert server.echo.heard == ["message 1", "half_closed"]
+
+
+@pytest.mark.parametrize("how", ["cancelled", "deadline"])
+async def test_a_stream_that_its_caller_gives_up_is_cancelled_not_half_closed(how: str) -> None:
+    """grpc.aio reports the end of input first; a method must not take that for a proper end."""
+    async with serving() as server:
+        call = server.stream(timeout=0.3 if how == "deadline" else None)
+        await call.write(b"1")
+        assert await call.read() == b"1"
+        heard = server.echo.heard
+        if how == "cancelled":
+            call.cancel()
+        await asyncio.wait_for(_until(lambda: heard[-1] != "message 1"), 5)
+        assert heard == ["message 1", "cancelled"]
+
+
+async def test_draining_is_passed_on_to_open_streams() -> None:
+    """Each ends with what its method says."""
+    async with serving() as server:
+        call = server.stream()
+        await call.write(b"1")
+        assert await call.read() == b"1"
+        server.transport.drain()
+        assert await call.code() is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_a_message_above_the_backstop_is_refused_by_grpc() -> None:
+    """One MiB for all shapes; the table's own limit is lower."""
+    async with serving() as server:
+        assert len(await server.unary(bytes(1_000_000))) == 1_000_000
+        error = await refused(server.unary(bytes(1024 * 1024 + 1)))
+        assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+async def test_metadata_above_its_limit_is_refused_by_grpc() -> None:
+    """No call starts for it."""
+    async with serving() as server:
+        error = await refused(server.unary(b"", metadata=(("x", "y" * 20_000),)))
+        assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+async def test_reflection_lists_the_service() -> None:
+    """So that grpcurl and its like work without the proto files."""
+    async with serving() as server:
+        stub = reflection_pb2_grpc.ServerReflectionStub(server.channel)
+        call = stub.ServerReflectionInfo(iter([reflection_pb2.ServerReflectionRequest(list_services="")]))
+        answer = await call.read()
+        assert SERVICE in {service.name for service in answer.list_services_response.service}
+
+
+async def test_a_taken_port_is_an_os_error() -> None:
+    """Not a line of grpcio's own."""
+    async with serving():
+        first = GrpcioTransport(policy=Policy(), clock=time.monotonic, credentials=None)
+        port = first.bind("127.0.0.1", 0)
+        second = GrpcioTransport(policy=Policy(), clock=time.monotonic, credentials=None)
+        with pytest.raises(OSError, match="cannot listen"):
+            second.bind("127.0.0.1", port)
+        await first.stop(0)
+        await second.stop(0)
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    while not condition():
+        await asyncio.sleep(0.001)
