@@ -148,7 +148,9 @@ def refused(schedule: Schedule, cipher: Cipher, connection_id: bytes) -> list[Ca
     """Packets that a receiver of i2r records without a mask must drop, made out of good ones."""
 
     def packet(wanted: Wanted) -> bytes:
-        return bytes.fromhex(sealed(schedule, cipher, connection_id, wanted)["packet"])
+        records, aeads = records_of(schedule, cipher, connection_id, wanted, sends=True)
+        records.current.send_counter = wanted.counter
+        return records.record(records.current, wanted.kind, wanted.content, wanted.associated_data, aeads)
 
     data = packet(Wanted("i2r", 1, Kind.DATA, b"roll"))
     bound = packet(Wanted("i2r", 1, Kind.DATA, b"roll", associated_data=b"table 7"))

@@ -1,4 +1,4 @@
-"""The parts of the protocol's vectors that are layouts and tables: no record is sealed here. See tools/make_vectors.py."""
+"""The parts of the protocol's vectors that are layouts and tables; tools/make_vectors.py puts them into the file."""
 
 from __future__ import annotations
 
@@ -114,8 +114,8 @@ def prologues(fixed: Fixed) -> list[Case]:
 
 def padding() -> list[Case]:
     """Bytes of content and kind, to how many bytes they are padded."""
-    lengths = (1, 31, 32, 33, 64, 65, 128, 129, 256, 257, 512, 513, 1_024, 1_025, 1_280, 1_281, 65_280, 65_281, MAX_INNER)
-    return [{"content_and_kind": length, "padded": padded_length(length)} for length in lengths]
+    lengths = (1, 31, 32, 33, 64, 65, 128, 129, 256, 257, 512, 513, 1_024, 1_025, 1_280, 1_281, 65_280, 65_281)
+    return [{"content_and_kind": length, "padded": padded_length(length)} for length in (*lengths, MAX_INNER)]
 
 
 def nearest_examples() -> list[Case]:

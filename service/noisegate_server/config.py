@@ -112,6 +112,12 @@ class Config(BaseModel):
     lifetime: Seconds = Field(
         86_400.0, ge=1, le=604_800, description="Seconds that a session lives at most, where its caller set none."
     )
+    drain: Seconds = Field(
+        0.5,
+        ge=0,
+        le=60,
+        description="Seconds at a stop in which new calls are told to go elsewhere, before the port closes.",
+    )
     grace: Seconds = Field(10.0, ge=0, le=300, description="Seconds that running calls have to finish at a stop.")
 
     @property

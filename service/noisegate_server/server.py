@@ -115,12 +115,19 @@ class Server:
         self._sweeper = asyncio.create_task(self._sweep(parts), name="sweep")
         return bound
 
-    async def stop(self, grace: float | None = None) -> None:
-        """Refuse new calls, let running ones finish for `grace` seconds, end and wipe every session."""
+    @property
+    def sessions(self) -> int:
+        """How many sessions live, unfinished handshakes included."""
+        return 0 if self._parts is None else self._parts.store.counts().sessions
+
+    async def stop(self, *, now: bool = False) -> None:
+        """Refuse new calls, let running ones finish, then end and wipe every session; with `now`, wait for nothing."""
         self._health.drain()
         if self._transport is not None:
             self._transport.drain()
-            await self._transport.stop(self._config.grace if grace is None else grace)
+            # A closed port tells a caller less than DRAINING does, and health checks need a moment to see it, too.
+            await asyncio.sleep(0 if now else self._config.drain)
+            await self._transport.stop(0 if now else self._config.grace)
         if self._sweeper is not None:
             self._sweeper.cancel()
             with suppress(asyncio.CancelledError):
@@ -176,7 +183,7 @@ async def _serve(config: Config, announce: Callable[[str], None]) -> None:
         stopping.cancel()
         with suppress(asyncio.CancelledError):
             await stopping
-        await server.stop(0.0)
+        await server.stop(now=True)
     hurry.cancel()
     _LOG.info("stopped")
 

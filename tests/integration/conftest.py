@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 
 import grpc
 import pytest
@@ -29,20 +30,33 @@ def transport(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="session")
-def server(transport: str) -> Iterator[RunningServer]:
-    """One server for all tests that need nothing special of it."""
-    running = RunningServer([*DEV, *TRANSPORTS[transport], "--sessions-per-peer", "2000"])
+def shared_servers() -> Iterator[dict[str, RunningServer]]:
+    """Servers that outlive a test, by transport; checked and stopped when the last test is over."""
+    running: dict[str, RunningServer] = {}
     yield running
-    _check_and_stop(running, None)
+    for server in running.values():
+        _check_and_stop(server, None)
 
 
 @pytest.fixture
-def launch(transport: str) -> Iterator[Launch]:
+def server(
+    transport: str, shared_servers: dict[str, RunningServer], sealed_file: Callable[[], Path]
+) -> RunningServer:
+    """One server for all tests that need nothing special of it."""
+    running = shared_servers.get(transport)
+    if running is None:
+        running = RunningServer([*DEV, *TRANSPORTS[transport]], sealed_file())
+        shared_servers[transport] = running
+    return running
+
+
+@pytest.fixture
+def launch(transport: str, sealed_file: Callable[[], Path]) -> Iterator[Launch]:
     """Starts servers of the test's own; each is checked and stopped at the end."""
     started: list[tuple[RunningServer, noisegate.Tls | None]] = []
 
     def start(*options: str, tls: noisegate.Tls | None = None) -> RunningServer:
-        running = RunningServer([*(options or DEV), *TRANSPORTS[transport]])
+        running = RunningServer([*(options or DEV), *TRANSPORTS[transport]], sealed_file())
         started.append((running, tls))
         return running
 

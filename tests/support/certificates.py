@@ -1,78 +1,59 @@
-"""A certificate authority for one test: server certificates by name, caller certificates by SPIFFE id."""
+"""A small certificate authority for tests: PEM texts for a server and for callers with any URI names."""
 
 from __future__ import annotations
 
 import datetime
 import ipaddress
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Sequence
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-import noisegate
-
-LOOPBACK = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Issued:
-    """A leaf certificate and its key, both PEM."""
-
-    certificate: bytes
-    key: bytes = field(repr=False)
+Pair = tuple[bytes, bytes]
+"""Certificate and private key, PEM."""
 
 
 class Authority:
-    """Signs for a hundred years, so that no test depends on the date."""
+    """Signs certificates that are valid now."""
 
     def __init__(self) -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test authority")])
-        self.pem = self._sign(self._name, self._key, x509.BasicConstraints(ca=True, path_length=None))
+        builder = self._builder(self._name, self._key.public_key())
+        constraints = x509.BasicConstraints(ca=True, path_length=None)
+        certificate = builder.add_extension(constraints, critical=True).sign(self._key, hashes.SHA256())
+        self.certificate = certificate.public_bytes(serialization.Encoding.PEM)
 
-    def issue(self, *names: x509.GeneralName, common_name: str = "") -> Issued:
-        """A leaf with these subject alternative names; without any it has no such extension."""
+    def server(self) -> Pair:
+        """For 127.0.0.1."""
+        return self._issue("server", [x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+
+    def caller(self, *uris: str) -> Pair:
+        """With these URI names and a common name that must not count."""
+        names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(uri) for uri in uris]
+        return self._issue("spiffe://game.example/common-name", names)
+
+    def _issue(self, common_name: str, names: Sequence[x509.GeneralName]) -> Pair:
         key = ec.generate_private_key(ec.SECP256R1())
-        pem = key.private_bytes(
+        builder = self._builder(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)]), key.public_key())
+        if names:
+            builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+        certificate = builder.sign(self._key, hashes.SHA256())
+        private = key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
-        attributes = [x509.NameAttribute(NameOID.COMMON_NAME, common_name)] if common_name else []
-        extension: x509.ExtensionType = x509.BasicConstraints(ca=False, path_length=None)
-        if names:
-            extension = x509.SubjectAlternativeName(list(names))
-        return Issued(certificate=self._sign(x509.Name(attributes), key, extension), key=pem)
+        return certificate.public_bytes(serialization.Encoding.PEM), private
 
-    def server(self) -> Issued:
-        """A certificate for 127.0.0.1."""
-        return self.issue(LOOPBACK)
-
-    def caller(self, *spiffe_ids: str) -> Issued:
-        """A caller's certificate with these URI names."""
-        return self.issue(*(x509.UniformResourceIdentifier(each) for each in spiffe_ids), common_name="caller")
-
-    def tls(self, caller: Issued | None) -> noisegate.Tls:
-        """What a client of this authority's server gives to the SDK; None for no certificate of its own."""
-        if caller is None:
-            return noisegate.Tls(ca=self.pem)
-        return noisegate.Tls(ca=self.pem, certificate=caller.certificate, key=caller.key)
-
-    def write_server_files(self, folder: Path, *, mutual: bool = True) -> list[str]:
-        """Writes a server's certificate, key and client roots; answers the options of `noisegate serve`."""
-        server = self.server()
-        certificate, key, roots = folder / "server.pem", folder / "server.key", folder / "callers.pem"
-        certificate.write_bytes(server.certificate)
-        key.touch(mode=0o600)
-        key.write_bytes(server.key)
-        roots.write_bytes(self.pem)
-        options = ["--tls-certificate", str(certificate), "--tls-key", str(key)]
-        return [*options, "--tls-client-ca", str(roots)] if mutual else options
-
-    def _sign(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, extension: x509.ExtensionType) -> bytes:
-        builder = x509.CertificateBuilder(issuer_name=self._name, subject_name=subject, public_key=key.public_key())
-        builder = builder.serial_number(x509.random_serial_number()).add_extension(extension, critical=True)
-        builder = builder.not_valid_before(datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC))
-        builder = builder.not_valid_after(datetime.datetime(2120, 1, 1, tzinfo=datetime.UTC))
-        return builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+    def _builder(self, subject: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+        now = datetime.datetime.now(datetime.UTC)
+        return (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self._name)
+            .public_key(key)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - datetime.timedelta(hours=1))
+            .not_valid_after(now + datetime.timedelta(hours=1))
+        )

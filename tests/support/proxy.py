@@ -14,16 +14,18 @@ _HEADERS: Final = 1
 class AnswerCutter:
     """Forwards bytes both ways. Once armed, it drops the next answer from its first frame on, and the connection."""
 
-    def __init__(self, host: str, port: int) -> None:
-        self._target = (host, port)
+    def __init__(self) -> None:
+        self._port = 0
         self._server: asyncio.Server | None = None
         self._links: set[asyncio.Task[None]] = set()
         self._left = 0
         self.cuts = 0
         """Answers swallowed so far."""
+        self.connections = 0
+        """Connections taken so far."""
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
         return self
 
     async def __aexit__(
@@ -43,16 +45,22 @@ class AnswerCutter:
         host, port = self._server.sockets[0].getsockname()
         return f"{host}:{port}"
 
+    def aim(self, port: int) -> None:
+        """Forward to this port of this machine. Apart from the start, for servers that must know the proxy first."""
+        self._port = port
+
     def swallow(self, answers: int = 1) -> None:
         """Drop the next answers, each with its connection."""
         self._left = answers
 
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        link = asyncio.ensure_future(self._serve(reader, writer))
+        self._links.add(link)
+        link.add_done_callback(self._links.discard)
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        if task is None:
-            return
-        self._links.add(task)
-        upstream_reader, upstream_writer = await asyncio.open_connection(*self._target)
+        self.connections += 1
+        upstream_reader, upstream_writer = await asyncio.open_connection("127.0.0.1", self._port)
         ways = [
             asyncio.ensure_future(_forward(reader, upstream_writer)),
             asyncio.ensure_future(self._answers(upstream_reader, writer)),
@@ -66,7 +74,6 @@ class AnswerCutter:
             # Aborted, not closed: the client must see a dead connection and no orderly end.
             writer.transport.abort()
             upstream_writer.transport.abort()
-            self._links.discard(task)
 
     async def _answers(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Frame by frame, to know where an answer begins; returns when the connection shall be cut."""

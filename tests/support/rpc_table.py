@@ -74,7 +74,8 @@ def reason(reply: Reply) -> str:
     status = status_pb2.Status.FromString(body)
     assert status.code == code != 0
     assert status.message
-    return error_info(reply).reason
+    found: str = error_info(reply).reason
+    return found
 
 
 def error_info(reply: Reply) -> Any:

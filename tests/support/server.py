@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import selectors
 import signal
@@ -10,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -19,37 +18,35 @@ READY: Final = "noisegate listening on "
 START_SECONDS: Final = 20.0
 STOP_SECONDS: Final = 20.0
 
-# With the recorder every nonce of the whole run is written down, and a pair that comes twice fails the run.
-_RECORDED: Final = "tests.support.recorded_server"
-_PLAIN: Final = "noisegate_server"
+SEALED_ENV: Final = "NOISEGATE_TEST_SEALED"
+"""As tests.support.recording has it, which is not imported here: it imports the server."""
 
 
 class NotReadyError(RuntimeError):
     """The process ended, or said nothing in time; the text has its log."""
 
 
-def program() -> list[str]:
-    """The command `noisegate`, in this interpreter, with nonces recorded where the recorder is there."""
-    module = _RECORDED if importlib.util.find_spec(_RECORDED) is not None else _PLAIN
-    return [sys.executable, "-m", module]
-
-
 def run_command(*arguments: str, seconds: float = START_SECONDS) -> subprocess.CompletedProcess[str]:
     """`noisegate ARGUMENTS` to its end."""
-    return subprocess.run(
-        [*program(), *arguments], cwd=ROOT, capture_output=True, text=True, timeout=seconds, check=False
-    )
+    command = [sys.executable, "-m", "noisegate_server", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=seconds, check=False)
 
 
 class RunningServer:
-    """One `noisegate serve`. Raises NotReadyError where it does not come up."""
+    """One `noisegate serve`. Raises NotReadyError where it does not come up.
 
-    def __init__(self, arguments: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
+    `sealed`: a file in which every nonce that it uses is recorded.
+    """
+
+    def __init__(self, arguments: Sequence[str], sealed: Path | None = None) -> None:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  # it lives as long as the process
+        self._last_words = ""
+        module = "noisegate_server" if sealed is None else "tests.support.recorded_server"
+        environment = os.environ | ({} if sealed is None else {SEALED_ENV: str(sealed)})
         self._process = subprocess.Popen(
-            [*program(), "serve", *arguments],
+            [sys.executable, "-m", module, "serve", *arguments],
             cwd=ROOT,
-            env={**os.environ, **(environment or {})},
+            env=environment,
             stdout=subprocess.PIPE,
             stderr=self._log,
         )
@@ -76,6 +73,8 @@ class RunningServer:
 
     def log(self) -> str:
         """Everything that it has written to standard error."""
+        if self._log.closed:
+            return self._last_words
         return os.pread(self._log.fileno(), 16 * 1024 * 1024, 0).decode("utf-8", "replace")
 
     def rss_bytes(self) -> int:
@@ -118,6 +117,8 @@ class RunningServer:
     def _close(self) -> None:
         if self._process.stdout is not None:
             self._process.stdout.close()
+        self._last_words = self.log()
+        self._log.close()
 
     def _wait_until_ready(self) -> str:
         stdout = self._process.stdout

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from noisegate_server.rpc.call import Call, Inbox, Outbox
 
 
 class Echo(Inbox):
     """Sends back what comes, ends when the caller does, and keeps a list of all that it heard."""
 
-    def __init__(self, outbox: Outbox, heard: list[str]) -> None:
+    def __init__(self, outbox: Outbox, heard: list[str], ended: asyncio.Event | None = None) -> None:
         self.outbox = outbox
         self.heard = heard
-        self.ended = False
+        self.ended = ended or asyncio.Event()
 
     def message(self, body: bytes) -> None:
         self.heard.append(f"message {body[:8].decode()}")
@@ -20,6 +22,7 @@ class Echo(Inbox):
 
     def half_closed(self) -> None:
         self.heard.append("half_closed")
+        self.ended.set()
         self.outbox.finish()
 
     def writable(self) -> None:
@@ -31,6 +34,7 @@ class Echo(Inbox):
 
     def cancelled(self) -> None:
         self.heard.append("cancelled")
+        self.ended.set()
 
 
 class EchoMethod:
@@ -38,9 +42,12 @@ class EchoMethod:
 
     def __init__(self) -> None:
         self.heard: list[str] = []
+        self.ended = asyncio.Event()
+        """Set when the newest stream's caller is done with it."""
         self.calls: list[Call] = []
 
     def __call__(self, call: Call, outbox: Outbox) -> Inbox:
         self.calls.append(call)
         self.heard = []
-        return Echo(outbox, self.heard)
+        self.ended = asyncio.Event()
+        return Echo(outbox, self.heard, self.ended)

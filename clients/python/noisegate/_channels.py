@@ -63,7 +63,7 @@ class Lane:
 
 
 class Channels:
-    """At most `limit` lanes, unless more are in use; the one that was idle longest gives way. Belongs to one event loop."""
+    """At most `limit` lanes, unless more are in use; the longest idle gives way. Belongs to one event loop."""
 
     def __init__(self, target: str, *, tls: Tls | None, insecure: bool, limit: int = MAX_CHANNELS) -> None:
         check_plaintext(target, tls=tls, insecure=insecure)

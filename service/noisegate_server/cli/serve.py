@@ -43,6 +43,7 @@ def serve(
     handshake_timeout: Annotated[float | None, _option("handshake_timeout")] = None,
     idle_timeout: Annotated[float | None, _option("idle_timeout")] = None,
     lifetime: Annotated[float | None, _option("lifetime")] = None,
+    drain: Annotated[float | None, _option("drain")] = None,
     grace: Annotated[float | None, _option("grace")] = None,
 ) -> None:
     """Run the service until SIGTERM or SIGINT."""

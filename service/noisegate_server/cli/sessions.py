@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 import noisegate
 
@@ -51,13 +51,13 @@ async def _list(
 
 
 def _table(found: list[noisegate.SessionInfo]) -> Table:
-    table = Table("session", "state", "mode", "role", "player", "group", "epoch", "sealed", "opened", "idle")
+    names = ("session", "state", "mode", "player", "group", "epoch", "sealed", "opened", "idle")
+    table = Table(*(Column(name, no_wrap=name not in {"player", "group"}) for name in names))
     for session in found:
         table.add_row(
             session.session_id.hex()[:16],
             session.state.name,
             session.mode.name,
-            session.role.name,
             session.peer_id,
             session.group,
             str(session.epoch),

@@ -198,14 +198,12 @@ def proceed(
     datagram = session.mode is RecordMode.DATAGRAM
     inner = _due_message(session, opening, message) if datagram else message
     handshake, peer_payload = read(parts, session, opening, inner, now)
-    _refuse_own_key(handshake, identity_of(parts, tenant))
     replies: tuple[bytes, ...] = ()
     if not handshake.is_finished:
         reply = _write(handshake, payload, "proceed.payload")
         if datagram:
             reply = encode_handshake(Packet(connection_id=opening.connection_id, step=_THIRD, message=reply))
         replies = (reply,)
-    opening.handshake = handshake
     connection_id = opening.connection_id
     _finish(parts, session, handshake, now)
     if replies and isinstance(session.records, DatagramRecords):
@@ -291,6 +289,7 @@ def _write(handshake: HandshakeState, payload: bytes, field: str) -> bytes:
     try:
         return handshake.write_message(payload)
     except MessageTooLong:
+        handshake.wipe()
         raise MessageTooLarge(field, MAX_NOISE_MESSAGE) from None
     except NoiseError:
         # A remote key that is no usable point: it came from the caller, or from the player in message 1.

@@ -111,18 +111,26 @@ def opening_of(session: Session, *, resumes: bool) -> Opening:
 def read(parts: Parts, session: Session, opening: Opening, message: bytes, now: float) -> tuple[HandshakeState, bytes]:
     """Read the peer's next handshake message: the handshake after it, and the payload.
 
-    DATAGRAM reads on a copy, so that a spoofed packet does not end the handshake; 16 of them do. NOISE ends at the
-    first failure (Noise, section 5).
+    It is read on a copy, which the caller takes over once its step is complete. So a spoofed packet of DATAGRAM mode
+    does not end the handshake; 16 of them do. NOISE ends at the first failure (Noise, section 5).
     """
-    datagram = session.mode is RecordMode.DATAGRAM
-    handshake = opening.handshake.copy() if datagram else opening.handshake
+    handshake = opening.handshake.copy()
     try:
-        return handshake, handshake.read_message(message)
-    except NoiseError:
+        payload = handshake.read_message(message)
+        _refuse_own_key(parts, session, handshake)
+    except (NoiseError, HandshakeFailed):
+        handshake.wipe()
         opening.failures += 1
-        if not datagram or opening.failures >= HANDSHAKE_FAILURES:
+        if session.mode is RecordMode.NOISE or opening.failures >= HANDSHAKE_FAILURES:
             parts.store.end(session, TerminationReason.HANDSHAKE_FAILED, now)
         raise HandshakeFailed from None
+    return handshake, payload
+
+
+def _refuse_own_key(parts: Parts, session: Session, handshake: HandshakeState) -> None:
+    # A reflection of ourselves proves nothing about any player.
+    if handshake.rs == identity_of(parts, session.tenant).public:
+        raise HandshakeFailed
 
 
 def finish(

@@ -9,7 +9,7 @@ from noisegate_server.engine.outcomes import HandshakeStep, ResumeStep
 from noisegate_server.engine.policy import Policy
 from noisegate_server.noise import RandomBytes
 from noisegate_server.session.aeads import AeadCache
-from noisegate_server.session.constants import REPEAT_ANSWER_S, SESSION_ID
+from noisegate_server.session.constants import REPEAT_ANSWER_S, SESSION_ID, TICKET_LIFETIME_S
 from noisegate_server.session.received import ReceivedTicket
 from noisegate_server.session.session import Session
 from noisegate_server.session.ticket import TicketKeys
@@ -76,6 +76,6 @@ def make_parts(
         store=ShardedStore(limits, resumable=lambda session: session.ticket_given),
         answers=ExpiringTable(ttl=REPEAT_ANSWER_S, capacity=limits.half_open * 2),
         # A ticket lives from its issue, its row from its use: the row outlives the ticket.
-        spent=ExpiringTable(ttl=policy.ticket_lifetime + 3_600.0, capacity=limits.capacity),
+        spent=ExpiringTable(ttl=TICKET_LIFETIME_S + 3_600.0, capacity=limits.capacity),
         received=ExpiringTable(ttl=policy.ticket_lifetime, capacity=limits.tombstones, on_drop=ReceivedTicket.wipe),
     )

@@ -10,7 +10,7 @@ from noisegate_server.engine.outcomes import Decrypted
 from noisegate_server.engine.parts import Parts
 from noisegate_server.engine.tickets import keep, owed_ticket
 from noisegate_server.session import rotation
-from noisegate_server.session.constants import CONNECTION_ID
+from noisegate_server.session.constants import CONNECTION_ID, NO_CONNECTION_ID
 from noisegate_server.session.datagram import DatagramRecords
 from noisegate_server.session.errors import DecryptFailed, HandshakeFailed, NotEstablished, SessionError
 from noisegate_server.session.packets import Kind
@@ -18,7 +18,7 @@ from noisegate_server.session.packets import peek as peek_packet
 from noisegate_server.session.renegotiation import Parties
 from noisegate_server.session.sealed import Opened, Sealed
 from noisegate_server.session.session import Session
-from noisegate_server.session.state import Role, TerminationReason
+from noisegate_server.session.state import RecordMode, Role, TerminationReason
 from noisegate_server.store.base import ConnectionIdTaken
 
 _DATA: Final = Kind.DATA
@@ -85,9 +85,11 @@ def decrypt(
     plaintext: bytes | None = opened.content
     control = 0
     to_peer: tuple[bytes, ...] = ()
-    if ticket or opened.kind != _DATA:
+    # A DATAGRAM record says itself what it is; only a bare Noise message needs the caller's word.
+    is_ticket = ticket and session.mode is RecordMode.NOISE
+    if is_ticket or opened.kind != _DATA:
         plaintext = None
-        kind = Kind.TICKET if ticket else opened.kind
+        kind = Kind.TICKET if is_ticket else opened.kind
         control = CONTROL_KINDS.get(kind, _UNKNOWN)
         if kind == Kind.TICKET:
             control = control if keep(parts, session, opened.content, now, wall) else _UNKNOWN
@@ -176,7 +178,8 @@ def _keep_alive(parts: Parts, session: Session, opened: Opened, _now: float) -> 
 
 def _connection_id(parts: Parts, session: Session, opened: Opened, _now: float) -> tuple[bytes, ...]:
     records = session.records
-    fresh = len(opened.content) == CONNECTION_ID and opened.content not in session.connection_ids()
+    known = (NO_CONNECTION_ID, *session.connection_ids())
+    fresh = len(opened.content) == CONNECTION_ID and opened.content not in known
     if isinstance(records, DatagramRecords) and session.follows_connection_id and fresh:
         try:
             parts.store.bind_connection(session, opened.content)

@@ -134,6 +134,7 @@ def respond(parts: Parts, tenant: str, request: ResumeRequested, now: float, wal
         try:
             reply = handshake.write_message(request.payload)
         except MessageTooLong:
+            handshake.wipe()
             raise MessageTooLarge("respond.payload", MAX_NOISE_MESSAGE) from None
         proposed = b"" if first.connection_id == NO_CONNECTION_ID else first.connection_id
         admit(parts, session, now, proposed if datagram else b"")
@@ -221,6 +222,7 @@ def _usable(parts: Parts, tenant: str, first: ResumeStep1, request: ResumeReques
         raise TicketRejected from None
     usable = (
         ticket.mode == request.mode
+        and wall - ticket.issued_wall <= parts.policy.ticket_lifetime
         and ticket.prologue_hash == sha256(request.prologue)
         and ticket.suite in parts.policy.suites
         and ticket.identity == sha256(identity_of(parts, tenant).public)

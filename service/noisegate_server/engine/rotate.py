@@ -91,6 +91,8 @@ def _noise_renegotiate(parts: Parts, session: Session, records: NoiseRecords, co
     if switches and command.message:
         raise InvalidField("message", "a call either takes a handshake step or switches")
     to_peer: tuple[bytes, ...] = ()
+    if not records.can_switch(send=command.switch_send, receive=command.switch_receive):
+        raise EpochConflict(records.epoch)
     if command.switch_send:
         records.switch_send(parts.aeads)
     if command.switch_receive:

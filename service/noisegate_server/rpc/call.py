@@ -58,7 +58,7 @@ def no_metadata() -> Mapping[str, str]:
 class Call:
     """One RPC as the seam sees it."""
 
-    __slots__ = ("_metadata", "caller", "deadline")
+    __slots__ = ("_deadline", "_metadata", "caller")
 
     def __init__(
         self,
@@ -67,9 +67,13 @@ class Call:
         metadata: Callable[[], Mapping[str, str]] = no_metadata,
     ) -> None:
         self.caller = caller
-        self.deadline = deadline
-        """Monotonic seconds, as the composition root's clock counts them; `math.inf` for none."""
+        self._deadline = deadline
         self._metadata = metadata
+
+    @property
+    def deadline(self) -> float:
+        """Monotonic seconds, as the composition root's clock counts them; `math.inf` for none."""
+        return self._deadline
 
     def metadata(self) -> Mapping[str, str]:
         """The request's metadata, decoded on demand."""

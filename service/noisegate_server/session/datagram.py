@@ -204,6 +204,7 @@ class DatagramRecords:
             raise
         if secret is not None:
             epoch.enter_phase(phase, secret, aeads, now)
+            self._reschedule()
         newest = counter > epoch.window.highest and epoch is not self.previous
         epoch.window.commit(counter)
         epoch.opened += 1
@@ -280,6 +281,9 @@ class DatagramRecords:
         if self.previous is not None and now >= self.previous.expires_at:
             self._retire(self.previous, aeads)
             self.previous = None
+        for epoch in (self.previous, self.current, self.next):
+            if epoch is not None:
+                epoch.forget_passed(now)
         records: tuple[bytes, ...] = ()
         if self.reminder is not None and now >= self.remind_at:
             self.remind_delay = min(self.remind_delay * REMIND_GROWTH, REMIND_LAST_S)
@@ -357,8 +361,12 @@ class DatagramRecords:
             epoch.wipe(aeads)
 
     def _reschedule(self) -> None:
-        grace = self.previous.expires_at if self.previous is not None else math.inf
-        self.due_at = min(self.remind_at, self.repeat_at, grace)
+        due = min(self.remind_at, self.repeat_at, self.current.passed_until)
+        if self.previous is not None:
+            due = min(due, self.previous.expires_at, self.previous.passed_until)
+        if self.next is not None:
+            due = min(due, self.next.passed_until)
+        self.due_at = due
 
 
 def _masked(header: bytes, mask_key: bytearray, body: bytes) -> bytes:

@@ -117,7 +117,7 @@ class Epoch:
 
     def enter_phase(self, phase: int, secret: bytearray, aeads: AeadCache, now: float) -> None:
         """Move receiving to `phase`, of which a record has opened; keep the keys passed on the way for the grace."""
-        self._forget_passed(now)
+        self.forget_passed(now)
         walker = self.receive_secret
         for passed in range(self.receive_phase, phase):
             self.passed[passed] = (phase_key(walker), now + GRACE_S)
@@ -157,7 +157,13 @@ class Epoch:
             wipe(key)
         self.passed.clear()
 
-    def _forget_passed(self, now: float) -> None:
+    @property
+    def passed_until(self) -> float:
+        """When `forget_passed` next has something to wipe (monotonic seconds)."""
+        return min((until for _, until in self.passed.values()), default=math.inf)
+
+    def forget_passed(self, now: float) -> None:
+        """Wipe the keys of passed phases whose grace has ended."""
         for phase in [phase for phase, (_, until) in self.passed.items() if now >= until]:
             key, _ = self.passed.pop(phase)
             wipe(key)

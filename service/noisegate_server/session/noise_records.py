@@ -154,6 +154,13 @@ class NoiseRecords:
         self.receive.rekey(self.cipher, aeads)
         return self.receive.n
 
+    def can_switch(self, *, send: bool, receive: bool) -> bool:
+        """Whether there are new keys for every direction that is asked for: a call changes all of them or none."""
+        replacement = self.replacement
+        if replacement is None:
+            return not send and not receive
+        return (not send or replacement.send is not None) and (not receive or replacement.receive is not None)
+
     def switch_send(self, aeads: AeadCache) -> None:
         """Seal under the new keys from here on. EpochConflict where there are none."""
         replacement = self.replacement

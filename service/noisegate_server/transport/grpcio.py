@@ -18,7 +18,8 @@ import grpc.aio
 from grpc_reflection.v1alpha import reflection
 
 from noisegate_server.rpc import limits
-from noisegate_server.rpc.call import Call, Caller, Method, Reply, Table
+from noisegate_server.rpc.call import Call, Caller, Method, Reply, Table, Unary
+from noisegate_server.rpc.errors import no_message
 from noisegate_server.rpc.policy import Peer, Policy
 from noisegate_server.rpc.trailers import trailers
 from noisegate_server.transport.streams import Pump
@@ -48,6 +49,8 @@ _MAX_CALLERS: Final = 4_096
 """Callers that are kept; the oldest goes first."""
 
 _CANCELLATION_LAG_SECONDS: Final = 0.005
+
+_NO_MESSAGE: Final = no_message()
 
 _Context = grpc.aio.ServicerContext[bytes, bytes]
 
@@ -81,7 +84,9 @@ class GrpcioTransport:
         self._policy = policy
         self._clock = clock
         self._credentials = credentials
-        self._mutual = credentials is not None and credentials.client_ca is not None
+        mutual = credentials is not None and credentials.client_ca is not None
+        # Without client certificates every caller is the same one, and no connection has to be asked.
+        self._anonymous = None if mutual else policy.caller(Peer(authenticated=False))
         self._unary_seconds = unary_seconds
         self._callers: dict[tuple[str, tuple[str, ...]], Caller] = {}
         self._pumps: set[Pump] = set()
@@ -124,21 +129,36 @@ class GrpcioTransport:
 
     def _handler(self, row: Method) -> grpc.RpcMethodHandler[bytes, bytes]:
         if row.unary is not None:
-            return grpc.unary_unary_rpc_method_handler(partial(self._unary, row.unary))
+            # As a stream of requests: for what it calls a unary one grpc.aio would wait for the message by itself, without
+            # a deadline of ours, and would never answer a caller that ends its side without sending one.
+            return grpc.stream_unary_rpc_method_handler(self._unary(row.unary))
         # On the wire all shapes of stream are one. Whether more messages may come is for the method to judge, so that a
         # wrong number of them is its refusal and not gRPC's.
         return grpc.stream_stream_rpc_method_handler(partial(self._stream, row))
 
-    async def _unary(self, function: Callable[..., Reply | Awaitable[Reply]], body: bytes, context: _Context) -> bytes:
-        seconds = self._seconds(context)
-        call = Call(self._caller(context), self._clock() + seconds, partial(_metadata, context))
-        reply = function(call, body)
-        if not isinstance(reply, tuple):
-            reply = await self._wait(reply, seconds, context)
-        code, payload = reply
-        if code:
-            await _refuse(context, code, payload)
-        return payload
+    def _unary(self, function: Unary) -> Callable[[Any, _Context], Awaitable[bytes]]:
+        # A closure: grpc.aio inspects the handler at each call, and takes several microseconds over a partial.
+        caller = self._caller
+        clock, cap = self._clock, self._unary_seconds
+
+        async def unary(_: Any, context: _Context) -> bytes:
+            try:
+                async with asyncio.timeout(cap):
+                    body = await context.read()
+            except TimeoutError:
+                await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "the request did not come in time")
+            if body is grpc.aio.EOF:  # type: ignore[attr-defined]  # the published types lack it
+                await _refuse(context, *_NO_MESSAGE)
+            call = _UnaryCall(caller(context), context, clock, cap)
+            reply = function(call, body)
+            if not isinstance(reply, tuple):
+                reply = await self._wait(reply, call.deadline - clock(), context)
+            code, payload = reply
+            if code:
+                await _refuse(context, code, payload)
+            return payload
+
+        return unary
 
     async def _wait(self, reply: Awaitable[Reply], seconds: float, context: _Context) -> Reply:
         # It runs to its end whatever becomes of the call: half an operation on a store is worse than an unread answer.
@@ -165,26 +185,42 @@ class GrpcioTransport:
         if code:
             await _refuse(context, code, status)
 
-    def _seconds(self, context: _Context) -> float:
-        remaining = context.time_remaining()
-        if remaining is None or remaining > self._unary_seconds:
-            return self._unary_seconds
-        return remaining
-
     def _caller(self, context: _Context) -> Caller:
+        if self._anonymous is not None:
+            return self._anonymous
         address = context.peer()
         # An address alone does not name a caller: another one may come from the same port as soon as it is free. So
         # with client certificates the names are read for each call, and only what follows from them is kept.
-        uris: tuple[str, ...] = ()
-        if self._mutual:
-            uris = tuple(uri.decode("ascii", "replace") for uri in context.auth_context().get("peer_uri", ()))
+        uris = tuple(uri.decode("ascii", "replace") for uri in context.auth_context().get("peer_uri", ()))
         known = self._callers.get((address, uris))
         if known is None:
-            known = self._policy.caller(Peer(authenticated=self._mutual, uris=uris, address=address))
+            known = self._policy.caller(Peer(authenticated=True, uris=uris, address=address))
             if len(self._callers) >= _MAX_CALLERS:
                 del self._callers[next(iter(self._callers))]
             self._callers[address, uris] = known
         return known
+
+
+class _UnaryCall(Call):
+    """A call that asks grpcio for its deadline and metadata only when somebody wants them: few methods do."""
+
+    __slots__ = ("_cap", "_clock", "_context")
+
+    def __init__(self, caller: Caller, context: _Context, clock: Callable[[], float], cap: float) -> None:
+        self.caller = caller
+        self._context = context
+        self._clock = clock
+        self._cap = cap
+
+    @property
+    def deadline(self) -> float:
+        """The caller's, or ours where that is earlier (monotonic seconds)."""
+        remaining = self._context.time_remaining()
+        return self._clock() + (self._cap if remaining is None else min(remaining, self._cap))
+
+    def metadata(self) -> Mapping[str, str]:
+        """The request's metadata."""
+        return _metadata(self._context)
 
 
 class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in the published types alone

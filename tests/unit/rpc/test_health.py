@@ -17,14 +17,19 @@ NOBODY = Caller(identity="", tenant="")
 
 
 def asks(service: str) -> bytes:
-    return health_pb2.HealthCheckRequest(service=service).SerializeToString()
+    """A serialised request of Check or Watch."""
+    body: bytes = health_pb2.HealthCheckRequest(service=service).SerializeToString()
+    return body
 
 
 def status(body: bytes) -> int:
-    return STATUS.FromString(body).status
+    """The status in a response."""
+    found: int = STATUS.FromString(body).status
+    return found
 
 
 async def checked(table: Table, service: str) -> int:
+    """What Check says of a name."""
     code, body = await call(table, CHECK, asks(service), NOBODY)
     assert code == 0
     return status(body)

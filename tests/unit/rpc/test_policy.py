@@ -23,6 +23,7 @@ methods = ["Encrypt"]
 
 
 def peer(*uris: str) -> Peer:
+    """A client certificate with these URI names."""
     return Peer(authenticated=True, uris=uris, address="ipv4:1")
 
 

@@ -13,10 +13,14 @@ SHORT, LONG = 5.0, 10.0
 
 
 def key(name: str, tenant: str = "t") -> Key:
+    """A key of one method."""
     return (tenant, "/s/M", name)
 
 
-def keep(repeats: Repeats, name: str, now: float, *, lifetime: float = SHORT, size: int = 1, session: bytes = b"") -> None:
+def keep(
+    repeats: Repeats, name: str, now: float, *, lifetime: float = SHORT, size: int = 1, session: bytes = b""
+) -> None:
+    """Keeps an answer of `size` bytes."""
     repeats.keep(key(name), b"d", (0, bytes(size)), session_id=session, lifetime=lifetime, now=now)
 
 
@@ -66,9 +70,7 @@ def test_one_tenant_cannot_drop_anothers_answers_by_naming_its_session() -> None
     keep(repeats, "mine", 0.0, session=b"s" * 24)
     repeats.forget("stranger", b"s" * 24)
     for number in range(20):
-        repeats.keep(
-            key(str(number), "stranger"), b"d", (0, b""), session_id=b"s" * 24, lifetime=SHORT, now=0.0
-        )
+        repeats.keep(key(str(number), "stranger"), b"d", (0, b""), session_id=b"s" * 24, lifetime=SHORT, now=0.0)
     assert repeats.find(key("mine"), b"d", SHORT, 0.0) is not None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,7 @@ METHOD = "/test.Service/Echo"
 class Probe:
     """A table with one guarded stream, and what it was told."""
 
-    def __init__(self, start: Callable[[str, Outbox], Inbox] | None = None, **rpc: object) -> None:
+    def __init__(self, start: Callable[[str, Outbox], Inbox] | None = None, **rpc: Any) -> None:
         self.heard: list[str] = []
         self.tenants: list[str] = []
         self.defects: list[str] = []
@@ -37,6 +38,7 @@ class Probe:
 
 
 def ended_by(stream: Stream) -> str:
+    """The reason of the refusal that ended it."""
     assert stream.final is not None
     return reason(stream.final)
 
@@ -73,7 +75,7 @@ def test_a_full_outbox_is_not_read() -> None:
         (LOCAL, {"policy": only("/test.Service/Other")}, "CALLER_FORBIDDEN"),
     ],
 )
-def test_who_may_not_call_gets_no_stream(caller: Caller, rpc: dict[str, object], expected: str) -> None:
+def test_who_may_not_call_gets_no_stream(caller: Caller, rpc: dict[str, Any], expected: str) -> None:
     """The same admission as for unary methods, before the method sees anything."""
     probe = Probe(**rpc)
     stream = probe.open(caller)

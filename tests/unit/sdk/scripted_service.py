@@ -60,12 +60,13 @@ Answer = Message | Refusal | Callable[[Message], Message | Awaitable[Message]]
 
 
 class ScriptedService:
-    """Answers of each method in their order; the last one for ever. Keeps the raw bytes of every request."""
+    """Answers of each method in their order; the last one for ever. Keeps every request and its deadline."""
 
     def __init__(self) -> None:
         self.address = ""
         self.script: dict[str, list[Answer]] = {}
         self.raw: list[tuple[str, bytes]] = []
+        self.remaining: list[float] = []
 
     def answer(self, method: str, *answers: Answer) -> None:
         """Set the script of one method."""
@@ -82,6 +83,7 @@ class ScriptedService:
     async def handle(self, method: str, body: bytes, context: grpc.aio.ServicerContext) -> bytes:
         """One call."""
         self.raw.append((method, body))
+        self.remaining.append(context.time_remaining())
         answers = self.script[method]
         answer = answers.pop(0) if len(answers) > 1 else answers[0]
         try:
@@ -129,25 +131,32 @@ class CuttingRelay:
         self.cuts = 0
         self.connections = 0
         self._upstream = upstream
-        self._tasks: set[asyncio.Task[None]] = set()
+        self.tasks: set[asyncio.Task[None]] = set()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection."""
+        """One connection, until one side ends it or it is cut."""
         self.connections += 1
         host, port = self._upstream.split(":")
         up_reader, up_writer = await asyncio.open_connection(host, int(port))
         there = asyncio.create_task(self._pass_on(reader, up_writer, cutting=False))
         back = asyncio.create_task(self._pass_on(up_reader, writer, cutting=True))
-        try:
-            await asyncio.wait({there, back}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in (there, back):
-                task.cancel()
-            await asyncio.gather(there, back, return_exceptions=True)
-            for end in (writer, up_writer):
-                end.close()
-                with suppress(ConnectionError):
-                    await end.wait_closed()
+        await asyncio.wait({there, back}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (there, back):
+            task.cancel()
+        await asyncio.gather(there, back, return_exceptions=True)
+        for end in (writer, up_writer):
+            end.close()
+            with suppress(ConnectionError):
+                await end.wait_closed()
+
+    def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Begin a connection."""
+        task = asyncio.create_task(self.serve(reader, writer))
+        self.tasks.add(task)
+
+    async def finished(self) -> None:
+        """Wait for all connections to end: by then the client has closed its own."""
+        await asyncio.gather(*self.tasks)
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, cutting: bool) -> None:
         while data := await reader.read(65_536):
@@ -172,7 +181,7 @@ def _has_data_frame(data: bytes) -> bool:
 async def cutting_relay(upstream: str) -> AsyncIterator[CuttingRelay]:
     """A relay in front of `upstream`."""
     relay = CuttingRelay(upstream)
-    server = await asyncio.start_server(relay.serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(relay.accept, "127.0.0.1", 0)
     host, port = server.sockets[0].getsockname()
     relay.address = f"{host}:{port}"
     try:
@@ -180,6 +189,7 @@ async def cutting_relay(upstream: str) -> AsyncIterator[CuttingRelay]:
     finally:
         server.close()
         await server.wait_closed()
+        await relay.finished()
 
 
 SESSION_ID = b"s" * 24

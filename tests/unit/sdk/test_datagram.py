@@ -246,6 +246,29 @@ async def test_an_answer_larger_than_three_times_the_first_packet_is_withheld(ga
     assert (first.to_send, first.withheld) == ((), 1)
 
 
+async def test_a_repeat_from_elsewhere_is_answered_within_what_it_paid_for(game: Game) -> None:
+    """Someone who saw the first packet may send it again from a forged source."""
+    large = service.HandshakeResponse(
+        session_id=SESSION_ID, connection_id=CONNECTION_ID, to_peer=[bytes(3 * len(HELLO))] * 2, pending=pending()
+    )
+    game.scripted.answer("Handshake", PENDING, large)
+    await game.receiver.receive(HELLO, HOME)
+    again = await game.receiver.receive(HELLO, STRANGER)
+    assert (again.to_send, again.withheld) == (((bytes(3 * len(HELLO)), STRANGER),), 1)
+
+
+async def test_a_first_record_makes_a_session_live(game: Game) -> None:
+    """IK is done after one packet, which may be a replay; once the player has sealed a record, it is not."""
+    game.scripted.answer("Handshake", DONE_AT_ONCE)
+    await game.receiver.receive(HELLO, HOME)
+    game.opens(counter=0)
+    session = (await game.receiver.receive(RECORD, HOME)).session
+    assert session is not None
+    assert game.receiver.verified(session)
+    game.clock.seconds = 1_000.0
+    assert (await game.receiver.receive(RECORD, HOME)).session is session
+
+
 async def test_a_handshake_at_a_strangers_address_does_not_prove_it(game: Game) -> None:
     """Begun with a forged source, read by a repeat from the own one, finished with the forged one again."""
     game.scripted.answer("Handshake", PENDING, PENDING, DONE)

@@ -90,7 +90,11 @@ def test_the_newest_record_moves_the_path_and_the_proof_stays_behind() -> None:
 
 @pytest.mark.parametrize(
     ("late", "why"),
-    [(record(9, newest=False), "not the newest"), (record(4), "an older answer"), (record(9, epoch=0), "older epoch")],
+    [
+        (record(9, epoch=1, newest=False), "not the newest"),
+        (record(4, epoch=1), "an older answer"),
+        (record(9, epoch=0), "an older epoch"),
+    ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_no_other_record_moves_the_path(late: Opened, why: str) -> None:

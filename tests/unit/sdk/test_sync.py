@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
@@ -50,6 +50,9 @@ class ThreadedService:
             self.silent.wait(WAIT)
             return b""
         refusal = Refusal(StatusCode.INVALID_ARGUMENT, "DECRYPT_FAILED")
+        if name == "Rotate":
+            self.arrived.set()
+            refusal = Refusal(StatusCode.UNAVAILABLE, "OVERLOADED", retry_delay=WAIT)
         context.set_trailing_metadata((("grpc-status-details-bin", refusal.details),))
         context.abort(refusal.code, "scripted")
         raise AssertionError("abort does not return")
@@ -111,16 +114,19 @@ def test_sessions_are_listed_page_by_page_as_they_are_asked_for(threaded: Thread
         assert handle.id == info.session_id
 
 
-def test_closing_from_another_thread_frees_a_waiting_caller(threaded: ThreadedService) -> None:
-    """A thread that waits for an answer is told, and later calls are refused; closing again is no error."""
+@pytest.mark.parametrize("waits_for", ["an answer", "a repeat"])
+def test_closing_from_another_thread_frees_a_waiting_caller(threaded: ThreadedService, waits_for: str) -> None:
+    """A thread that waits is told, and later calls are refused; closing again is no error."""
     client = noisegate.connect_sync(
-        threaded.address, policy=noisegate.CallPolicy(control_deadline=WAIT, first_backoff=0.001)
+        threaded.address, policy=noisegate.CallPolicy(control_deadline=10 * WAIT, first_backoff=0.001)
     )
+    session = client.session(SESSION_ID)
+    wanted: Callable[[], object] = client.capabilities if waits_for == "an answer" else session.rotate
     caught: list[BaseException] = []
 
     def wait() -> None:
         try:
-            client.capabilities()
+            wanted()
         except noisegate.NoisegateError as error:
             caught.append(error)
 

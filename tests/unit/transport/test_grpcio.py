@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import grpc
 import grpc.aio
@@ -25,7 +26,8 @@ Function = Callable[[Call, bytes], Reply | Awaitable[Reply]]
 class Fixture:
     """A transport, its port and a channel to it."""
 
-    def __init__(self, transport: GrpcioTransport, channel: grpc.aio.Channel, echo: EchoMethod) -> None:
+    def __init__(self, transport: GrpcioTransport, channel: Any, echo: EchoMethod) -> None:
+        # Any: the published types want serialisers, of which raw bytes have none.
         self.transport = transport
         self.echo = echo
         self.unary = channel.unary_unary("/t.S/Unary")
@@ -52,9 +54,16 @@ async def serving(function: Function | None = None, *, unary_seconds: float = 5.
 
 
 async def refused(call: Awaitable[bytes]) -> grpc.aio.AioRpcError:
+    """The error of a call that must fail."""
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await call
     return caught.value
+
+
+def trailing_metadata(error: grpc.aio.AioRpcError) -> dict[str, str | bytes]:
+    """Keys to values; each comes once."""
+    pairs: Any = error.trailing_metadata()
+    return dict(pairs)
 
 
 async def test_bytes_go_through_and_back() -> None:
@@ -70,7 +79,7 @@ async def test_a_refusal_has_its_message_and_its_details() -> None:
     assert reply is not None
     async with serving(lambda _call, _body: reply) as server:
         error = await refused(server.unary(b""))
-    trailing = dict(error.trailing_metadata())
+    trailing = trailing_metadata(error)
     assert error.code() is grpc.StatusCode.UNAVAILABLE
     assert error.details() == "the service is stopping; go to another instance"
     assert trailing["grpc-status-details-bin"] == reply[1]
@@ -82,6 +91,22 @@ async def test_every_code_arrives_as_itself(code: Code) -> None:
     """Our enum and gRPC's are the same numbers."""
     async with serving(lambda _call, _body: (code, b"")) as server:
         assert (await refused(server.unary(b""))).code().value[0] == code
+
+
+async def test_a_call_without_a_message_is_refused() -> None:
+    """gRPC's own unary handler would leave such a caller without any answer."""
+    async with serving() as server:
+        call = server.channel.stream_unary("/t.S/Unary")
+        error = await refused(call(iter([]), timeout=5))
+        assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert error.details() == "the call has no message"
+
+
+async def test_a_caller_that_never_sends_its_message_is_cut() -> None:
+    """An open call costs memory; one that says nothing has as long as any other."""
+    async with serving(unary_seconds=0.05) as server:
+        call = server.channel.stream_unary("/t.S/Unary")()
+        assert await call.code() is grpc.StatusCode.DEADLINE_EXCEEDED
 
 
 async def test_an_unknown_method_is_unimplemented() -> None:
@@ -107,7 +132,8 @@ async def test_the_call_knows_its_caller_deadline_and_metadata() -> None:
     assert [call.caller.tenant for call in seen] == ["local"] * 3
     assert seen[0].caller is seen[1].caller
     for call, seconds in zip(seen, (5.0, 5.0, 2.0), strict=True):
-        assert before + seconds - 0.5 < call.deadline <= after + seconds
+        # gRPC rounds a timeout on its way.
+        assert before + seconds - 0.5 < call.deadline < after + seconds + 0.5
 
 
 async def test_a_call_that_waits_is_answered() -> None:
@@ -154,11 +180,11 @@ async def test_a_cancelled_call_that_waits_runs_to_its_end() -> None:
         call = server.unary(b"")
         await asyncio.wait_for(started.wait(), 5)
         call.cancel()
-        # The next call's answer shows that the cancellation has arrived: both use one connection, in order.
-        gate_closed = not done.is_set()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        assert not done.is_set()
         gate.set()
         await asyncio.wait_for(done.wait(), 5)
-        assert gate_closed
 
 
 async def test_a_stream_goes_both_ways_and_ends_well() -> None:
@@ -182,7 +208,7 @@ async def test_a_stream_that_its_caller_gives_up_is_cancelled_not_half_closed(ho
         heard = server.echo.heard
         if how == "cancelled":
             call.cancel()
-        await asyncio.wait_for(_until(lambda: heard[-1] != "message 1"), 5)
+        await asyncio.wait_for(server.echo.ended.wait(), 5)
         assert heard == ["message 1", "cancelled"]
 
 
@@ -214,7 +240,7 @@ async def test_metadata_above_its_limit_is_refused_by_grpc() -> None:
 async def test_reflection_lists_the_service() -> None:
     """So that grpcurl and its like work without the proto files."""
     async with serving() as server:
-        stub = reflection_pb2_grpc.ServerReflectionStub(server.channel)
+        stub: Any = reflection_pb2_grpc.ServerReflectionStub(server.channel)
         call = stub.ServerReflectionInfo(iter([reflection_pb2.ServerReflectionRequest(list_services="")]))
         answer = await call.read()
         assert SERVICE in {service.name for service in answer.list_services_response.service}
@@ -230,8 +256,3 @@ async def test_a_taken_port_is_an_os_error() -> None:
             second.bind("127.0.0.1", port)
         await first.stop(0)
         await second.stop(0)
-
-
-async def _until(condition: Callable[[], bool]) -> None:
-    while not condition():
-        await asyncio.sleep(0.001)

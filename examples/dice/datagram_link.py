@@ -1,0 +1,123 @@
+"""A player's DATAGRAM session over real UDP: sockets and time around the independent player."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Awaitable, Callable
+
+from examples.dice.child import row
+from examples.dice.datagram_player import DatagramPlayer, Settings
+from examples.dice.datagram_wire import PacketRefusedError, Ticket
+from examples.dice.script import Act, Guest
+
+
+class _Socket(asyncio.DatagramProtocol):
+    def __init__(self, on_packet: Callable[[bytes], None]) -> None:
+        self._on_packet = on_packet
+
+    def datagram_received(self, data: bytes, addr: object) -> None:
+        self._on_packet(data)
+
+
+class DatagramLink:
+    """One player's path to the table; `on_plaintext` gets what the table wrote for the game."""
+
+    def __init__(self, guest: Guest, port: int, settings: Settings, on_plaintext: Callable[[bytes], None]) -> None:
+        self._guest, self._port, self._settings, self._on_plaintext = guest, port, settings, on_plaintext
+        self._player = self._fresh_player()
+        self._transport: asyncio.DatagramTransport | None = None
+        self._ticket: Ticket | None = None
+        self._epoch = 0
+        self.refused = 0
+        self.acts: dict[Act, Callable[[], Awaitable[None]]] = {Act.ROTATE: self._rotated, Act.MOVE: self.move}
+
+    def _fresh_player(self) -> DatagramPlayer:
+        return DatagramPlayer(self._settings, random_bytes=os.urandom, wall=time.time)
+
+    async def connect(self) -> None:
+        """A full handshake."""
+        await self._open()
+        self._send(self._player.start(time.monotonic()))
+        await self._until(lambda: self._player.established)
+
+    async def resume(self) -> None:
+        """A new session from the ticket, from a new socket."""
+        self._player, self._epoch = self._fresh_player(), 0
+        await self._open()
+        self._send(self._player.resume(time.monotonic(), self._ticket))
+        await self._until(lambda: self._player.established)
+
+    def send(self, plaintext: bytes) -> None:
+        """Seals a game message and sends it; nothing happens while there is no socket."""
+        if self._transport is not None and self._player.established:
+            self._send([self._player.send(plaintext)])
+
+    def tick(self) -> None:
+        """Sends what is due: repeats, and questions until a new epoch is confirmed."""
+        if self._transport is not None:
+            self._send(self._player.tick(time.monotonic()))
+
+    async def drop(self) -> None:
+        """Closes the socket and forgets every key; the ticket stays."""
+        await self._until(lambda: self._player.ticket is not None)
+        self._ticket = self._player.ticket
+        self._shut()
+        self._player = self._fresh_player()
+
+    async def move(self) -> None:
+        """Goes on with the same session from another port."""
+        before = self._local_port()
+        self._shut()
+        await self._open()
+        name = self._guest.name
+        row((name, "move", 1), text=f"{name}'s address changes from port {before} to {self._local_port()}.")
+
+    async def close(self) -> None:
+        """Ends the session with a record that says so."""
+        self._send([self._player.close()])
+        await asyncio.sleep(0)
+        self._shut()
+
+    async def _rotated(self) -> None:
+        """The service asks for the rotation, and the player answers by itself; this only waits for it."""
+        await self._until(lambda: self._player.epoch > 0)
+
+    async def _open(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._transport, _ = await loop.create_datagram_endpoint(
+            lambda: _Socket(self._received), remote_addr=("127.0.0.1", self._port)
+        )
+
+    def _local_port(self) -> int:
+        return int(self._transport.get_extra_info("sockname")[1]) if self._transport is not None else 0
+
+    def _shut(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+        self._transport = None
+
+    def _send(self, packets: list[bytes]) -> None:
+        for packet in packets:
+            if self._transport is not None:
+                self._transport.sendto(packet)
+
+    def _received(self, packet: bytes) -> None:
+        try:
+            received = self._player.receive(packet, time.monotonic())
+        except PacketRefusedError:
+            self.refused += 1
+            return
+        self._send(received.to_send)
+        for plaintext in received.plaintexts:
+            self._on_plaintext(plaintext)
+        if self._player.established and self._player.epoch > self._epoch:
+            self._epoch = self._player.epoch
+            name = self._guest.name
+            row((name, "rotate", self._epoch), text=f"{name} seals under epoch {self._epoch}: fresh keys, same session.")
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        while not condition():
+            self.tick()
+            await asyncio.sleep(0.02)

@@ -1,0 +1,118 @@
+"""The program `noisegate` as a person runs it: in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "service"), str(ROOT / "clients" / "python")])}
+
+
+def noisegate(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Runs a command to its end."""
+    command = [sys.executable, "-m", "noisegate_server", *arguments]
+    return subprocess.run(
+        command, env=ENVIRONMENT | environment, capture_output=True, text=True, check=False, timeout=30
+    )
+
+
+@contextmanager
+def serving(*arguments: str, **environment: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A running server and its HOST:PORT."""
+    command = [sys.executable, "-m", "noisegate_server", "serve", *arguments]
+    with subprocess.Popen(
+        command, env=ENVIRONMENT | environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            match = re.fullmatch(r"noisegate listening on (127\.0\.0\.1:\d+)\n", line)
+            assert match, line
+            yield process, match[1]
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_server_says_one_line_serves_and_stops_on_a_signal(number: signal.Signals) -> None:
+    """Standard output is for programs: one line; what people read is on standard error."""
+    with serving("--dev", "--listen", "127.0.0.1:0") as (process, target):
+        listed = noisegate("sessions", "--target", target)
+        assert (listed.returncode, listed.stderr) == (0, "")
+        process.send_signal(number)
+        out, err = process.communicate(timeout=20)
+    assert (process.returncode, out) == (0, "")
+    assert "callers are not authenticated" in err
+    assert "--dev" in err
+    assert "--ticket-key" in err
+
+
+def test_a_server_makes_no_core_dump() -> None:
+    """It would hold every key."""
+    with serving("--dev", "--listen", "127.0.0.1:0") as (process, _):
+        limits = Path(f"/proc/{process.pid}/limits").read_text()
+    assert re.search(r"Max core file size\s+0\s+0\s", limits)
+
+
+def test_options_come_from_the_environment_too() -> None:
+    """As NOISEGATE_ and the option's name."""
+    with serving(NOISEGATE_DEV="1", NOISEGATE_LISTEN="127.0.0.1:0"):
+        pass
+    assert noisegate("serve", "--dev", NOISEGATE_MAX_SESSIONS="0").returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), ("--identity FILE", "--dev")),
+        (("--dev", "--listen", "0.0.0.0:0"), ("--dev", "127.0.0.1")),
+        (("--dev", "--max-sessions", "0"), ("--max-sessions",)),
+        (("--dev", "--no-such-option"), ("--no-such-option",)),
+        (("--identity", "/no/such/file", "--listen", "127.0.0.1:0"), ("--identity", "/no/such/file")),
+    ],
+)
+def test_a_start_that_cannot_be_meant_exits_with_2_and_the_remedy(
+    arguments: tuple[str, ...], words: tuple[str, ...]
+) -> None:
+    """On standard error, without a traceback."""
+    result = noisegate("serve", *arguments)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert all(word in result.stderr for word in words), result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_keygen_makes_a_key_that_serve_takes(tmp_path: Path) -> None:
+    """Private to the file, public to standard output; and never over a file that exists."""
+    out = tmp_path / "identity.hex"
+    made = noisegate("keygen", "--out", str(out))
+    assert made.returncode == 0
+    assert re.fullmatch(r"[0-9a-f]{64}\n", made.stdout)
+    assert out.stat().st_mode & 0o777 == 0o600
+    assert made.stdout.strip() not in out.read_text()
+    again = noisegate("keygen", "--out", str(out))
+    assert again.returncode == 2
+    assert "--out" in again.stderr
+    with serving("--identity", str(out), "--listen", "127.0.0.1:0"):
+        pass
+
+
+def test_sessions_of_a_server_that_is_not_there_is_an_error() -> None:
+    """One line and exit code 1."""
+    result = noisegate("sessions", "--target", "127.0.0.1:1")
+    assert result.returncode == 1
+    assert result.stderr.startswith("noisegate: ")
+    assert "Traceback" not in result.stderr
+
+
+def test_the_version_is_shown() -> None:
+    """The one that the distribution has."""
+    assert noisegate("--version").stdout == "noisegate 0.1.0\n"

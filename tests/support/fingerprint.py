@@ -1,0 +1,62 @@
+"""What a session is made of: a fingerprint of all its state, and every secret buffer that it holds.
+
+Both walk the slots of whatever hangs under a session, so that a field which somebody adds tomorrow is seen too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from enum import Enum
+from typing import Any
+
+from noisegate_server.noise import KeyPair
+from noisegate_server.noise.primitives import Cipher, Hash
+from noisegate_server.noise.protocol_name import ProtocolName
+from noisegate_server.session.aeads import AeadCache
+from noisegate_server.session.limits import RotationLimits
+from noisegate_server.session.session import Session
+
+CONSTANT = (AeadCache, Cipher, Hash, ProtocolName, RotationLimits)
+"""What belongs to no session: shared tables, caches and limits."""
+COUNTS_OF_FAILURE = frozenset({"refused", "failures"})
+"""What a refused packet may change."""
+CACHES = frozenset({"_aead"})
+"""Contexts that are built again from their keys."""
+
+
+def fingerprint(session: Session) -> str:
+    """SHA-256 over every field of the session, but for its counts of failures."""
+    digest = hashlib.sha256()
+    for path, value in _leaves(session, "session"):
+        if path.rpartition(".")[2] not in COUNTS_OF_FAILURE:
+            digest.update(f"{path}={value!r}\n".encode())
+    return digest.hexdigest()
+
+
+def secrets_of(session: Session) -> list[bytearray]:
+    """Every buffer that holds a secret of the session."""
+    return [value for _, value in _leaves(session, "session") if isinstance(value, bytearray)]
+
+
+def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    if value is None or isinstance(value, bool | int | float | str | bytes | bytearray | Enum):
+        yield path, value
+    elif isinstance(value, KeyPair):
+        yield path, value.public
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _leaves(item, f"{path}[{key!r}]")
+    elif isinstance(value, list | tuple):
+        for number, item in enumerate(value):
+            yield from _leaves(item, f"{path}[{number}]")
+    elif not isinstance(value, CONSTANT) and not callable(value):
+        for name in _slots(type(value)):
+            if name not in CACHES and hasattr(value, name):
+                yield from _leaves(getattr(value, name), f"{path}.{name}")
+
+
+def _slots(kind: type) -> list[str]:
+    names = [name for base in kind.__mro__ for name in getattr(base, "__slots__", ())]
+    assert names, f"{kind.__name__} hides its fields from the fingerprint"
+    return names

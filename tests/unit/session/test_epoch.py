@@ -1,0 +1,147 @@
+"""An epoch's phases: which keys exist when, and what a record that lies ahead or behind costs."""
+
+from __future__ import annotations
+
+import hmac
+import os
+
+import pytest
+
+from noisegate_server.noise.primitives import CIPHERS
+from noisegate_server.session.aeads import AeadCache
+from noisegate_server.session.constants import GRACE_S, MAX_PHASES
+from noisegate_server.session.epoch import Epoch
+from noisegate_server.session.errors import DecryptFailed
+
+CIPHER = CIPHERS["ChaChaPoly"]
+NONCE = bytes(12)
+
+
+def make(aeads: AeadCache, *, send: bytes = b"s" * 32, receive: bytes = b"r" * 32) -> Epoch:
+    return Epoch(
+        number=0,
+        h=bytes(32),
+        root=bytearray(b"o" * 32),
+        send_secret=bytearray(send),
+        receive_secret=bytearray(receive),
+        aeads=aeads,
+        now=0.0,
+        confirmed=True,
+    )
+
+
+def key_by_hand(secret: bytes, phase: int) -> bytes:
+    """Protocol, section 3: P(p+1) = Expand(P(p), "ng1 next"), key = Expand(P(p), "ng1 key"), with HMAC alone."""
+    for _ in range(phase):
+        secret = hmac.digest(secret, b"ng1 next\x01", "sha256")
+    return hmac.digest(secret, b"ng1 key\x01", "sha256")
+
+
+def opens(epoch: Epoch, phase: int, aeads: AeadCache, secret: bytes, now: float = 0.0) -> bool:
+    """Whether the context of `phase` opens what the key of that phase, computed by hand, has sealed."""
+    sealed = CIPHER.new(key_by_hand(secret, phase)).encrypt(NONCE, b"roll", b"")
+    context, ahead = epoch.receive_context(phase, CIPHER, aeads, now)
+    opened = context.decrypt(NONCE, sealed, b"") == b"roll"
+    if ahead is not None:
+        epoch.enter_phase(phase, ahead, aeads, now)
+    return opened
+
+
+@pytest.mark.parametrize("phase", [0, 1, 2, MAX_PHASES - 1])
+def test_a_phase_s_key_is_the_specification_s(phase: int) -> None:
+    """Sending and receiving in a phase use the key that HMAC gives by hand."""
+    aeads, secret = AeadCache(), os.urandom(32)
+    sender, receiver = make(aeads, send=secret), make(aeads, receive=secret)
+    for _ in range(phase):
+        assert sender.rekey_send(aeads)
+    by_hand = CIPHER.new(key_by_hand(secret, phase))
+    assert by_hand.decrypt(NONCE, sender.send_context(CIPHER, aeads).encrypt(NONCE, b"roll", b""), b"") == b"roll"
+    assert opens(receiver, phase, aeads, secret)
+
+
+def test_an_epoch_has_sixty_four_phases() -> None:
+    """The 64th REKEY of a direction is refused and changes nothing (protocol, section 3)."""
+    aeads = AeadCache()
+    epoch = make(aeads)
+    assert [epoch.rekey_send(aeads) for _ in range(MAX_PHASES - 1)] == [True] * 63
+    before = (epoch.send_phase, epoch.send_serial, bytes(epoch.send_secret))
+    assert epoch.rekey_send(aeads) is False
+    assert (epoch.send_phase, epoch.send_serial, bytes(epoch.send_secret)) == before
+
+
+@pytest.mark.parametrize("phase", [MAX_PHASES, MAX_PHASES + 1, 200])
+def test_a_phase_that_no_epoch_has_is_refused_without_a_derivation(phase: int) -> None:
+    """Beyond the last phase nothing is tried, and nothing is built."""
+    aeads = AeadCache()
+    epoch = make(aeads)
+    with pytest.raises(DecryptFailed):
+        epoch.receive_context(phase, CIPHER, aeads, 0.0)
+    assert len(aeads) == 0
+
+
+def test_looking_ahead_changes_nothing() -> None:
+    """A record that claims a later phase moves nothing until it has opened."""
+    aeads, secret = AeadCache(), os.urandom(32)
+    epoch = make(aeads, receive=secret)
+    for _ in range(3):
+        _, ahead = epoch.receive_context(40, CIPHER, aeads, 0.0)
+        assert ahead is not None
+    assert epoch.receive_phase == 0
+    assert bytes(epoch.receive_secret) == secret
+    assert not epoch.passed
+
+
+def test_passed_phases_open_until_their_grace_ends() -> None:
+    """After a jump to phase 3, phases 0 to 2 open for 30 s and not a moment longer."""
+    aeads, secret = AeadCache(), os.urandom(32)
+    epoch = make(aeads, receive=secret)
+    assert opens(epoch, 3, aeads, secret, now=100.0)
+    for phase in range(3):
+        assert opens(epoch, phase, aeads, secret, now=100.0 + GRACE_S - 0.001)
+        with pytest.raises(DecryptFailed):
+            epoch.receive_context(phase, CIPHER, aeads, 100.0 + GRACE_S)
+
+
+def test_passed_keys_are_wiped_when_their_grace_ends() -> None:
+    """`forget_passed` overwrites what is over, and leaves what is not."""
+    aeads, secret = AeadCache(), os.urandom(32)
+    epoch = make(aeads, receive=secret)
+    assert opens(epoch, 1, aeads, secret, now=100.0)
+    assert opens(epoch, 2, aeads, secret, now=110.0)
+    first, second = (epoch.passed[phase][0] for phase in (0, 1))
+    assert epoch.passed_until == 100.0 + GRACE_S
+    epoch.forget_passed(100.0 + GRACE_S)
+    assert list(epoch.passed) == [1]
+    assert not any(first)
+    assert any(second)
+
+
+def test_a_phase_that_is_left_is_wiped() -> None:
+    """Moving on overwrites the secret of the phase before, in both directions: it would yield every later key."""
+    aeads, secret = AeadCache(), os.urandom(32)
+    epoch = make(aeads, send=secret, receive=secret)
+    sent, received = epoch.send_secret, epoch.receive_secret
+    epoch.rekey_send(aeads)
+    assert opens(epoch, 2, aeads, secret)
+    assert not any(sent)
+    assert not any(received)
+
+
+def test_wiping_leaves_no_secret_and_no_context() -> None:
+    """After `wipe` every buffer is zero, and the cache is empty."""
+    aeads, secret = AeadCache(), os.urandom(32)
+    epoch = make(aeads, send=os.urandom(32), receive=secret)
+    epoch.send_context(CIPHER, aeads)
+    assert opens(epoch, 2, aeads, secret)
+    assert opens(epoch, 2, aeads, secret)
+    buffers = [epoch.send_secret, epoch.receive_secret, epoch.root, *(key for key, _ in epoch.passed.values())]
+    assert len(buffers) == 5
+    epoch.wipe(aeads)
+    assert not any(any(buffer) for buffer in buffers)
+    assert len(aeads) == 0
+    assert not epoch.passed
+
+
+def test_its_repr_shows_no_secret() -> None:
+    """What a debugger prints of an epoch is its number."""
+    assert repr(make(AeadCache())) == "Epoch(number=0, confirmed=True)"
