@@ -166,16 +166,17 @@ def handshake(pattern: Pattern, suite: Suite) -> tuple[Case, Schedule]:
     case = {
         "noise_name": NOISE_NAMES[pattern, suite], "pattern": int(pattern), "suite": int(suite),
         "hello": hello.hex(), "caller_prologue": caller.hex(), "prologue": prologue.hex(),
-        "connection_id": connection_id.hex(), "psk": psk.hex(), **secrets_of(label),
+        "connection_id": connection_id.hex(), "psk": psk.hex(),
+        **secrets_of(label, anonymous=pattern.name.startswith("NK")),
         "messages": messages, "schedule": schedule.case(),
     }  # fmt: skip
     return case, schedule
 
 
-def secrets_of(label: str) -> Case:
-    """The private keys of both ends, as `ends` sets them."""
+def secrets_of(label: str, *, anonymous: bool) -> Case:
+    """The private keys of both ends, as `ends` sets them; an anonymous initiator has no static one."""
     return {
-        "initiator_static": fixed("initiator s").hex(),
+        "initiator_static": "" if anonymous else fixed("initiator s").hex(),
         "responder_static": fixed("responder s").hex(),
         "initiator_ephemeral": fixed(f"{label} initiator e").hex(),
         "responder_ephemeral": fixed(f"{label} responder e").hex(),
@@ -211,7 +212,7 @@ def renegotiation(suite: Suite, *, anonymous: bool, number: int) -> Case:
         "base_epoch": number, "base_h": h.hex(), "base_root": root.hex(),
         "psk": keys.renegotiate_psk(root).hex(),
         "prologue": (b"ng1 renegotiate" + h + (number + 1).to_bytes(4, "big")).hex(),
-        **secrets_of(label),
+        **secrets_of(label, anonymous=anonymous),
         "rotate_1": begun.message.hex(), "rotate_2": answered.answer.hex(),
         "epoch": agreed.number, "h": agreed.h.hex(), "i2r": agreed.secrets.i2r.hex(),
         "r2i": agreed.secrets.r2i.hex(), "root": agreed.secrets.root.hex(),

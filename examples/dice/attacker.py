@@ -17,7 +17,7 @@ Address = tuple[str, int]
 RECORD: Final = 0x0A
 HEADER_BYTES: Final = 15
 EVERY: Final = 6
-"""Records of the player between two attacks."""
+"""Records of the player between two volleys."""
 VOLLEYS: Final = 3
 SHOTS: Final = 4
 """Packets of each kind in a volley."""
@@ -78,22 +78,24 @@ class Attacker:
         self._pause = 0.05 if config["fast"] else 0.5
         self._random = random.Random(config["seed"])
         self.sent = {"forged": 0, "replayed": 0}
+        self.last_call = False
 
     async def run(self) -> None:
-        """Attacks whenever enough has been copied."""
+        """A volley whenever enough has been copied; after the last call the rest of them at once."""
         for volley in range(1, VOLLEYS + 1):
-            while len(self._forwarder.captured) < EVERY * volley:
+            while len(self._forwarder.captured) < EVERY * volley and not self.last_call:
                 self._forwarder.news.clear()
                 await self._forwarder.news.wait()
             # Long enough that the genuine packet is there first: what comes second is the replay.
             await asyncio.sleep(self._pause)
-            copies = self._random.sample(self._forwarder.captured, SHOTS)
+            copies = self._random.choices(self._forwarder.captured, k=SHOTS)
             name = self._victim
             self._shoot([self._noise(copy) for copy in copies], "forged", f"sends random bytes in {name}'s name.")
             await asyncio.sleep(self._pause)
-            self._shoot([self._flip(copy) for copy in copies], "forged", f"flips one bit in copies of {name}'s packets.")
+            self._shoot([self._flip(copy) for copy in copies], "forged", f"flips a bit in {name}'s packets.")
             await asyncio.sleep(self._pause)
             self._shoot(copies, "replayed", f"sends {name}'s own packets once more.")
+        await asyncio.sleep(self._pause)
 
     def _noise(self, copy: bytes) -> bytes:
         return copy[:HEADER_BYTES] + self._random.randbytes(len(copy) - HEADER_BYTES)
@@ -119,8 +121,12 @@ async def main(commands: Commands) -> int:
     emit("forwarding", port=port)
     attacker = Attacker(forwarder, config, out)
     attack = asyncio.create_task(attacker.run())
-    await commands.get()  # the game is over
-    attack.cancel()
+    await commands.get()  # the last round is over
+    attacker.last_call = True
+    forwarder.news.set()
+    await attack
+    emit("done")
+    await commands.get()  # everybody has left
     emit("books", port=out.get_extra_info("sockname")[1], captured=len(forwarder.captured), **attacker.sent)
     return 0
 

@@ -13,6 +13,17 @@ from typing import Any
 Message = dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """What a plaintext held: a message's number (0 for a known one or none), the messages that are now in order, and
+    an aside.
+    """
+
+    number: int = 0
+    messages: tuple[Message, ...] = ()
+    aside: Message | None = None
+
+
 @dataclass(slots=True)
 class Conversation:
     """One end. `repeat_s`: seconds after which an unanswered message is said again."""
@@ -35,23 +46,27 @@ class Conversation:
         self._unanswered[self.sent] = message, now
         return self.sent, self._encode(self.sent, message)
 
-    def hear(self, plaintext: bytes) -> tuple[int, list[Message]]:
-        """The number of the message in this plaintext, 0 for a known one or none, and those that are now in order."""
+    def aside(self, message: Message) -> bytes:
+        """The plaintext of a message that has no number: it may be lost, and it waits for no other."""
+        return json.dumps({"ack": self.delivered, "aside": message}).encode()
+
+    def hear(self, plaintext: bytes) -> Heard:
+        """What the other end has said. ValueError, KeyError: not one of its plaintexts."""
         heard = json.loads(plaintext)
         for number in [number for number in self._unanswered if number <= heard["ack"]]:
             del self._unanswered[number]
         number = int(heard.get("n", 0))
         if not number:
-            return 0, []
+            return Heard(aside=heard.get("aside"))
         self._owes = True
         if number <= self.delivered or number in self._early:
-            return 0, []
+            return Heard()
         self._early[number] = heard["say"]
         ready = []
         while message := self._early.pop(self.delivered + 1, None):
             self.delivered += 1
             ready.append(message)
-        return number, ready
+        return Heard(number=number, messages=tuple(ready))
 
     def due(self, now: float) -> list[tuple[int, bytes]]:
         """What has to be sent now: repeats with their numbers, or else an acknowledgement that is owed, numbered 0."""

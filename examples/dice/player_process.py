@@ -93,9 +93,12 @@ class Player:
         self._link.send(plaintext)
 
     def _hear(self, plaintext: bytes) -> None:
-        _, messages = self._talk.hear(plaintext)
-        for message in messages:
+        heard = self._talk.hear(plaintext)
+        for message in heard.messages:
             self._inbox.put_nowait(message)
+        if heard.aside is not None:
+            # The table asks a new address for proof; nothing else may go there before.
+            self._link.send(self._talk.aside(heard.aside))
 
     def _flush(self) -> None:
         for _, plaintext in self._talk.due(time.monotonic()):
@@ -118,7 +121,6 @@ class Player:
         else:
             answers: dict[str, Callable[[Message], None]] = {
                 "seat": self._seat, "your throw": self._throw, "dice": self._dice, "reveal": self._reveal,
-                "echo": self._echo,
             }  # fmt: skip
             answers[kind](message)
         return True
@@ -137,14 +139,16 @@ class Player:
         number, act = message["round"], self.guest.acts.get(message["round"])
         self._read(f"Round {number}: {self.name} shoots; the table's seed hashes to {self._commit[:8]}...")
         if act is Act.VANISH:
-            await self._leave("closes its socket")
+            await self._leave("vanishes: socket closed, keys forgotten, ticket kept")
         self._bet(number, away=act is Act.VANISH)
         if act is Act.DROP:
-            await self._leave("loses its connection with the bet on the table")
+            await self._leave("loses the connection, with a bet on the table")
         if act in (Act.DROP, Act.VANISH):
             await self._come_back()
         elif act is not None:
             await self._link.acts[act]()
+        if act is Act.MOVE:
+            self._say({"t": "moved"}, f"{self.name} speaks from the new address.")
 
     def _bet(self, number: int, *, away: bool) -> None:
         amount = min(self.bankroll, 5 * self._luck.randint(1, 5))
@@ -161,7 +165,7 @@ class Player:
 
     async def _come_back(self) -> None:
         await self._link.resume()
-        row((self.name, "resume", 1), text=f"{self.name} is back with its ticket: no new handshake, same bankroll.")
+        row((self.name, "resume", 1), text=f"{self.name} is back by ticket: same seat, same bankroll.")
         self._talk.hurry()
 
     def _throw(self, message: Message) -> None:
@@ -189,9 +193,6 @@ class Player:
         )
         self.proofs += fair
         self._read(f"{self.name} checks the seed: the dice were {'fair' if fair else 'NOT FAIR'}.")
-
-    def _echo(self, message: Message) -> None:
-        self._say({"t": "echo", "token": message["token"]}, f"{self.name} echoes the table's number from there.")
 
 
 async def main(commands: Commands) -> int:

@@ -190,6 +190,6 @@ class DatagramDoor(asyncio.DatagramProtocol):
             if now - last >= quiet_s:
                 del self._bursts[port, reason]
                 emit(
-                    "note", style="refused", text="Nothing happens: the session has not moved.",
+                    "note", style="refused", text="Refused: nothing in the session has moved.",
                     wire=f"UDP in  x{number:.0f} from port {port}", rpc=f"{reason} x{number:.0f}", ms=ms,
                 )  # fmt: skip

@@ -6,7 +6,7 @@ import asyncio
 import random
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -22,7 +22,7 @@ from noisegate import NoisegateError
 
 PATIENCE_S: Final = 12.0
 """The longest that the table waits for anybody."""
-TICK_S: Final = 0.03
+TICK_S, REPEAT_S = 0.03, 0.4
 THROW_S: Final = (0.9, 0.8, 0.6, 0.45, 0.3)
 """Between throws of a round: long rounds go faster."""
 BET_S, ROUND_S, BUDGET_S = 0.22, 0.7, 36.0
@@ -30,6 +30,15 @@ BET_S, ROUND_S, BUDGET_S = 0.22, 0.7, 36.0
 
 class GameStuckError(RuntimeError):
     """Somebody did not do what the game waits for."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Challenge:
+    """A number that only the player at `address` can read. `asked`: monotonic seconds; 0 for not yet."""
+
+    token: str
+    address: tuple[str, int]
+    asked: float = 0.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -41,12 +50,12 @@ class Seat:
     link: Link | None = None
     label: str = ""
     luck: str = ""
-    threw: int = 0
+    thrown: bool = False
     bye: bool = False
     left: bool = False
     acts: set[Act] = field(default_factory=set)
     untold: set[int] = field(default_factory=set)
-    token: tuple[str, tuple[str, int]] = ("", ("", 0))
+    challenge: Challenge | None = None
 
 
 class Table:
@@ -56,7 +65,7 @@ class Table:
         self._config, self.counts = config, counts
         self._pace = 0.0 if config["fast"] else 1.0
         self._seeds = random.Random(f"{config['seed']} table") if config["seed"] is not None else secrets.SystemRandom()
-        self.seats = {guest.name: Seat(name=guest.name, talk=Conversation(repeat_s=0.4)) for guest in GUESTS}
+        self.seats = {guest.name: Seat(name=guest.name, talk=Conversation(repeat_s=REPEAT_S)) for guest in GUESTS}
         self.bank = Bank({name: STAKE for name in self.seats})
         self.start = self.bank.total
         self.rounds: list[Round] = []
@@ -77,11 +86,13 @@ class Table:
         seat = self._seat_of(link, plaintext)
         if seat is None:
             return
-        number, messages = seat.talk.hear(plaintext)
-        if number:
-            row((seat.name, "up", number), wire=passed.wire, rpc=passed.rpc, ms=passed.ms)
-        for message in messages:
+        heard = seat.talk.hear(plaintext)
+        if heard.number:
+            row((seat.name, "up", heard.number), wire=passed.wire, rpc=passed.rpc, ms=passed.ms)
+        for message in heard.messages:
             await self._take(seat, message)
+        if heard.aside is not None:
+            self._proved(seat, heard.aside, passed)
         self._changed.set()
 
     def changed(self, link: Link, act: Act, passed: Passed) -> None:
@@ -93,8 +104,7 @@ class Table:
         if act is Act.MOVE and isinstance(link, DatagramLink):
             self.counts.moved += 1
             # A record proves who sent it and not from where: a number is sealed, sent there and has to come back.
-            seat.token = secrets.token_hex(8), link.address
-            asyncio.get_running_loop().create_task(self.say(seat, {"t": "echo", "token": seat.token[0]}, tell=True))
+            seat.challenge = Challenge(token=secrets.token_hex(8), address=link.address)
         else:
             self.counts.rotated += 1
             seat.acts.add(act)
@@ -119,12 +129,14 @@ class Table:
 
     # --- the game
 
-    async def play(self) -> None:
-        """All rounds, then good-bye. GameStuckError."""
+    async def play(self, last_call: Awaitable[object]) -> None:
+        """All rounds; after the last call, which is the parent's, good-bye. GameStuckError."""
         seats = list(self.seats.values())
         await self._until(lambda: all(seat.link for seat in seats), lambda seat: seat.link is None, "join")
         for number in range(1, self._config["rounds"] + 1):
             await self._round(number, seats[(number - 1) % len(seats)])
+        emit("rounds over")
+        await last_call
         for seat in seats:
             await self.say(seat, {"t": "over"})
         await self._until(lambda: all(seat.left for seat in seats), lambda seat: not seat.left, "leave")
@@ -146,9 +158,9 @@ class Table:
         lucks = [seat.luck for seat in seats]
         while outcome is None:
             await self._pause(THROW_S[min(len(throws), len(THROW_S) - 1)])
-            asked = shooter.threw + 1
+            shooter.thrown = False
             await self.say(shooter, {"t": "your throw", "round": number})
-            await self._until(lambda at=asked: shooter.threw >= at, lambda seat: seat is shooter, "throw")  # type: ignore[misc]
+            await self._until(lambda: shooter.thrown, lambda seat: seat is shooter, "throw")
             throws.append(dice := throw(seed, lucks, len(throws) + 1))
             point, outcome = judge(point, sum(dice))
             self._show(throw=len(throws), dice=list(dice), point=point, outcome=outcome or "")
@@ -191,13 +203,21 @@ class Table:
             self.bank.bet(seat.name, message["amount"])
             seat.luck = message["luck"]
         elif kind == "throw":
-            seat.threw += 1
+            seat.thrown = True
         elif kind == "bye":
             seat.bye = True
-        elif kind == "echo" and message["token"] == seat.token[0] and isinstance(seat.link, DatagramLink):
-            seat.link.verified(seat.token[1])
-            seat.acts.add(Act.MOVE)
         self._show()
+
+    def _proved(self, seat: Seat, echo: Message, passed: Passed) -> None:
+        challenge = seat.challenge
+        if challenge is None or echo.get("token") != challenge.token or not isinstance(seat.link, DatagramLink):
+            return
+        seat.challenge = None
+        seat.link.verified(challenge.address)
+        seat.acts.add(Act.MOVE)
+        text = f"{seat.name} has echoed the number: the new address is proved."
+        emit("note", style="move", text=text, wire=passed.wire, rpc=passed.rpc, ms=passed.ms)
+        seat.talk.hurry()
 
     def _seat_of(self, link: Link, plaintext: bytes) -> Seat | None:
         """The seat of a link: known, brought back by a ticket, or asked for in the player's first message."""
@@ -209,7 +229,7 @@ class Table:
             if seat is not None:
                 self._back(seat, link)
             return seat
-        join = Conversation(repeat_s=0).hear(plaintext)[1]
+        join = Conversation(repeat_s=0).hear(plaintext).messages
         if not join or join[0]["t"] != "join" or not self._welcome(join[0], link):
             return None
         seat = self.seats[join[0]["name"]]
@@ -245,12 +265,12 @@ class Table:
         await self._send(seat, number, plaintext, copies)
 
     async def _send(self, seat: Seat, number: int, plaintext: bytes, copies: int = 1) -> None:
-        if seat.link is None:
-            return
+        if seat.link is None or seat.challenge is not None:
+            return  # away, or at an address that has proved nothing: it is said again later
         try:
             passed = await seat.link.send(plaintext)
         except (WireLostError, NoisegateError):
-            return  # it is said again when the player is back
+            return
         if number in seat.untold:
             seat.untold.remove(number)
             times = f" (1 of {copies})" if copies > 1 else ""
@@ -259,10 +279,21 @@ class Table:
     async def repeat(self) -> None:
         """Says again what was not answered; for ever."""
         while True:
+            now = time.monotonic()
             for seat in self.seats.values():
-                for number, plaintext in seat.talk.due(time.monotonic()) if seat.link else ():
+                if seat.challenge is not None and seat.link is not None and now - seat.challenge.asked >= REPEAT_S:
+                    await self._ask_proof(seat, seat.link, seat.challenge, now)
+                for number, plaintext in seat.talk.due(now) if seat.link else ():
                     await self._send(seat, number, plaintext)
             await asyncio.sleep(TICK_S)
+
+    @staticmethod
+    async def _ask_proof(seat: Seat, link: Link, challenge: Challenge, now: float) -> None:
+        first, challenge.asked = not challenge.asked, now
+        passed = await link.send(seat.talk.aside({"token": challenge.token}))
+        if first:
+            text = f"The table seals a number for {seat.name} and sends it to the new address."
+            emit("note", style="move", text=text, wire=passed.wire, rpc=passed.rpc, ms=passed.ms)
 
     async def _pause(self, seconds: float) -> None:
         if time.monotonic() - self._began < BUDGET_S:

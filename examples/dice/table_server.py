@@ -6,7 +6,7 @@ Run by `python -m examples.dice`. Nothing here or below imports a crypto library
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from dataclasses import asdict
 
 from websockets.asyncio.server import ServerConnection, serve
@@ -48,15 +48,18 @@ async def main(commands: Commands) -> int:
             "UDP": await datagrams.open(),
         }
         emit("listening", ports=ports, service_key=capabilities.static_key.hex())
-        for work in (datagrams.run(), table.repeat(), _tell(table, datagrams)):
-            stack.push_async_callback(_cancel, asyncio.create_task(work))
+        game = asyncio.create_task(table.play(commands.get()))
+        tasks = {game, *map(asyncio.create_task, (datagrams.run(), table.repeat(), _tell(table, datagrams)))}
+        stack.push_async_callback(_cancel, tasks)
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         try:
-            await table.play()
-        except GameStuckError as error:
+            for task in done:
+                task.result()
+        except (GameStuckError, NoisegateError, ValueError) as error:
             emit("failed", text=str(error))
             return 1
         emit("over")
-        await commands.get()  # the attacker is done too
+        await commands.get()  # all others are done
         await datagrams.drained()
         emit("books", **_books(table, await _open_sessions(client)))
     return 0
@@ -74,10 +77,10 @@ async def _tell(table: Table, datagrams: DatagramDoor) -> None:
         emit("counts", counts=table.tally())
 
 
-async def _cancel(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    with suppress(asyncio.CancelledError, NoisegateError):
-        await task
+async def _cancel(tasks: set[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _books(table: Table, open_sessions: int) -> dict[str, object]:

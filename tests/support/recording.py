@@ -20,6 +20,9 @@ SEALED_ENV = "NOISEGATE_TEST_SEALED"
 KEY_PART = 12
 """Bytes of SHA-256(key) that stand for the key."""
 NONCE = 12
+REKEY_NONCE = b"\xff" * 8
+REKEY_INPUT = bytes(32)
+"""REKEY(k) seals zeros under the reserved nonce at both ends of a session, and sends nothing of it: a derivation."""
 ROW = KEY_PART + NONCE
 
 
@@ -77,7 +80,8 @@ class RecordingAead:
         self.decrypt = inner.decrypt
 
     def encrypt(self, nonce: bytes, data: BytesLike, associated_data: BytesLike | None, /) -> bytes:
-        self._recorder.record(self._key_part, nonce)
+        if nonce[4:] != REKEY_NONCE or data != REKEY_INPUT:
+            self._recorder.record(self._key_part, nonce)
         return self._inner.encrypt(nonce, data, associated_data)
 
 

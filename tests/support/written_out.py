@@ -40,7 +40,7 @@ def expand(prk: bytes, label: str) -> bytes:
 
 
 def schedule(h: bytes, k1: bytes, k2: bytes) -> dict[str, str]:
-    """Section 6 of the document: every secret of a first epoch, in hex."""
+    """Section 3 of the document: every secret of a first epoch, in hex."""
     prk = extract(h, k1 + k2)
     labels = ("i2r", "r2i", "root", "export", "mask")
     derived = {label: expand(prk, f"ng1 {label}") for label in labels}
@@ -131,6 +131,11 @@ def opens(suite: int, secret: bytes, packet: bytes, associated_data: bytes) -> b
 def public(private: bytes) -> bytes:
     """The public key of an X25519 private key."""
     return X25519PrivateKey.from_private_bytes(private).public_key().public_bytes_raw()
+
+
+def noise_name(pattern: str, suite: int) -> str:
+    """A protocol's canonical name."""
+    return f"Noise_{pattern}_25519_{CIPHER_NAMES[suite]}_SHA256"
 
 
 def noise_end(name: str, *, initiator: bool, prologue: bytes, case: dict[str, Any], psk: bytes = b"") -> Any:

@@ -28,13 +28,21 @@ def listing(
     parts: Parts, tenant: str, peer_id: str, group: str, page_size: int, page_token: str, now: float
 ) -> tuple[tuple[SessionView, ...], str]:
     """A page of the tenant's sessions, and the token of the next one (empty when this was the last)."""
-    try:
-        after = int(page_token, 16) if page_token else 0
-    except ValueError:
-        raise InvalidField("page_token", "pass back what ListSessions gave") from None
+    after = _cursor(page_token)
     sessions, cursor = parts.store.select(tenant, peer_id=peer_id, group=group, after=after, limit=page_size)
     views = tuple(_view(session, now) for session in sessions if session.expires_at > now)
     return views, "" if cursor is None else f"{cursor:x}"
+
+
+def _cursor(page_token: str) -> int:
+    try:
+        after = int(page_token, 16) if page_token else 0
+    except ValueError:
+        after = -1
+    # int() also takes signs, spaces and underscores, which no token of ours has.
+    if after < 0 or (page_token and f"{after:x}" != page_token):
+        raise InvalidField("page_token", "pass back what ListSessions gave")
+    return after
 
 
 def close(parts: Parts, tenant: str, session_id: bytes, now: float) -> tuple[bytes, ...]:

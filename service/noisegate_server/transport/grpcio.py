@@ -35,7 +35,9 @@ SERVER_OPTIONS: Final = (
     ("grpc.max_send_message_length", 1024 * 1024),
     ("grpc.max_metadata_size", 8 * 1024),
     ("grpc.absolute_max_metadata_size", 16 * 1024),
-    ("grpc.max_concurrent_streams", 100),
+    # A match server's burst. Until its first SETTINGS are acknowledged gRPC refuses what is above this number with
+    # RST_STREAM, which callers see as UNAVAILABLE: 100 is too few.
+    ("grpc.max_concurrent_streams", 1_000),
     # A dead caller is noticed within 40 s; one that pings more often than every 10 s is told to go away.
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
@@ -129,8 +131,8 @@ class GrpcioTransport:
 
     def _handler(self, row: Method) -> grpc.RpcMethodHandler[bytes, bytes]:
         if row.unary is not None:
-            # As a stream of requests: for what it calls a unary one grpc.aio would wait for the message by itself, without
-            # a deadline of ours, and would never answer a caller that ends its side without sending one.
+            # As a stream of requests: for a unary method grpc.aio waits for the message itself, without a deadline of
+            # ours, and never answers a caller that ends its side without sending one.
             return grpc.stream_unary_rpc_method_handler(self._unary(row.unary))
         # On the wire all shapes of stream are one. Whether more messages may come is for the method to judge, so that a
         # wrong number of them is its refusal and not gRPC's.

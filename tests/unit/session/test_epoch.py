@@ -39,9 +39,10 @@ def key_by_hand(secret: bytes, phase: int) -> bytes:
 
 def opens(epoch: Epoch, phase: int, aeads: AeadCache, secret: bytes, now: float = 0.0) -> bool:
     """Whether the context of `phase` opens what the key of that phase, computed by hand, has sealed."""
-    sealed = CIPHER.new(key_by_hand(secret, phase)).encrypt(NONCE, b"roll", b"")
+    nonce = os.urandom(12)
+    sealed = CIPHER.new(key_by_hand(secret, phase)).encrypt(nonce, b"roll", b"")
     context, ahead = epoch.receive_context(phase, CIPHER, aeads, now)
-    opened = context.decrypt(NONCE, sealed, b"") == b"roll"
+    opened = context.decrypt(nonce, sealed, b"") == b"roll"
     if ahead is not None:
         epoch.enter_phase(phase, ahead, aeads, now)
     return opened

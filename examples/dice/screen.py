@@ -1,0 +1,173 @@
+"""The live screen: bankrolls and dice above, three columns of events, counts below."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from typing import Any, Final
+
+from rich.align import Align
+from rich.box import ROUNDED, SIMPLE_HEAD
+from rich.console import Console, Group
+from rich.layout import Layout
+from rich.live import Live
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from examples.dice.rows import Row, Rows
+from examples.dice.script import BY_NAME, GUESTS
+
+TITLE: Final = " Dice at a table that cannot read its players "
+WHAT: Final = (
+    "Six players bet over TCP, WebSocket and UDP. The table server passes sealed bytes on and has no key; "
+    "noisegate opens and seals them."
+)
+STYLES: Final = {
+    "attack": "bold red",
+    "refused": "red",
+    "drop": "bold yellow",
+    "resume": "bold green",
+    "rotate": "bold magenta",
+    "rekey": "bold magenta",
+    "renegotiate": "bold magenta",
+    "move": "bold cyan",
+    "quiet": "dim",
+}
+COUNTS: Final = (
+    ("sealed", "sealed", "cyan"),
+    ("opened", "opened", "cyan"),
+    ("forged", "forged refused", "red"),
+    ("replays", "replays refused", "red"),
+    ("rotated", "rotated", "magenta"),
+    ("resumed", "resumed", "green"),
+    ("moved", "moved", "cyan"),
+    ("calls", "calls", "white"),
+)
+PIPS: Final = {
+    1: (" " * 5, "  o  ", " " * 5),
+    2: ("o    ", " " * 5, "    o"),
+    3: ("o    ", "  o  ", "    o"),
+    4: ("o   o", " " * 5, "o   o"),
+    5: ("o   o", "  o  ", "o   o"),
+    6: ("o   o", "o   o", "o   o"),
+}
+OUTCOMES: Final = {"win": ("the pass line wins", "bold green"), "lose": ("the pass line loses", "bold red")}
+HEADER_LINES, STATUS_LINES, FOOTER_LINES, FRAME_LINES = 3, 10, 3, 4
+REDRAW_S: Final = 0.08
+
+
+def _die(face: int) -> list[str]:
+    return ["+-------+", *(f"| {line} |" for line in PIPS[face]), "+-------+"]
+
+
+class Screen:
+    """A View for terminals. It redraws when something has happened, a dozen times a second at most."""
+
+    def __init__(self, console: Console, rounds: int) -> None:
+        self._console, self._all_rounds = console, rounds
+        self._rows, self._lines = Rows(), deque[Row](maxlen=200)
+        self._state: dict[str, Any] = {"seats": [], "counts": {}}
+        self._live: Live | None = None
+        self._began = self._drawn = time.monotonic()
+
+    def progress(self, text: str) -> None:
+        self._console.print(Text.assemble(("  * ", "green"), f"{text}."))
+
+    def begin(self) -> None:
+        self._began = time.monotonic()
+        self._live = Live(self._draw(), console=self._console, screen=True, auto_refresh=False)
+        self._live.start()
+
+    def event(self, name: str, event: dict[str, Any]) -> None:
+        at, kind = time.monotonic() - self._began, event["kind"]
+        if kind in ("row", "note"):
+            row = self._rows.add(event, at)
+            self._lines.extend([*self._rows.late(at), *([row] if row else ())])
+        elif kind in ("state", "counts"):
+            self._state |= event
+        if self._live is not None and time.monotonic() - self._drawn >= REDRAW_S:
+            self._drawn = time.monotonic()
+            self._live.update(self._draw(), refresh=True)
+
+    def end(self) -> None:
+        if self._live is not None:
+            self._live.stop()
+        self._live = None
+
+    # --- the parts
+
+    def _draw(self) -> Layout:
+        layout = Layout()
+        layout.split_column(
+            Layout(Panel(Align.center(Text(WHAT)), title=TITLE, box=ROUNDED, style="bold"), size=self._header_lines()),
+            Layout(name="status", size=STATUS_LINES),
+            Layout(Panel(self._events(), box=ROUNDED, padding=(0, 1))),
+            Layout(Panel(self._counts(), box=ROUNDED), size=FOOTER_LINES),
+        )
+        layout["status"].split_row(
+            Layout(Panel(self._bankrolls(), box=ROUNDED, padding=(0, 1)), ratio=3),
+            Layout(Panel(self._dice(), box=ROUNDED), ratio=2),
+        )
+        return layout
+
+    def _header_lines(self) -> int:
+        return HEADER_LINES + (len(WHAT) > self._console.width - 4)
+
+    def _bankrolls(self) -> Table:
+        table = Table(box=None, expand=True, padding=(0, 1), header_style="bold")
+        for title in ("player", "over", "mode", "Noise"):
+            table.add_column(title, no_wrap=True)
+        for title in ("bet", "bankroll"):
+            table.add_column(title, justify="right", no_wrap=True)
+        for seat in self._state["seats"] or [{"name": guest.name} for guest in GUESTS]:
+            guest, bet = BY_NAME[seat["name"]], seat.get("bet")
+            mode = "DATAGRAM" if guest.transport == "UDP" else "NOISE"
+            table.add_row(
+                seat["name"] + (" *" if seat["name"] == self._state.get("shooter") else ""),
+                guest.transport, mode, guest.pattern,
+                "-" if bet is None else f"${bet}", f"${seat['bankroll']}" if "bankroll" in seat else "",
+                style="" if seat.get("here") else "dim",
+            )  # fmt: skip
+        table.add_row("house", "", "", "", "", f"${self._state.get('house', '')}", style="dim")
+        return table
+
+    def _dice(self) -> Group:
+        state = self._state
+        title = f"Round {state.get('round', 0)} of {self._all_rounds}"
+        if state.get("shooter"):
+            title += f", {state['shooter']} shoots"
+        lines = [Text(title, style="bold", justify="center")]
+        if state.get("dice"):
+            first, second = (_die(face) for face in state["dice"])
+            lines += [Text(f"{left}   {right}", justify="center") for left, right in zip(first, second, strict=True)]
+            if state["outcome"]:
+                text, style = OUTCOMES[state["outcome"]]
+            else:
+                text, style = f"the point is {state['point']}", "bold yellow"
+            lines.append(Text(f"throw {state['throw']}: {sum(state['dice'])}, {text}", style=style, justify="center"))
+        else:
+            lines += [Text(""), Text(""), Text("Place your bets.", style="dim", justify="center")]
+        return Group(*lines)
+
+    def _events(self) -> Table:
+        table = Table(box=SIMPLE_HEAD, expand=True, padding=(0, 1, 0, 0), header_style="bold", show_edge=False)
+        narrow = self._console.width < 115
+        table.add_column("player", ratio=24 if narrow else 26, overflow="ellipsis", no_wrap=True)
+        table.add_column("table server (sealed bytes, no key)", ratio=18, overflow="ellipsis", no_wrap=True)
+        table.add_column("noisegate (RPC, time)", ratio=12, overflow="ellipsis", no_wrap=True)
+        room = self._console.height - self._header_lines() - STATUS_LINES - FOOTER_LINES - FRAME_LINES
+        for row in list(self._lines)[-max(room, 1) :]:
+            style = STYLES.get(row.style, "")
+            table.add_row(
+                Text(row.text, style=style),
+                Text(row.wire, style=style or "yellow"),
+                Text(row.rpc, style=style or "green"),
+            )
+        return table
+
+    def _counts(self) -> Text:
+        counts, line = self._state["counts"], Text(justify="center")
+        for name, title, style in COUNTS:
+            line.append(f"{title} ").append(f"{counts.get(name, 0)}", style=f"bold {style}").append("  ")
+        return line.append(f"{time.monotonic() - self._began:.0f} s", style="dim")

@@ -1,0 +1,229 @@
+"""The record of a session: what comes back is what went in, and goes on where it was."""
+
+from __future__ import annotations
+
+import itertools
+import os
+
+import pytest
+
+from noisegate_server.engine.policy import Options
+from noisegate_server.session.aeads import AeadCache
+from noisegate_server.session.constants import GRACE_S
+from noisegate_server.session.errors import CounterTooOld, ReplayDetected
+from noisegate_server.session.packets import Kind
+from noisegate_server.session.record import SESSION_RECORD, VERSION, RecordRefused, pack, packable, unpack
+from noisegate_server.session.session import Session
+from noisegate_server.session.state import RecordMode
+from noisegate_server.session.suites import Pattern, Suite
+from tests.support.engines import ALL_OPTIONS, TENANT, End, Engines, Link, establish
+from tests.support.fingerprint import fingerprint, secrets_of
+
+CASES = list(itertools.product(RecordMode, [Pattern.XX, Pattern.NK], Suite, [False, True]))
+
+
+@pytest.fixture(params=CASES, ids=str)
+def link(request: pytest.FixtureRequest, engines: Engines) -> Link:
+    mode, pattern, suite, all_options = request.param
+    options = ALL_OPTIONS if all_options and mode is RecordMode.DATAGRAM else Options(lifetime=5_000.0)
+    link = establish(engines, mode=mode, pattern=pattern, suite=suite, options=options)
+    engines.clock.step(3.0)
+    link.talk()
+    if mode is RecordMode.DATAGRAM:
+        for end in link.ends:
+            end.rekey()
+        link.initiator.renegotiate()
+        link.settle()
+        link.initiator.rekey()
+        link.talk()
+        engines.clock.step(GRACE_S)
+        link.talk()
+    return link
+
+
+def repacked(end: End) -> tuple[Session, Session]:
+    """The session before, and the one from its record, which takes its place in the store."""
+    before = end.session
+    record = pack(before)
+    after = unpack(record, tenant=TENANT, aeads=end.engine.parts.aeads, limits=end.engine.parts.policy.limits)
+    return before, after
+
+
+def replace(end: End) -> None:
+    """Pack the session, drop the object, and go on with what its record gives."""
+    before, after = repacked(end)
+    shown = fingerprint_without_serials(before), fingerprint_without_serials(after)
+    assert shown[0] == shown[1]
+    _give(before, after)
+
+
+def _give(before: Session, after: Session) -> None:
+    # The store hands out the object that it has: what stands in it is exchanged.
+    assert before.records is not None
+    before.records.wipe(before.aeads)
+    for name in Session.__slots__:
+        if name != "handle":
+            setattr(before, name, getattr(after, name))
+
+
+def fingerprint_without_serials(session: Session) -> str:
+    """As fingerprint, but for the numbers by which AEAD contexts are found, and the store's own."""
+    records = session.records
+    assert records is not None
+    parts = [records.send, records.receive] if records.mode is RecordMode.NOISE else [records.current]
+    kept = [(part, name, getattr(part, name)) for part in parts for name in type(part).__slots__ if "serial" in name]
+    handle, session.handle = session.handle, -1
+    for part, name, _ in kept:
+        setattr(part, name, 0)
+    try:
+        return fingerprint(session)
+    finally:
+        session.handle = handle
+        for part, name, value in kept:
+            setattr(part, name, value)
+
+
+def test_what_comes_back_is_what_went_in(link: Link) -> None:
+    """Every field of the session, whatever its mode, pattern, suite and options, is in its record."""
+    for end in link.ends:
+        before, after = repacked(end)
+        assert fingerprint_without_serials(after) == fingerprint_without_serials(before)
+        after.wipe()
+
+
+def test_both_directions_go_on_with_the_next_counter(link: Link) -> None:
+    """After both ends were packed, records flow on, and none has a counter that was used before."""
+    last = [end.engine.encrypt(end.session_id, b"before") for end in link.ends]
+    for end, sealed in zip(link.ends, last, strict=True):
+        link.peer_of(end).open(sealed.ciphertext)
+    for end in link.ends:
+        replace(end)
+    for end, before in zip(link.ends, last, strict=True):
+        sealed = end.engine.encrypt(end.session_id, b"after")
+        assert sealed.counter == before.counter + 1
+        assert link.peer_of(end).open(sealed.ciphertext).plaintext == b"after"
+
+
+def test_what_was_opened_before_is_refused_afterwards(engines: Engines) -> None:
+    """The window is in the record: a replay stays a replay, and a hole in it still opens."""
+    link = establish(engines)
+    packets = [link.initiator.seal(b"%d" % number) for number in range(1_100)]
+    for packet in packets[:50] + packets[51:]:
+        link.responder.open(packet)
+    replace(link.responder)
+    with pytest.raises(CounterTooOld):
+        link.responder.open(packets[3])
+    with pytest.raises(ReplayDetected):
+        link.responder.open(packets[1_000])
+    link = establish(engines)
+    packets = [link.initiator.seal(b"%d" % number) for number in range(100)]
+    for packet in packets[:50] + packets[51:]:
+        link.responder.open(packet)
+    replace(link.responder)
+    assert link.responder.open(packets[50]).plaintext == b"50"
+
+
+def test_deadlines_stay_as_they_were(engines: Engines) -> None:
+    """Packing neither puts off nor hastens a session's end."""
+    link = establish(engines, options=Options(idle_timeout=60.0, lifetime=200.0))
+    engines.clock.step(20.0)
+    link.initiator.seal(b"roll")
+    before, after = repacked(link.initiator)
+    names = ("created_at", "last_used", "idle_timeout", "lifetime", "lifetime_end", "expires_at", "chain_end_wall")
+    assert [getattr(after, name) for name in names] == [getattr(before, name) for name in names]
+    after.touch(engines.clock.now + 10.0)
+    assert after.expires_at == engines.clock.now + 70.0
+    after.wipe()
+
+
+def test_a_packed_session_rotates_and_gives_tickets(engines: Engines) -> None:
+    """Roots, hashes and static keys are in the record: a renegotiation works after both ends were packed."""
+    link = establish(engines, pattern=Pattern.XX)
+    for end in link.ends:
+        replace(end)
+    link.initiator.renegotiate()
+    link.settle()
+    assert link.epochs() == (1, 1)
+    for packet in link.responder.engine.issue(link.responder.session_id).to_peer:
+        assert link.initiator.open(packet).control == 2
+
+
+def test_a_former_connection_id_is_kept(engines: Engines) -> None:
+    """What the peer sent under its old connection id is still found after packing."""
+    link = establish(engines)
+    records = link.initiator.datagrams
+    new = os.urandom(8)
+    link.responder.open(records.control(Kind.CONNECTION_ID, new, link.initiator.engine.parts.aeads))
+    before, after = repacked(link.responder)
+    assert after.connection_ids() == before.connection_ids() == (new, records.connection_id)
+    after.wipe()
+
+
+def test_its_size_is_fixed(link: Link) -> None:
+    """Every record has SESSION_RECORD bytes, less than 800, and begins with the version."""
+    for end in link.ends:
+        record = pack(end.session)
+        assert len(record) == SESSION_RECORD == 733
+        assert record[0] == VERSION == 1
+
+
+def test_packing_builds_and_keeps_no_context(engines: Engines) -> None:
+    """A record holds no AEAD context, and a session from one has built none."""
+    link = establish(engines)
+    aeads = AeadCache()
+    after = unpack(pack(link.initiator.session), tenant=TENANT, aeads=aeads, limits=engines.made[0].parts.policy.limits)
+    assert len(aeads) == 0
+    after.wipe()
+
+
+def test_its_secrets_are_its_own(engines: Engines) -> None:
+    """Wiping the record, or the first object, leaves the session from it whole, and wiping that leaves none."""
+    link = establish(engines, options=ALL_OPTIONS)
+    record = pack(link.initiator.session)
+    after = unpack(record, tenant=TENANT, aeads=AeadCache(), limits=engines.made[0].parts.policy.limits)
+    copies = [bytes(secret) for secret in secrets_of(after)]
+    record[:] = bytes(len(record))
+    assert [bytes(secret) for secret in secrets_of(after)] == copies
+    buffers = secrets_of(after)
+    after.wipe()
+    assert not any(map(any, buffers))
+
+
+def test_a_session_that_is_not_at_rest_is_not_packable(engines: Engines) -> None:
+    """A handshake, a rotation, a living previous epoch, passed keys: none of them has a record."""
+    link = establish(engines, settle=False)
+    assert packable(link.initiator.session)
+    link.initiator.renegotiate()
+    assert not packable(link.initiator.session)
+    with pytest.raises(ValueError, match="not at rest"):
+        pack(link.initiator.session)
+    link.settle()
+    assert not packable(link.responder.session)
+    engines.clock.step(GRACE_S)
+    link.talk()
+    assert packable(link.responder.session)
+    link.initiator.rekey()
+    link.talk()
+    assert not packable(link.responder.session)
+    engines.clock.step(GRACE_S)
+    link.talk()
+    assert packable(link.responder.session)
+
+
+def test_anything_else_is_refused(engines: Engines) -> None:
+    """Another length or version, or a number that no session has: RecordRefused, and no session."""
+    link = establish(engines)
+    limits = engines.made[0].parts.policy.limits
+    record = bytes(pack(link.initiator.session))
+    mode_at = 1 + 24 + 65 + 65
+    for spoiled in (
+        b"",
+        record[:-1],
+        record + b"\0",
+        b"\0" + record[1:],
+        bytes((VERSION + 1,)) + record[1:],
+        record[:mode_at] + b"\x03" + record[mode_at + 1 :],
+        record[:25] + b"\x01\xff" + record[27:],
+    ):
+        with pytest.raises(RecordRefused):
+            unpack(spoiled, tenant=TENANT, aeads=AeadCache(), limits=limits)
