@@ -26,10 +26,14 @@ _sealed_folder = pytest.StashKey[Path]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "fixed_ephemeral: its keys are fixed, so its (key, nonce) pairs are not recorded")
+    """The markers of this suite."""
+    config.addinivalue_line(
+        "markers", "fixed_ephemeral: its keys are fixed, so its (key, nonce) pairs are not recorded"
+    )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Folders whose keys are fixed are marked as a whole."""
     for item in items:
         if item.path.is_relative_to(TESTS) and item.path.relative_to(TESTS).as_posix().startswith(FIXED_EPHEMERAL):
             item.add_marker(pytest.mark.fixed_ephemeral)

@@ -7,21 +7,22 @@ import asyncio
 import sys
 from typing import Final
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from examples.dice.books import Check, check_books
 from examples.dice.evening import Evening, Options, Result
-from examples.dice.screen import COUNTS, Screen
+from examples.dice.screen import COUNTS, LEAST_SIZE, Screen
 from examples.dice.script import LEAST_ROUNDS
 from examples.dice.troupe import TroupeError
 from examples.dice.view import PlainView, View
 
 NEXT: Final = (
-    ("make demo", "one session from handshake to close, explained"),
     (".venv/bin/noisegate serve --dev", "a service of your own, for this machine"),
     (".venv/bin/noisegate sessions --target 127.0.0.1:7443", "what lives on it"),
+    ("make bench", "how fast it is on this machine"),
 )
 ROUNDS, LIMIT_S = 6, 55.0
 
@@ -41,11 +42,11 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
 
 
 def _summary(console: Console, result: Result, checks: list[Check]) -> None:
-    counts = Table(title=f"The game took {result.took:.0f} s", show_header=False, title_justify="left")
-    numbers = result.table["counts"]
-    for name, title, style in COUNTS:
-        counts.add_row(title, Text(str(numbers[name]), style=f"bold {style}", justify="right"))
-    books = Table(title="The books", title_justify="left")
+    counts = Table(title=f"The game took {result.took:.0f} s.", title_justify="left", box=SIMPLE_HEAD)
+    for _, title, style in COUNTS:
+        counts.add_column(title, style=f"bold {style}", justify="right")
+    counts.add_row(*(str(result.table["counts"][name]) for name, _, _ in COUNTS))
+    books = Table(title="The books, from three parties' own accounts:", title_justify="left", box=SIMPLE_HEAD)
     for column in ("", "check", "compared"):
         books.add_column(column)
     for check in checks:
@@ -66,7 +67,8 @@ def main(argv: list[str] | None = None) -> int:
     """Exit code: 0 when every line of the books is right, 1 when one is wrong or a process failed."""
     arguments = _arguments(argv)
     console = Console()
-    plain = arguments.plain or not console.is_terminal
+    small = console.width < LEAST_SIZE[0] or console.height < LEAST_SIZE[1]
+    plain = arguments.plain or not console.is_terminal or small
     view: View = PlainView() if plain else Screen(console, arguments.rounds)
     options = Options(
         rounds=arguments.rounds, seed=arguments.seed, fast=arguments.fast, sabotage=arguments.sabotage,

@@ -90,11 +90,11 @@ class Attacker:
             await asyncio.sleep(self._pause)
             copies = self._random.choices(self._forwarder.captured, k=SHOTS)
             name = self._victim
-            self._shoot([self._noise(copy) for copy in copies], "forged", f"sends random bytes in {name}'s name.")
+            self._shoot([self._noise(copy) for copy in copies], "forged", f"forges {SHOTS} packets in {name}'s name.")
             await asyncio.sleep(self._pause)
-            self._shoot([self._flip(copy) for copy in copies], "forged", f"flips a bit in {name}'s packets.")
+            self._shoot([self._flip(copy) for copy in copies], "forged", f"flips a bit in {SHOTS} packets of {name}'s.")
             await asyncio.sleep(self._pause)
-            self._shoot(copies, "replayed", f"sends {name}'s own packets once more.")
+            self._shoot(copies, "replayed", f"replays {SHOTS} packets of {name}'s.")
         await asyncio.sleep(self._pause)
 
     def _noise(self, copy: bytes) -> bytes:
@@ -109,7 +109,7 @@ class Attacker:
         for packet in packets:
             self._out.sendto(packet)
         self.sent[what] += len(packets)
-        emit("note", style="attack", text=f"An attacker {how}", wire="", rpc="")
+        emit("note", style="attack", text=f"The attacker {how}", wire="", rpc="")
 
 
 async def main(commands: Commands) -> int:

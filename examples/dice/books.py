@@ -62,7 +62,7 @@ def _bankrolls(table: Report, players: list[Report]) -> list[Check]:
             wrong.append("{}: player has ${}, table has ${}, by the throws it is ${}".format(name, *three))
         if told != player["bets"]:
             wrong.append(f"{name}: the table knows other bets than the player")
-    detail = "; ".join(wrong) or "player, table and a third count from the throws agree for each"
+    detail = "; ".join(wrong) or "player, table and a count from the throws agree"
     return [Check(name="every bankroll is right", ok=not wrong, detail=detail)]
 
 
@@ -122,5 +122,5 @@ def _sessions(table: Report, players: list[Report]) -> Check:
 def _imports(table: Report, players: list[Report]) -> Check:
     found = [f"the table has {module}" for module in table["modules"]]
     found += [f"{player['name']} has {module}" for player in players for module in player["modules"]]
-    detail = "; ".join(found) or "no crypto in the table's process, nothing of noisegate in the players'"
+    detail = "; ".join(found) or "no crypto at the table, nothing of ours at the players"
     return Check(name="nobody held what it must not", ok=not found, detail=detail)

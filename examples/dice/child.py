@@ -23,8 +23,9 @@ def emit(kind: str, **fields: object) -> None:
 
 
 def row(key: tuple[str, str, int], **columns: object) -> None:
-    """Tells one column of an event. Columns with the same key make one line: `text` is the player's, `wire` the
-    table's, `rpc` and `ms` noisegate's.
+    """Tells one column of an event: `text` is the player's, `wire` the table's, `rpc` and `ms` noisegate's.
+
+    Columns with the same key (player, event, number) make one line.
     """
     emit("row", key=list(key), **columns)
 

@@ -15,8 +15,9 @@ Message = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heard:
-    """What a plaintext held: a message's number (0 for a known one or none), the messages that are now in order, and
-    an aside.
+    """What a plaintext held.
+
+    `number`: of its message, 0 for a known one or none. `messages`: those that are now in order.
     """
 
     number: int = 0
@@ -51,11 +52,13 @@ class Conversation:
         return json.dumps({"ack": self.delivered, "aside": message}).encode()
 
     def hear(self, plaintext: bytes) -> Heard:
-        """What the other end has said. ValueError, KeyError: not one of its plaintexts."""
+        """What the other end has said. ValueError: not one of its plaintexts."""
         heard = json.loads(plaintext)
+        if not isinstance(heard, dict) or not all(isinstance(heard.get(name, 0), int) for name in ("ack", "n")):
+            raise ValueError("not a message of the game")
         for number in [number for number in self._unanswered if number <= heard["ack"]]:
             del self._unanswered[number]
-        number = int(heard.get("n", 0))
+        number = heard.get("n", 0)
         if not number:
             return Heard(aside=heard.get("aside"))
         self._owes = True

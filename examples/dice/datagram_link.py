@@ -115,7 +115,7 @@ class DatagramLink:
         if self._player.established and self._player.epoch > self._epoch:
             self._epoch = self._player.epoch
             name = self._guest.name
-            row((name, "rotate", self._epoch), text=f"{name} seals under epoch {self._epoch}: fresh keys, same session.")
+            row((name, "rotate", self._epoch), text=f"{name} rotates inside the session, to epoch {self._epoch}.")
 
     async def _until(self, condition: Callable[[], bool]) -> None:
         while not condition():

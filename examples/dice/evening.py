@@ -65,8 +65,8 @@ class Evening:
                 late = ", ".join(name for name in self._troupe.silent("books") if name != "noisegate")
                 raise TroupeError(f"not finished after {self._options.limit:g} s: {late}") from None
         finally:
-            await self._troupe.end()
             self._view.end()
+            await self._troupe.end()
 
     async def _set_up(self) -> tuple[dict[str, Child], Child, Child, list[tuple[Guest, Event]]]:
         troupe, options, module = self._troupe, self._options, "examples.dice."

@@ -91,6 +91,7 @@ class NoiseLink:
     async def drop(self) -> None:
         """Loses the connection, and with it the session."""
         await self._until(lambda: self._ticket is not None)
+        await self._outgoing.join()  # what was said is on its way; the answer will not be heard
         await self._hang_up()
 
     async def close(self) -> None:
@@ -104,17 +105,14 @@ class NoiseLink:
         self._seal(REKEY)
         self._live().rekey_send()
         await self._until(lambda: self._rekeyed > before)
-        row((self._guest.name, "rekey", 1), text=f"{self._guest.name} has rekeyed both directions at the same record.")
+        row((self._guest.name, "rekey", 1), text=f"{self._guest.name} rekeys both directions of the session.")
 
     async def renegotiate(self) -> None:
         """A new key agreement, carried inside the session; then each side says where its direction changes."""
         self._fresh = fresh = self._live().renegotiate()
         self._seal(RENEGOTIATE + fresh.write_handshake())
         await self._until(lambda: self._fresh is None)
-        row(
-            (self._guest.name, "renegotiate", 1),
-            text=f"{self._guest.name} has agreed on fresh keys inside the session and uses them both ways.",
-        )
+        row((self._guest.name, "renegotiate", 1), text=f"{self._guest.name} agrees on fresh keys inside the session.")
 
     # --- records
 

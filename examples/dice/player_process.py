@@ -37,6 +37,7 @@ class Player:
         self._talk = Conversation(repeat_s=0.4)
         self._inbox: asyncio.Queue[Message] = asyncio.Queue()
         self._link = self._make_link(config, static)
+        self._answered = asyncio.Event()
         self._handled = 0
         self._commit = ""
         self._throws: list[tuple[int, int]] = []
@@ -63,8 +64,7 @@ class Player:
         going = True
         while going:
             going = await self._handle(await self._inbox.get())
-        while not self._talk.settled:
-            await asyncio.sleep(TICK_S)
+        await self._settled()
         # The table's last message is acknowledged before the door closes.
         self._flush()
         ticking.cancel()
@@ -94,6 +94,7 @@ class Player:
 
     def _hear(self, plaintext: bytes) -> None:
         heard = self._talk.hear(plaintext)
+        self._answered.set()
         for message in heard.messages:
             self._inbox.put_nowait(message)
         if heard.aside is not None:
@@ -103,6 +104,11 @@ class Player:
     def _flush(self) -> None:
         for _, plaintext in self._talk.due(time.monotonic()):
             self._link.send(plaintext)
+
+    async def _settled(self) -> None:
+        while not self._talk.settled:
+            self._answered.clear()
+            await self._answered.wait()
 
     async def _tick(self) -> None:
         while True:
@@ -137,12 +143,13 @@ class Player:
     async def _round(self, message: Message) -> None:
         self._commit, self._throws = message["commit"], []
         number, act = message["round"], self.guest.acts.get(message["round"])
-        self._read(f"Round {number}: {self.name} shoots; the table's seed hashes to {self._commit[:8]}...")
+        self._read(f"Round {number}: {self.name} shoots. Seed hash {self._commit[:8]}.")
         if act is Act.VANISH:
-            await self._leave("vanishes: socket closed, keys forgotten, ticket kept")
+            await self._leave("vanishes; only a ticket is left")
         self._bet(number, away=act is Act.VANISH)
         if act is Act.DROP:
-            await self._leave("loses the connection, with a bet on the table")
+            await self._settled()
+            await self._leave("loses the connection, bet on the table")
         if act in (Act.DROP, Act.VANISH):
             await self._come_back()
         elif act is not None:
@@ -165,8 +172,10 @@ class Player:
 
     async def _come_back(self) -> None:
         await self._link.resume()
-        row((self.name, "resume", 1), text=f"{self.name} is back by ticket: same seat, same bankroll.")
+        row((self.name, "resume", 1), text=f"{self.name} is back by ticket with the same bankroll.")
         self._talk.hurry()
+        # The table believes in a resume only after a first record; until then it may be a replay.
+        self._say({"t": "back"}, f"{self.name} says hello in the new session.")
 
     def _throw(self, message: Message) -> None:
         self._say({"t": "throw", "round": message["round"]}, f"{self.name} throws.")
@@ -188,9 +197,7 @@ class Player:
     def _reveal(self, message: Message) -> None:
         number, seed, lucks = message["round"], message["seed"], message["lucks"]
         fair = commitment(seed) == self._commit and self.lucks[number] in lucks
-        fair = fair and all(
-            throw(seed, lucks, index) == dice for index, dice in enumerate(self._throws, 1)
-        )
+        fair = fair and all(throw(seed, lucks, index) == dice for index, dice in enumerate(self._throws, 1))
         self.proofs += fair
         self._read(f"{self.name} checks the seed: the dice were {'fair' if fair else 'NOT FAIR'}.")
 

@@ -20,7 +20,7 @@ class Row:
 
 
 def _rpc(fields: dict[str, Any]) -> str:
-    return f"{fields['rpc']}  {fields['ms']:.1f} ms" if "ms" in fields else str(fields["rpc"])
+    return f"{fields['ms']:4.1f} ms  {fields['rpc']}" if "ms" in fields else " " * 9 + str(fields["rpc"])
 
 
 @dataclass(slots=True)

@@ -6,7 +6,6 @@ import time
 from collections import deque
 from typing import Any, Final
 
-from rich.align import Align
 from rich.box import ROUNDED, SIMPLE_HEAD
 from rich.console import Console, Group
 from rich.layout import Layout
@@ -16,13 +15,10 @@ from rich.table import Table
 from rich.text import Text
 
 from examples.dice.rows import Row, Rows
-from examples.dice.script import BY_NAME, GUESTS
+from examples.dice.script import BY_NAME, GUESTS, Guest
 
-TITLE: Final = " Dice at a table that cannot read its players "
-WHAT: Final = (
-    "Six players bet over TCP, WebSocket and UDP. The table server passes sealed bytes on and has no key; "
-    "noisegate opens and seals them."
-)
+TITLE: Final = "Dice at a table that cannot read its players"
+WHAT: Final = "The table server passes on the sealed bytes of six players and has no key: only noisegate has."
 STYLES: Final = {
     "attack": "bold red",
     "refused": "red",
@@ -45,20 +41,36 @@ COUNTS: Final = (
     ("calls", "calls", "white"),
 )
 PIPS: Final = {
-    1: (" " * 5, "  o  ", " " * 5),
-    2: ("o    ", " " * 5, "    o"),
-    3: ("o    ", "  o  ", "    o"),
-    4: ("o   o", " " * 5, "o   o"),
-    5: ("o   o", "  o  ", "o   o"),
-    6: ("o   o", "o   o", "o   o"),
+    1: (" " * 5, "  *  ", " " * 5),
+    2: ("*    ", " " * 5, "    *"),
+    3: ("*    ", "  *  ", "    *"),
+    4: ("*   *", " " * 5, "*   *"),
+    5: ("*   *", "  *  ", "*   *"),
+    6: ("*   *", "*   *", "*   *"),
 }
 OUTCOMES: Final = {"win": ("the pass line wins", "bold green"), "lose": ("the pass line loses", "bold red")}
-HEADER_LINES, STATUS_LINES, FOOTER_LINES, FRAME_LINES = 3, 10, 3, 4
+HEADER_LINES, STATUS_LINES, FOOTER_LINES, FRAME_LINES = 3, 9, 3, 4
+WIRE_WIDTH, RPC_WIDTH = (36, 23), (27, 19)
+"""On a wide and on a narrow terminal the last two columns' widths; the sentences get the rest."""
+TITLES: Final = (
+    ("table server (sealed bytes, no key)", "noisegate (time, RPC)"),
+    ("table server (no key)", "noisegate (RPC)"),
+)
+NARROW: Final = 115
 REDRAW_S: Final = 0.08
+LEAST_SIZE: Final = 90, 28
+"""Columns and lines below which plain lines read better."""
 
 
-def _die(face: int) -> list[str]:
-    return ["+-------+", *(f"| {line} |" for line in PIPS[face]), "+-------+"]
+def _die(face: int, *, pretty: bool) -> list[str]:
+    top, side, bottom, pip = ("╭───────╮", "│", "╰───────╯", "●") if pretty else ("+-------+", "|", "+-------+", "*")
+    return [top, *(f"{side} {line.replace('*', pip)} {side}" for line in PIPS[face]), bottom]
+
+
+def _over(guest: Guest, *, here: bool) -> str:
+    if not here:
+        return "away"
+    return f"{guest.transport}, spied on" if guest.through_attacker else guest.transport
 
 
 class Screen:
@@ -69,6 +81,7 @@ class Screen:
         self._rows, self._lines = Rows(), deque[Row](maxlen=200)
         self._state: dict[str, Any] = {"seats": [], "counts": {}}
         self._live: Live | None = None
+        self._pretty = console.encoding.startswith("utf")
         self._began = self._drawn = time.monotonic()
 
     def progress(self, text: str) -> None:
@@ -97,10 +110,14 @@ class Screen:
 
     # --- the parts
 
+    @property
+    def _narrow(self) -> bool:
+        return self._console.width < NARROW
+
     def _draw(self) -> Layout:
         layout = Layout()
         layout.split_column(
-            Layout(Panel(Align.center(Text(WHAT)), title=TITLE, box=ROUNDED, style="bold"), size=self._header_lines()),
+            Layout(Panel(Text(WHAT, justify="center"), title=TITLE, box=ROUNDED, style="bold"), size=HEADER_LINES),
             Layout(name="status", size=STATUS_LINES),
             Layout(Panel(self._events(), box=ROUNDED, padding=(0, 1))),
             Layout(Panel(self._counts(), box=ROUNDED), size=FOOTER_LINES),
@@ -110,9 +127,6 @@ class Screen:
             Layout(Panel(self._dice(), box=ROUNDED), ratio=2),
         )
         return layout
-
-    def _header_lines(self) -> int:
-        return HEADER_LINES + (len(WHAT) > self._console.width - 4)
 
     def _bankrolls(self) -> Table:
         table = Table(box=None, expand=True, padding=(0, 1), header_style="bold")
@@ -125,11 +139,10 @@ class Screen:
             mode = "DATAGRAM" if guest.transport == "UDP" else "NOISE"
             table.add_row(
                 seat["name"] + (" *" if seat["name"] == self._state.get("shooter") else ""),
-                guest.transport, mode, guest.pattern,
+                _over(guest, here=seat.get("here", True)), mode, guest.pattern,
                 "-" if bet is None else f"${bet}", f"${seat['bankroll']}" if "bankroll" in seat else "",
                 style="" if seat.get("here") else "dim",
             )  # fmt: skip
-        table.add_row("house", "", "", "", "", f"${self._state.get('house', '')}", style="dim")
         return table
 
     def _dice(self) -> Group:
@@ -139,7 +152,7 @@ class Screen:
             title += f", {state['shooter']} shoots"
         lines = [Text(title, style="bold", justify="center")]
         if state.get("dice"):
-            first, second = (_die(face) for face in state["dice"])
+            first, second = (_die(face, pretty=self._pretty) for face in state["dice"])
             lines += [Text(f"{left}   {right}", justify="center") for left, right in zip(first, second, strict=True)]
             if state["outcome"]:
                 text, style = OUTCOMES[state["outcome"]]
@@ -152,11 +165,12 @@ class Screen:
 
     def _events(self) -> Table:
         table = Table(box=SIMPLE_HEAD, expand=True, padding=(0, 1, 0, 0), header_style="bold", show_edge=False)
-        narrow = self._console.width < 115
-        table.add_column("player", ratio=24 if narrow else 26, overflow="ellipsis", no_wrap=True)
-        table.add_column("table server (sealed bytes, no key)", ratio=18, overflow="ellipsis", no_wrap=True)
-        table.add_column("noisegate (RPC, time)", ratio=12, overflow="ellipsis", no_wrap=True)
-        room = self._console.height - self._header_lines() - STATUS_LINES - FOOTER_LINES - FRAME_LINES
+        wire, rpc = (widths[self._narrow] for widths in (WIRE_WIDTH, RPC_WIDTH))
+        table.add_column("player", ratio=1, overflow="ellipsis", no_wrap=True)
+        table_title, service_title = TITLES[self._narrow]
+        table.add_column(table_title, width=wire, overflow="ellipsis", no_wrap=True)
+        table.add_column(service_title, width=rpc, overflow="ellipsis", no_wrap=True)
+        room = self._console.height - HEADER_LINES - STATUS_LINES - FOOTER_LINES - FRAME_LINES
         for row in list(self._lines)[-max(room, 1) :]:
             style = STYLES.get(row.style, "")
             table.add_row(
@@ -168,6 +182,8 @@ class Screen:
 
     def _counts(self) -> Text:
         counts, line = self._state["counts"], Text(justify="center")
-        for name, title, style in COUNTS:
-            line.append(f"{title} ").append(f"{counts.get(name, 0)}", style=f"bold {style}").append("  ")
+        for name, title, style in COUNTS[: -1 if self._narrow else None]:
+            line.append(f"{title} ").append(f"{counts.get(name, 0)}", style=f"bold {style}").append(
+                " " if self._narrow else "   "
+            )
         return line.append(f"{time.monotonic() - self._began:.0f} s", style="dim")

@@ -5,16 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from noisegate import Session
 
 T = TypeVar("T")
 
 
-def short(sealed: bytes) -> str:
-    """Sealed bytes as the screen shows them."""
-    return f"{sealed[:6].hex()}..{sealed[-2:].hex()} {len(sealed)} B"
+SHORT: Final = {"WebSocket": "WS"}
+
+
+def seen(transport: str, way: str, sealed: bytes) -> str:
+    """What the table can see of a record, as the screen shows it."""
+    name = SHORT.get(transport, transport)
+    return f"{name:3} {way:3} {len(sealed):3} B  {sealed[:4].hex()}..{sealed[-2:].hex()}"
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""The table's UDP side: every packet goes to noisegate's SDK, and what comes back says what to do. No key, no crypto."""
+"""The table's UDP side: every packet goes to noisegate's SDK, which says what to do. No key, no crypto."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 
 from examples.dice.child import emit
 from examples.dice.script import GROUP, PROLOGUE, Act
-from examples.dice.table_calls import Counts, Passed, short
+from examples.dice.table_calls import Counts, Passed, seen
 from examples.dice.table_streams import Host
 from noisegate import (
     Admission,
@@ -48,7 +48,7 @@ class DatagramLink:
         sealed, ms = await counts.timed(self.session.encrypt(plaintext))
         counts.sealed += 1
         self._door.send(self.session, sealed.messages)
-        return Passed(wire=f"UDP out {short(sealed.packet)}", rpc="Encrypt", ms=ms)
+        return Passed(wire=seen("UDP", "out", sealed.packet), rpc="Encrypt", ms=ms)
 
     async def rotate(self) -> float:
         rotation, ms = await self._door.counts.timed(self.session.rotate(RotationKind.RENEGOTIATE))
@@ -132,7 +132,7 @@ class DatagramDoor(asyncio.DatagramProtocol):
         peeked, session = peek(packet), received.session
         if peeked is None or session is None:
             return
-        passed = Passed(wire=f"UDP in  {short(packet)}", rpc=RPC_OF[peeked.type], ms=ms)
+        passed = Passed(wire=seen("UDP", "in", packet), rpc=RPC_OF[peeked.type], ms=ms)
         if peeked.type in (PacketType.HANDSHAKE, PacketType.RESUME):
             self._shaken(received, session, passed, resumed=peeked.type is PacketType.RESUME)
             return
@@ -156,10 +156,14 @@ class DatagramDoor(asyncio.DatagramProtocol):
 
     async def _record(self, link: DatagramLink, received: Received[Address], passed: Passed) -> None:
         if received.moved:
-            text = f"{passed.wire} from port {link.address[1]}"
+            text = f"UDP in  now :{link.address[1]}, followed"
             self._host.changed(link, Act.MOVE, Passed(wire=text, rpc="Decrypt: newest", ms=passed.ms))
-        for plaintext in received.plaintexts:
-            await self._host.heard(link, plaintext, passed)
+        try:
+            for plaintext in received.plaintexts:
+                await self._host.heard(link, plaintext, passed)
+        except (ValueError, KeyError) as error:
+            emit("note", style="refused", text=f"A session is cut: {error}.", wire=passed.wire, rpc="CloseSession")
+            await link.end()
         if received.closed:
             self._links.pop(link.session.id, None)
             await self._host.lost(link, passed)
@@ -171,7 +175,7 @@ class DatagramDoor(asyncio.DatagramProtocol):
         if info.epoch > 0 and info.state is SessionState.ESTABLISHED:
             link.rotating = False
             rpc = f"GetSession: epoch {info.epoch}"
-            self._host.changed(link, Act.ROTATE, Passed(wire="UDP: nothing but records to see", rpc=rpc, ms=ms))
+            self._host.changed(link, Act.ROTATE, Passed(wire="UDP out and in: nothing but records", rpc=rpc, ms=ms))
 
     # --- what is refused
 
@@ -191,5 +195,5 @@ class DatagramDoor(asyncio.DatagramProtocol):
                 del self._bursts[port, reason]
                 emit(
                     "note", style="refused", text="Refused: nothing in the session has moved.",
-                    wire=f"UDP in  x{number:.0f} from port {port}", rpc=f"{reason} x{number:.0f}", ms=ms,
+                    wire=f"UDP in  {number:.0f} from :{port}", rpc=reason, ms=ms,
                 )  # fmt: skip

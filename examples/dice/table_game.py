@@ -66,7 +66,7 @@ class Table:
         self._pace = 0.0 if config["fast"] else 1.0
         self._seeds = random.Random(f"{config['seed']} table") if config["seed"] is not None else secrets.SystemRandom()
         self.seats = {guest.name: Seat(name=guest.name, talk=Conversation(repeat_s=REPEAT_S)) for guest in GUESTS}
-        self.bank = Bank({name: STAKE for name in self.seats})
+        self.bank = Bank(dict.fromkeys(self.seats, STAKE))
         self.start = self.bank.total
         self.rounds: list[Round] = []
         self._labels = 0
@@ -151,9 +151,7 @@ class Table:
             if BY_NAME[seat.name].acts.get(number) is Act.ROTATE and seat.link is not None:
                 await self._ask_rotation(seat, seat.link)
             await self._pause(BET_S)
-        await self._until(
-            lambda: len(bank.bets) == len(seats), lambda seat: seat.name not in bank.bets, "bet"
-        )
+        await self._until(lambda: len(bank.bets) == len(seats), lambda seat: seat.name not in bank.bets, "bet")
         bets, throws, point, outcome = dict(bank.bets), list[tuple[int, int]](), 0, None
         lucks = [seat.luck for seat in seats]
         while outcome is None:
@@ -191,7 +189,7 @@ class Table:
     async def _ask_rotation(self, seat: Seat, link: Link) -> None:
         ms = await link.rotate()
         text = f"The table wants fresh keys for {seat.name}."
-        emit("note", style="rotate", text=text, wire="UDP out: forwards what it gets", rpc="Rotate RENEGOTIATE", ms=ms)
+        emit("note", style="rotate", text=text, wire="UDP out: what noisegate gives", rpc="Rotate RENEGOTIATE", ms=ms)
 
     async def _take(self, seat: Seat, message: Message) -> None:
         kind = message["t"]
@@ -215,7 +213,7 @@ class Table:
         seat.challenge = None
         seat.link.verified(challenge.address)
         seat.acts.add(Act.MOVE)
-        text = f"{seat.name} has echoed the number: the new address is proved."
+        text = f"{seat.name} echoes a sealed number: that is the proof."
         emit("note", style="move", text=text, wire=passed.wire, rpc=passed.rpc, ms=passed.ms)
         seat.talk.hurry()
 
@@ -243,13 +241,13 @@ class Table:
             return False
         if BY_NAME[name].pattern == "NK":
             return secrets.compare_digest(str(join["code"]), str(self._config["codes"][name]))
-        return established.remote_static_key.hex() == self._config["roster"][name]
+        return secrets.compare_digest(established.remote_static_key.hex(), str(self._config["roster"][name]))
 
     def _back(self, seat: Seat, link: Link) -> None:
         old, seat.link = seat.link, link
         self.counts.resumed += 1
         seat.acts |= {Act.DROP, Act.VANISH}
-        wire = f"{link.transport}: the ticket's label is {link.label}"
+        wire = f"the ticket says: {link.label}"
         row((seat.name, "resume", 1), wire=wire, rpc="Decrypt: confirmed", style="resume")
         seat.talk.hurry()
         if old is not None:
@@ -273,7 +271,7 @@ class Table:
             return
         if number in seat.untold:
             seat.untold.remove(number)
-            times = f" (1 of {copies})" if copies > 1 else ""
+            times = f" x{copies}" if copies > 1 else ""
             row((seat.name, "down", number), wire=passed.wire + times, rpc=passed.rpc, ms=passed.ms)
 
     async def repeat(self) -> None:
@@ -292,7 +290,7 @@ class Table:
         first, challenge.asked = not challenge.asked, now
         passed = await link.send(seat.talk.aside({"token": challenge.token}))
         if first:
-            text = f"The table seals a number for {seat.name} and sends it to the new address."
+            text = f"The table asks {seat.name}'s new address for proof."
             emit("note", style="move", text=text, wire=passed.wire, rpc=passed.rpc, ms=passed.ms)
 
     async def _pause(self, seconds: float) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import AsyncExitStack
 from dataclasses import asdict
+from typing import Any
 
 from websockets.asyncio.server import ServerConnection, serve
 
@@ -27,6 +28,16 @@ POLICY = CallPolicy(packet_deadline=5.0, control_deadline=5.0)
 async def main(commands: Commands) -> int:
     """Configuration in, ports out, then the game; the books last."""
     config = await commands.get()
+    try:
+        await _evening(config, commands)
+    except (GameStuckError, NoisegateError, ValueError) as error:
+        emit("failed", text=str(error))
+        return 1
+    return 0
+
+
+async def _evening(config: dict[str, Any], commands: Commands) -> None:
+    """Opens the doors, plays, and tells the books. GameStuckError, NoisegateError, ValueError."""
     counts = Counts()
     table = Table(config, counts)
     async with AsyncExitStack() as stack:
@@ -52,17 +63,12 @@ async def main(commands: Commands) -> int:
         tasks = {game, *map(asyncio.create_task, (datagrams.run(), table.repeat(), _tell(table, datagrams)))}
         stack.push_async_callback(_cancel, tasks)
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        try:
-            for task in done:
-                task.result()
-        except (GameStuckError, NoisegateError, ValueError) as error:
-            emit("failed", text=str(error))
-            return 1
+        for task in done:
+            task.result()
         emit("over")
         await commands.get()  # all others are done
         await datagrams.drained()
         emit("books", **_books(table, await _open_sessions(client)))
-    return 0
 
 
 async def _open_sessions(client: Client) -> int:

@@ -8,18 +8,20 @@ from typing import Final, Protocol
 
 from examples.dice.child import emit
 from examples.dice.script import GROUP, PROLOGUE, Act
-from examples.dice.table_calls import Counts, Link, Passed, short
+from examples.dice.table_calls import Counts, Link, Passed, seen
 from examples.dice.wires import GAME, REKEY, RENEGOTIATE, RESUME, SWITCH, TICKET, Opening, Wire, WireLostError
 from noisegate import (
     Client,
     Direction,
     NoisegateError,
     Pattern,
-    Protocol as NoiseProtocol,
     RecordMode,
     RotationKind,
     Session,
     Suite,
+)
+from noisegate import (
+    Protocol as NoiseProtocol,
 )
 
 
@@ -58,7 +60,7 @@ class StreamLink:
         self._counts.sealed += 1
         for message in sealed.messages:
             await self._wire.send(message)
-        return Passed(wire=f"{self.transport} out {short(sealed.packet)}", rpc="Encrypt", ms=ms)
+        return Passed(wire=seen(self.transport, "out", sealed.packet), rpc="Encrypt", ms=ms)
 
     async def give_ticket(self) -> None:
         """The player gets a ticket; its key is in the record, which the table cannot read."""
@@ -68,7 +70,7 @@ class StreamLink:
             self._counts.sealed += 1
             for message in ticket.to_peer:
                 await self._wire.send(message)
-        wire = f"{self.transport} out {short(ticket.to_peer[0])}"
+        wire = seen(self.transport, "out", ticket.to_peer[0])
         emit("note", style="quiet", text="A ticket for later goes to the player.", wire=wire, rpc="IssueTicket", ms=ms)
 
     async def receive(self) -> tuple[bytes, Passed]:
@@ -78,7 +80,7 @@ class StreamLink:
         self._counts.opened += 1
         for answer in opened.to_peer:
             await self._wire.send(answer)
-        passed = Passed(wire=f"{self.transport} in  {short(message)}", rpc="Decrypt", ms=ms)
+        passed = Passed(wire=seen(self.transport, "in", message), rpc="Decrypt", ms=ms)
         return opened.plaintext or b"", passed
 
     async def rekey(self) -> Passed:
@@ -87,7 +89,7 @@ class StreamLink:
         async with self._lock:
             passed = await self._seal(REKEY)
             _, second = await self._counts.timed(self.session.rotate(RotationKind.REKEY, direction=Direction.SEND))
-        return Passed(wire=passed.wire, rpc="Rotate REKEY x2", ms=round(first + second, 1))
+        return Passed(wire=passed.wire, rpc="Rotate REKEY", ms=round(first + second, 1))
 
     async def renegotiate(self, message: bytes) -> None:
         """One handshake message of a renegotiation, carried inside the session in both directions."""
@@ -128,9 +130,9 @@ class StreamDoor:
             while True:
                 plaintext, passed = await link.receive()
                 await self._dispatch(link, plaintext, passed)
-        except (WireLostError, NoisegateError, ValueError) as error:
+        except (WireLostError, NoisegateError, ValueError, KeyError) as error:
             if not isinstance(error, WireLostError):
-                emit("note", style="refused", text=f"A connection is cut: {error}", wire=transport, rpc="")
+                emit("note", style="refused", text=f"A connection is cut: {error}.", wire=transport, rpc="")
             await wire.close()
             if link is not None:
                 await self._host.lost(link, None)
@@ -159,7 +161,7 @@ class StreamDoor:
             "note",
             style="resume" if resumed else "quiet",
             text=f"Someone {'comes back with a ticket' if resumed else 'shakes hands'} over {transport}.",
-            wire=f"{session.established.protocol_name}",
+            wire=session.established.protocol_name,
             rpc="Resume" if resumed else "Handshake",
             ms=ms,
         )

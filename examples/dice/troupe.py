@@ -103,8 +103,8 @@ class Troupe:
             self._news.set()
         code = await child.process.wait()
         if code or "books" not in child.said:
-            last = " | ".join(child.errors)
-            self._fail(f"{child.name} ended with exit code {code}{': ' + last if last else ''}")
+            last = next((f": {line}" for line in reversed(child.errors) if line), "")
+            self._fail(f"{child.name} ended with exit code {code}{last}")
 
     async def _errors(self, child: Child) -> None:
         stderr = child.process.stderr

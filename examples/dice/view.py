@@ -55,4 +55,4 @@ class PlainView:
 
 
 def _plain(row: Row) -> str:
-    return f"{row.at:5.1f} s | {row.text} | {row.wire or '-'} | {row.rpc or '-'}"
+    return f"{row.at:5.1f} s | {row.text} | {row.wire or '-'} | {row.rpc.strip() or '-'}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
@@ -17,12 +17,16 @@ from grpc import StatusCode
 from examples.dice.noise_player import NoisePlayer
 from noisegate.v1 import session_crypto_service_pb2 as pb
 from noisegate.v1 import session_pb2
+from tests.integration.raw import Body, Row
 from tests.support.noise_client import PSK, Udp
 
 INVALID, PRECONDITION = StatusCode.INVALID_ARGUMENT, StatusCode.FAILED_PRECONDITION
 NOT_FOUND, ABORTED = StatusCode.NOT_FOUND, StatusCode.ABORTED
 UNKNOWN_ID: Final = bytes(range(24))
 NOISE, DATAGRAM = session_pb2.RECORD_MODE_NOISE, session_pb2.RECORD_MODE_DATAGRAM
+XX_CHACHA: Final = session_pb2.Protocol(
+    pattern=session_pb2.PATTERN_XX, suite=session_pb2.SUITE_CHACHA20_POLY1305_X25519
+)
 LOW_ORDER: Final = tuple(
     bytes.fromhex(each)
     for each in (
@@ -64,10 +68,6 @@ class World:
     """A DATAGRAM record of the service to `udp`."""
 
 
-Body = Message | bytes
-Row = tuple[StatusCode, str, str]
-"""Code, ErrorInfo.reason, and the type of the second detail (empty for none)."""
-
 FIELD: Final[Row] = (INVALID, "INVALID_REQUEST", "BadRequest")
 LARGE: Final[Row] = (INVALID, "MESSAGE_TOO_LARGE", "BadRequest")
 PROTOCOL: Final[Row] = (INVALID, "UNSUPPORTED_PROTOCOL", "")
@@ -98,7 +98,7 @@ def hello(*, flags: int = 0, age: float = 0.0, offer: bytes = b"\x01\x01", choic
 
 def initiate(**fields: object) -> pb.HandshakeRequest:
     """A good Initiate (NOISE, XX) but for the fields."""
-    good: dict[str, object] = {"mode": NOISE, "protocol": session_pb2.Protocol(pattern=1, suite=1)}
+    good: dict[str, object] = {"mode": NOISE, "protocol": XX_CHACHA}
     return pb.HandshakeRequest(initiate=pb.InitiateHandshake(**(good | fields)))  # type: ignore[arg-type]  # bad on purpose
 
 
@@ -106,7 +106,7 @@ def respond(**fields: object) -> pb.HandshakeRequest:
     """A good Respond (NOISE, XX) but for the fields."""
     good: dict[str, object] = {
         "mode": NOISE,
-        "protocol": session_pb2.Protocol(pattern=1, suite=1),
+        "protocol": XX_CHACHA,
         "message": b"\x09" + bytes(31),
     }
     return pb.HandshakeRequest(respond=pb.RespondHandshake(**(good | fields)))  # type: ignore[arg-type]  # bad on purpose
@@ -136,7 +136,7 @@ def _options(**fields: object) -> session_pb2.SessionOptions:
     return session_pb2.SessionOptions(**fields)  # type: ignore[arg-type]  # as above
 
 
-METHODS: Final = {
+METHODS: Final[dict[str, Any]] = {
     "GetCapabilities": pb.GetCapabilitiesRequest,
     "Handshake": pb.HandshakeRequest,
     "Encrypt": pb.EncryptRequest,
@@ -153,7 +153,7 @@ WITH_ID: Final = ("Encrypt", "Decrypt", "Rotate", "IssueTicket", "GetSession", "
 
 def _named(method: str, session_id: bytes) -> Message:
     """A request that would be good for a session that suits it."""
-    request = METHODS[method](session_id=session_id)
+    request: Message = METHODS[method](session_id=session_id)
     if isinstance(request, pb.RotateRequest):
         request.kind, request.direction = pb.ROTATION_KIND_REKEY, pb.DIRECTION_SEND
     return request
@@ -179,8 +179,10 @@ def _everywhere() -> list[Case]:
             cases.append(Case(f"session id of {length} bytes", method, FIELD, always(request)))
         if method not in ("Decrypt", "GetSession"):
             cases.append(Case("no session id", method, FIELD, always(_named(method, b""))))
-    for method in ("Encrypt", "Decrypt", "Rotate", "IssueTicket"):
-        cases.append(Case("handshake not finished", method, EARLY, lambda w, m=method: _named(m, w.half)))  # type: ignore[misc]  # the default binds the loop's value
+    cases += [
+        Case("handshake not finished", method, EARLY, lambda w, m=method: _named(m, w.half))  # type: ignore[misc]  # the default binds the loop's value
+        for method in ("Encrypt", "Decrypt", "Rotate", "IssueTicket")
+    ]
     for method in ("Encrypt", "Decrypt", "Rotate", "IssueTicket", "CloseSession"):
         request = METHODS[method](session_id=UNKNOWN_ID, request_id="é" * 33)
         cases.append(Case("request_id of 66 bytes", method, FIELD, always(request)))
@@ -272,7 +274,11 @@ def _respond() -> list[Case]:
         ("DATAGRAM: no packet", SHAKE, always(respond(mode=DATAGRAM, message=b""))),
         ("DATAGRAM: a packet of noise", SHAKE, always(respond(mode=DATAGRAM, message=bytes(200)))),
         ("DATAGRAM: a hello beyond the end", SHAKE, always(respond(mode=DATAGRAM, message=packet + b"\xff\xff"))),
-        ("DATAGRAM: a packet of step 3", NOT_DUE, always(respond(mode=DATAGRAM, message=packet[:9] + b"\x03" + bytes(64)))),
+        (
+            "DATAGRAM: a packet of step 3",
+            NOT_DUE,
+            always(respond(mode=DATAGRAM, message=packet[:9] + b"\x03" + bytes(64))),
+        ),
         ("proceed: unknown session", MISSING, always(proceed(session_id=UNKNOWN_ID, message=b"m"))),
         ("proceed: id of 23 bytes", FIELD, always(proceed(session_id=bytes(23)))),
         ("proceed: nothing set", SHAKE, always(proceed())),
@@ -282,7 +288,11 @@ def _respond() -> list[Case]:
             NOT_DUE,
             lambda w: proceed(message=b"\x09" + w.udp.session.connection_id + b"\x03" + bytes(64)),
         ),
-        ("proceed: unknown connection id", MISSING, always(proceed(message=b"\x09" + b"\x55" * 8 + b"\x03" + bytes(64)))),
+        (
+            "proceed: unknown connection id",
+            MISSING,
+            always(proceed(message=b"\x09" + b"\x55" * 8 + b"\x03" + bytes(64))),
+        ),
         ("proceed: payload too large", LARGE, lambda w: proceed(session_id=w.half, payload=bytes(16_385))),
     ]
     return [Case(f"respond: {name}", "Handshake", row, body) for name, row, body in rows]

@@ -3,32 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from grpc import StatusCode
 
 from noisegate.v1 import session_crypto_service_pb2 as pb
 from tests.integration.bad_input_cases import (
     DATAGRAM,
-    EARLY,
     FIELD,
     HANDSHAKE_CASES,
     LARGE,
     MISSING,
-    NOISE,
     NOT_DUE,
     PRECONDITION,
     SHAKE,
     SHUT,
     TICKET,
     UNKNOWN_ID,
-    Body,
     Case,
-    Row,
     World,
     always,
     respond_resume,
 )
+from tests.integration.raw import Body, Row
 
 CONFLICT: Final[Row] = (StatusCode.ABORTED, "EPOCH_CONFLICT", "")
 REPLAY: Final[Row] = (PRECONDITION, "REPLAY_DETECTED", "")
@@ -40,11 +37,16 @@ def _flip(packet: bytes, at: int) -> bytes:
 
 
 def _records() -> list[Case]:
-    def seal(session: Callable[[World], bytes], **fields: bytes) -> Callable[[World], Body]:
+    def seal(session: Callable[[World], bytes], **fields: Any) -> Callable[[World], Body]:
         return lambda w: pb.EncryptRequest(session_id=session(w), **fields)
 
-    def open_(session: Callable[[World], bytes], packet: Callable[[World], bytes], **more: bytes) -> Callable[[World], Body]:
+    def open_(
+        session: Callable[[World], bytes], packet: Callable[[World], bytes], **more: Any
+    ) -> Callable[[World], Body]:
         return lambda w: pb.DecryptRequest(session_id=session(w), ciphertext=packet(w), **more)
+
+    def just(packet: bytes) -> Callable[[World], bytes]:
+        return lambda _: packet
 
     def noise(w: World) -> bytes:
         return w.noise
@@ -58,8 +60,8 @@ def _records() -> list[Case]:
         ("associated data of 1,025 bytes", LARGE, seal(noise, associated_data=bytes(1_025))),
     ]
     opening: list[tuple[str, Row, Callable[[World], Body]]] = [
-        *((f"NOISE: {size} bytes", SHUT, open_(noise, lambda _, n=size: bytes(n))) for size in (0, 1, 15, 16, 65_536)),  # type: ignore[misc]  # the default binds the loop's value
-        *((f"DATAGRAM: {size} bytes", SHUT, open_(udp, lambda _, n=size: b"\x0a" + bytes(n))) for size in (0, 14, 31, 65_535)),  # type: ignore[misc]  # likewise
+        *((f"NOISE: {size} bytes", SHUT, open_(noise, just(bytes(size)))) for size in (0, 1, 15, 16, 65_536)),
+        *((f"DATAGRAM: {size} bytes", SHUT, open_(udp, just(b"\x0a" + bytes(size)))) for size in (0, 14, 31, 65_535)),
         ("NOISE: of another session", SHUT, open_(noise, lambda w: w.other_player.seal(b"x"))),
         ("NOISE: a reflection", SHUT, open_(noise, lambda w: w.sealed)),
         ("DATAGRAM: of another session", SHUT, open_(udp, lambda w: w.other_udp.player.send(b"x"))),
@@ -69,7 +71,11 @@ def _records() -> list[Case]:
             open_(udp, lambda w: w.udp.player.send(b"x")[:15] + w.other_udp.player.send(b"x")[15:]),
         ),
         ("DATAGRAM: a reflection", SHUT, open_(udp, lambda w: w.sealed)),
-        ("DATAGRAM: associated data that was not sealed", SHUT, open_(udp, lambda w: w.udp.player.send(b"x"), associated_data=b"a")),
+        (
+            "DATAGRAM: associated data that was not sealed",
+            SHUT,
+            open_(udp, lambda w: w.udp.player.send(b"x"), associated_data=b"a"),
+        ),
         ("DATAGRAM: sealed associated data left out", SHUT, open_(udp, lambda w: w.udp.player.send(b"x", b"a"))),
         ("DATAGRAM: opened before", REPLAY, open_(udp, lambda w: w.opened)),
         ("DATAGRAM: opened before, by connection id", REPLAY, open_(lambda _: b"", lambda w: w.opened)),

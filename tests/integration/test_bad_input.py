@@ -3,78 +3,33 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import grpc
 import pytest
-from google.rpc import error_details_pb2, status_pb2
 
 import noisegate
 from examples.dice.noise_player import NoiseKeys, NoisePlayer
 from noisegate import Client, Pattern, Protocol, RecordMode
 from noisegate.v1 import session_crypto_service_pb2 as pb
-from tests.integration.bad_input_cases import LOW_ORDER, SHAKE, Body, Case, Row, World
+from noisegate.v1 import session_pb2
+from tests.integration.bad_input_cases import LOW_ORDER, SHAKE, XX_CHACHA, Case, World
 from tests.integration.bad_input_sessions import CASES
 from tests.integration.conftest import Launch
-from tests.support.noise_client import PROLOGUE, Setup, datagram_player, noise_player, open_datagram, open_noise, public_key
+from tests.integration.raw import Raw, Refusal
+from tests.support.noise_client import (
+    PROLOGUE,
+    Setup,
+    datagram_player,
+    noise_player,
+    open_datagram,
+    open_noise,
+    public_key,
+)
 from tests.support.server import RunningServer
 
-SERVICE = "/noisegate.v1.SessionCryptoService/"
 XX = Protocol(Pattern.XX)
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """What a refused caller sees."""
-
-    row: Row
-    text: str
-    metadata: dict[str, str]
-
-
-class Raw:
-    """Calls with bytes that no stub would send."""
-
-    def __init__(self, channel: grpc.aio.Channel) -> None:
-        self._channel = channel
-
-    async def call(self, method: str, body: Body) -> bytes:
-        """The answer's bytes. Raises grpc.aio.AioRpcError."""
-        data = body if isinstance(body, bytes) else body.SerializeToString()
-        answer: bytes = await self._channel.unary_unary(SERVICE + method)(data, timeout=10)
-        return answer
-
-    async def refused(self, method: str, body: Body) -> Refusal:
-        """The refusal, which must be well formed: an ErrorInfo of ours first, and at most one detail after it."""
-        try:
-            await self.call(method, body)
-        except grpc.aio.AioRpcError as error:
-            return _refusal(error)
-        pytest.fail(f"{method} was not refused")
-
-    async def fingerprint(self, session_id: bytes) -> bytes:
-        """Everything that GetSession tells, but for times and the count of refusals."""
-        answer = await self.call("GetSession", pb.GetSessionRequest(session_id=session_id))
-        session = pb.GetSessionResponse.FromString(answer).session
-        for name in ("age", "idle", "refused"):
-            session.ClearField(name)  # type: ignore[arg-type]  # a name out of three
-        session.established.ClearField("expires_in")
-        return session.SerializeToString(deterministic=True)
-
-
-def _refusal(error: grpc.aio.AioRpcError) -> Refusal:
-    found = dict(error.trailing_metadata() or ()).get("grpc-status-details-bin")
-    assert isinstance(found, bytes), error
-    status = status_pb2.Status.FromString(found)
-    assert (status.code, status.message) == (error.code().value[0], error.details())
-    info = error_details_pb2.ErrorInfo()
-    assert status.details[0].Unpack(info)
-    assert info.domain == "noisegate"
-    kinds = [detail.TypeName().rpartition(".")[2] for detail in status.details[1:]]
-    assert len(kinds) <= 1
-    return Refusal((error.code(), info.reason, "".join(kinds)), status.message, dict(info.metadata))
 
 
 @pytest.fixture
@@ -168,9 +123,7 @@ async def _flip_every_bit(raw: Raw, session_id: bytes, genuine: bytes, associate
         answers.add((refusal.row, refusal.text))
     assert len(answers) == 1
     assert await raw.fingerprint(session_id) == before
-    get = pb.GetSessionRequest(session_id=session_id)
-    session = pb.GetSessionResponse.FromString(await raw.call("GetSession", get)).session
-    assert session.refused == len(genuine) * 8
+    assert (await raw.session(session_id)).refused == len(genuine) * 8
     request.ciphertext = genuine
     assert pb.DecryptResponse.FromString(await raw.call("Decrypt", request)).plaintext
 
@@ -272,9 +225,7 @@ async def test_a_request_id_is_for_one_body(raw: Raw, world: World) -> None:
 async def test_quotas_are_told_by_name(client: Client, raw: Raw) -> None:
     """A player's fifth unfinished handshake is refused, and says whose limit it was; others are not touched."""
     begun = [await client.initiate(mode=RecordMode.NOISE, protocol=XX, peer_id="greedy") for _ in range(4)]
-    request = pb.InitiateHandshake(mode=pb.HandshakeRequest().initiate.mode, peer_id="greedy")
-    request.mode = 1
-    request.protocol.pattern = request.protocol.suite = 1
+    request = pb.InitiateHandshake(mode=session_pb2.RECORD_MODE_NOISE, protocol=XX_CHACHA, peer_id="greedy")
     refusal = await raw.refused("Handshake", pb.HandshakeRequest(initiate=request))
     assert refusal.row == (grpc.StatusCode.RESOURCE_EXHAUSTED, "SESSION_QUOTA", "QuotaFailure")
     assert "greedy" in refusal.text

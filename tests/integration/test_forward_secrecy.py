@@ -114,4 +114,3 @@ async def test_stolen_long_term_keys_do_not_open_recorded_traffic(address: str, 
         read = attack(recording, public_key(SERVICE), [SERVICE, PLAYER, EPHEMERAL])
         kind = b"\x01" if mode is RecordMode.DATAGRAM else b""
         assert read == [text + kind for text in TEXTS], recording.name
-

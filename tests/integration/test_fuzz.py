@@ -10,12 +10,14 @@ from typing import Any, Final
 import grpc
 import pytest
 from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message_factory import GetMessageClass
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from noisegate.v1 import session_crypto_service_pb2 as pb
 from noisegate.v1 import session_pb2
 from tests.integration.bad_input_cases import LOW_ORDER, METHODS, UNKNOWN_ID, hello
+from tests.integration.raw import SERVICE, bytes_method
 from tests.support.server import RunningServer
 
 FORBIDDEN: Final = (grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL, grpc.StatusCode.DEADLINE_EXCEEDED)
@@ -35,19 +37,21 @@ class Target:
 
     def call(self, method: str, body: bytes) -> None:
         """Any answer but a crash's."""
-        function = self.channel.unary_unary(f"/noisegate.v1.SessionCryptoService/{method}")
+        ended: Any = bytes_method(self.channel, f"/{SERVICE}/{method}").with_call
+        code = grpc.StatusCode.OK
         try:
-            function(body, timeout=10)
+            ended(body, timeout=10)
         except grpc.RpcError as error:
-            assert isinstance(error, grpc.Call)
-            assert error.code() not in FORBIDDEN, (method, body, error.details())
+            refused: Any = error
+            code = refused.code()
+        assert code not in FORBIDDEN, (method, body)
 
 
 @pytest.fixture
 def target(server: RunningServer) -> Iterator[Target]:
     """The shared server with three half-open sessions of either kind."""
     with grpc.insecure_channel(server.address) as channel:
-        shake = channel.unary_unary("/noisegate.v1.SessionCryptoService/Handshake")
+        shake = bytes_method(channel, f"/{SERVICE}/Handshake")
         ids = []
         for mode in (1, 2):
             request = pb.HandshakeRequest()
@@ -61,7 +65,7 @@ def target(server: RunningServer) -> Iterator[Target]:
 
 def _values(field: FieldDescriptor, ids: tuple[bytes, ...]) -> st.SearchStrategy[Any]:
     if field.message_type is not None:
-        return _messages(field.message_type._concrete_class, ids)
+        return _messages(GetMessageClass(field.message_type), ids)
     if field.enum_type is not None:
         return st.sampled_from([*(each.number for each in field.enum_type.values), -1, 99, 2**31 - 1])
     if field.type == FieldDescriptor.TYPE_BOOL:

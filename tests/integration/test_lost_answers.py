@@ -75,9 +75,7 @@ async def test_a_noise_handshake_goes_on_after_a_lost_answer(road: Road, role: R
             peer_id="ada",
         )
     else:
-        session = await road.client.initiate(
-            mode=RecordMode.NOISE, protocol=protocol, prologue=PROLOGUE, peer_id="ada"
-        )
+        session = await road.client.initiate(mode=RecordMode.NOISE, protocol=protocol, prologue=PROLOGUE, peer_id="ada")
     road.lost(losses)
     player.read_handshake(session.to_peer[0])
     road.lose(losses)
@@ -239,9 +237,7 @@ async def test_a_datagram_ticket_and_its_resume_survive_lost_answers(road: Road,
 
 @LOSSES
 @MODES
-async def test_a_close_whose_answer_is_lost_still_gives_the_farewell(
-    road: Road, mode: RecordMode, losses: int
-) -> None:
+async def test_a_close_whose_answer_is_lost_still_gives_the_farewell(road: Road, mode: RecordMode, losses: int) -> None:
     """The repeat finds the session gone and the answer kept: the player gets its close record."""
     if mode is RecordMode.NOISE:
         session, _ = await open_noise(road.client, Setup(peer_id="ada"))

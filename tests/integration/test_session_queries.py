@@ -1,16 +1,17 @@
-"""GetCapabilities, GetSession, ListSessions and CloseSession, and a match server that comes back with an empty memory."""
+"""GetCapabilities, GetSession, ListSessions, CloseSession; a match server that comes back with an empty memory."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from typing import TYPE_CHECKING
 
 import pytest
 
 import noisegate
 from noisegate import Client, ControlKind, Pattern, RecordMode, Role, SessionState, Suite, TerminationReason
 from noisegate.v1 import session_crypto_service_pb2 as pb
-from noisegate.v1.session_crypto_service_pb2_grpc import SessionCryptoServiceStub
+from noisegate.v1 import session_pb2
 from tests.support.noise_client import (
     NAMES,
     PROLOGUE,
@@ -21,6 +22,9 @@ from tests.support.noise_client import (
     open_noise,
 )
 from tests.support.server import RunningServer
+
+if TYPE_CHECKING:
+    from noisegate.v1.session_crypto_service_pb2_grpc import SessionCryptoServiceAsyncStub
 
 
 async def test_capabilities_are_the_contracts(client: Client, server: RunningServer) -> None:
@@ -93,13 +97,16 @@ async def test_a_half_open_handshake_is_visible_and_can_be_closed(client: Client
         await client.get_session(session.id)
 
 
-async def test_a_closed_session_says_so_to_its_owner(client: Client, stub: SessionCryptoServiceStub) -> None:
+async def test_a_closed_session_says_so_to_its_owner(client: Client, stub: SessionCryptoServiceAsyncStub) -> None:
     """GetSession has the reason; every other call is refused with it, and a second close is no error in the SDK."""
     session, player = await open_noise(client, Setup())
     assert await session.close() == ()
     assert await session.close() == ()
     described = (await stub.GetSession(pb.GetSessionRequest(session_id=session.id))).session
-    assert (described.state, described.termination_reason) == (SessionState.TERMINATED, TerminationReason.CLOSED)
+    assert (int(described.state), int(described.termination_reason)) == (
+        SessionState.TERMINATED,
+        TerminationReason.CLOSED,
+    )
     assert not described.HasField("established")
     again = client.session(session.id)
     with pytest.raises(noisegate.SessionClosed) as refused:
@@ -175,9 +182,7 @@ async def test_a_restarted_match_server_finds_a_session_by_its_packets(server: R
         await session.close()
 
 
-async def test_a_lifetime_that_the_caller_set_ends_the_session(
-    client: Client, stub: SessionCryptoServiceStub
-) -> None:
+async def test_a_lifetime_of_the_callers_ends_the_session(client: Client, stub: SessionCryptoServiceAsyncStub) -> None:
     """A session of one second is refused once that is over; the tombstone says why."""
     player = noise_player(Setup(), (await client.capabilities()).static_key)
     session = await client.respond(
@@ -193,9 +198,12 @@ async def test_a_lifetime_that_the_caller_set_ends_the_session(
     assert 0 < session.established.expires_in <= 1.0
     request = pb.GetSessionRequest(session_id=session.id)
     async with asyncio.timeout(10):
-        while (described := (await stub.GetSession(request)).session).state == SessionState.ESTABLISHED:
+        while (described := (await stub.GetSession(request)).session).state == session_pb2.SESSION_STATE_ESTABLISHED:
             pass
-    assert described.state == SessionState.TERMINATED
-    assert described.termination_reason in (TerminationReason.LIFETIME, TerminationReason.IDLE)
+    assert described.state == session_pb2.SESSION_STATE_TERMINATED
+    assert described.termination_reason in (
+        session_pb2.TERMINATION_REASON_LIFETIME,
+        session_pb2.TERMINATION_REASON_IDLE,
+    )
     with pytest.raises(noisegate.SessionClosed):
         await session.encrypt(b"too late")

@@ -17,12 +17,12 @@ from noisegate import Client, RecordMode
 from noisegate.v1 import session_crypto_service_pb2 as pb
 from tests.integration.bad_input_cases import METHODS, UNKNOWN_ID
 from tests.integration.conftest import DEV, Launch
-from tests.support.certificates import Authority, Issued
+from tests.integration.raw import SERVICE, aio_method, trailers
+from tests.support.certificates import Authority, Pair
 from tests.support.noise_client import PROLOGUE, Setup, Udp, noise_player, open_datagram, open_noise
 from tests.support.server import RunningServer, run_command
 
 ALICE, BOB = "spiffe://example.org/match/alice", "spiffe://example.org/match/bob"
-SERVICE = "/noisegate.v1.SessionCryptoService/"
 POLICY = noisegate.CallPolicy(packet_deadline=5.0, control_deadline=5.0, attempts=1)
 
 
@@ -56,17 +56,16 @@ async def clients(mutual: RunningServer, authority: Authority) -> AsyncIterator[
             assert [each async for each in client.list_sessions()] == []
 
 
-def _channel(address: str, authority: Authority, caller: Issued) -> grpc.aio.Channel:
+def _channel(address: str, authority: Authority, caller: Pair) -> grpc.aio.Channel:
     return grpc.aio.secure_channel(address, authority.tls(caller).credentials())
 
 
 async def _answer(channel: grpc.aio.Channel, method: str, body: bytes) -> tuple[object, ...]:
     """Everything of an answer that a caller can see, times apart."""
-    call = channel.unary_unary(SERVICE + method)(body, timeout=10)
     try:
-        return (grpc.StatusCode.OK, await call)
+        return (grpc.StatusCode.OK, await aio_method(channel, method)(body, timeout=10))
     except grpc.aio.AioRpcError as error:
-        return (error.code(), error.details(), sorted(error.trailing_metadata() or ()))
+        return (error.code(), error.details(), trailers(error))
 
 
 async def test_a_foreign_session_answers_like_an_unknown_one(
@@ -163,16 +162,14 @@ async def test_a_ticket_is_worth_nothing_at_another_tenant(clients: tuple[Client
         pytest.param((x509.DNSName("alice"),), id="a host's name"),
         pytest.param((x509.UniformResourceIdentifier("https://example.org/alice"),), id="a URI of another kind"),
         pytest.param((x509.UniformResourceIdentifier("spiffe://example.org"),), id="a trust domain alone"),
-        pytest.param(
-            (x509.UniformResourceIdentifier(ALICE), x509.UniformResourceIdentifier(BOB)), id="two SPIFFE ids"
-        ),
+        pytest.param((x509.UniformResourceIdentifier(ALICE), x509.UniformResourceIdentifier(BOB)), id="two SPIFFE ids"),
     ],
 )
 async def test_a_certificate_without_one_spiffe_id_is_nobody(
     mutual: RunningServer, authority: Authority, names: tuple[x509.GeneralName, ...]
 ) -> None:
     """The authority signed it, so that the connection stands; but no call is answered."""
-    caller = authority.issue(*names, common_name=ALICE)
+    caller = authority.issue(ALICE, names)
     async with noisegate.connect(mutual.address, tls=authority.tls(caller), policy=POLICY) as client:
         with pytest.raises(noisegate.CallerUnauthenticated):
             await client.capabilities()
@@ -182,9 +179,9 @@ async def test_strangers_do_not_get_a_connection(mutual: RunningServer, authorit
     """No certificate, one of another authority, plaintext, and a server of another authority: nobody gets through."""
     other = Authority()
     stranger = other.caller(ALICE)
-    wrong_caller = noisegate.Tls(ca=authority.pem, certificate=stranger.certificate, key=stranger.key)
+    wrong_caller = noisegate.Tls(ca=authority.certificate, certificate=stranger[0], key=stranger[1])
     good = authority.caller(ALICE)
-    wrong_server = noisegate.Tls(ca=other.pem, certificate=good.certificate, key=good.key)
+    wrong_server = noisegate.Tls(ca=other.certificate, certificate=good[0], key=good[1])
     for tls in (authority.tls(None), wrong_caller, wrong_server, None):
         async with noisegate.connect(mutual.address, tls=tls, policy=POLICY) as client:
             with pytest.raises((noisegate.ServiceUnavailable, noisegate.DeadlineExceeded)):
@@ -224,7 +221,7 @@ async def test_a_policy_file_gives_tenants_and_methods(launch: Launch, authority
         assert [each.session_id async for each in bob.list_sessions()] == [session.id]
         with pytest.raises(noisegate.CallerForbidden) as refused:
             await bob.session(session.id).encrypt(b"no")
-        assert refused.value.metadata == {"permission": SERVICE + "Encrypt"}
+        assert refused.value.metadata == {"permission": f"/{SERVICE}/Encrypt"}
         with pytest.raises(noisegate.CallerForbidden):
             await carol.capabilities()
         assert (await session.describe()).sealed == 0

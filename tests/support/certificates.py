@@ -5,11 +5,14 @@ from __future__ import annotations
 import datetime
 import ipaddress
 from collections.abc import Sequence
+from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+
+import noisegate
 
 Pair = tuple[bytes, bytes]
 """Certificate and private key, PEM."""
@@ -28,14 +31,31 @@ class Authority:
 
     def server(self) -> Pair:
         """For 127.0.0.1."""
-        return self._issue("server", [x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+        return self.issue("server", [x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
 
     def caller(self, *uris: str) -> Pair:
         """With these URI names and a common name that must not count."""
         names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(uri) for uri in uris]
-        return self._issue("spiffe://game.example/common-name", names)
+        return self.issue("spiffe://game.example/common-name", names)
 
-    def _issue(self, common_name: str, names: Sequence[x509.GeneralName]) -> Pair:
+    def tls(self, caller: Pair | None) -> noisegate.Tls:
+        """What a client of this authority's server gives to the SDK; None for no certificate of its own."""
+        if caller is None:
+            return noisegate.Tls(ca=self.certificate)
+        return noisegate.Tls(ca=self.certificate, certificate=caller[0], key=caller[1])
+
+    def write_server_files(self, folder: Path, *, mutual: bool = True) -> list[str]:
+        """Writes a server's certificate, key and client roots; answers the options of `noisegate serve`."""
+        certificate, key = self.server()
+        files = {"server.pem": certificate, "server.key": key, "callers.pem": self.certificate}
+        for name, text in files.items():
+            (folder / name).touch(mode=0o600)
+            (folder / name).write_bytes(text)
+        options = ["--tls-certificate", str(folder / "server.pem"), "--tls-key", str(folder / "server.key")]
+        return [*options, "--tls-client-ca", str(folder / "callers.pem")] if mutual else options
+
+    def issue(self, common_name: str, names: Sequence[x509.GeneralName]) -> Pair:
+        """A leaf with these subject alternative names; without any it has no such extension."""
         key = ec.generate_private_key(ec.SECP256R1())
         builder = self._builder(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)]), key.public_key())
         if names:

@@ -19,6 +19,8 @@ from noisegate_server.engine import handshake, records, resume, rotate, sessions
 from noisegate_server.engine.outcomes import Decrypted, HandshakeStep, IssuedTicket, ResumeStep, Rotation, SessionView
 from noisegate_server.engine.parts import Parts, make_parts
 from noisegate_server.engine.policy import Options, Policy
+from noisegate_server.engine.resume import ResumeRequested
+from noisegate_server.engine.rotate import REKEY, RENEGOTIATE, RotateCommand
 from noisegate_server.noise import KeyPair
 from noisegate_server.session.datagram import DatagramRecords
 from noisegate_server.session.errors import SessionError
@@ -30,6 +32,7 @@ from noisegate_server.session.suites import Pattern, Suite
 from noisegate_server.session.ticket import TicketKey, TicketKeys
 from noisegate_server.store.base import StoreLimits
 from noisegate_server.trust.identity import Identities
+from tests.support.requests import initiation, response, resumption
 
 TENANT = "dice"
 ALL_OPTIONS = Options(pad=True, mask=True, tickets=True)
@@ -104,7 +107,7 @@ class Engine:
             wall=self.clock.wall,
         )
 
-    def rotate(self, session_id: bytes, command: rotate.RotateCommand) -> Rotation:
+    def rotate(self, session_id: bytes, command: RotateCommand) -> Rotation:
         return rotate.rotate(self.parts, TENANT, session_id, command, self.clock.now)
 
     def issue(self, session_id: bytes) -> IssuedTicket:
@@ -113,7 +116,7 @@ class Engine:
     def resume(self, session_id: bytes, prologue: bytes = b"") -> ResumeStep:
         return resume.initiate(self.parts, TENANT, session_id, prologue, self.clock.now, self.clock.wall)
 
-    def accept_resume(self, request: resume.ResumeRequested, tenant: str = TENANT) -> ResumeStep:
+    def accept_resume(self, request: ResumeRequested, tenant: str = TENANT) -> ResumeStep:
         return resume.respond(self.parts, tenant, request, self.clock.now, self.clock.wall)
 
     def finish_resume(self, session_id: bytes, message: bytes) -> ResumeStep:
@@ -134,13 +137,14 @@ class Engine:
 
     def leftovers(self) -> list[str]:
         """The names of all that is not empty."""
-        tables = {
-            "aeads": self.parts.aeads,
-            "answers": self.parts.answers,
-            "spent": self.parts.spent,
-            "received": self.parts.received,
+        parts = self.parts
+        lengths = {
+            "aeads": len(parts.aeads),
+            "answers": len(parts.answers),
+            "spent": len(parts.spent),
+            "received": len(parts.received),
         }
-        return self.parts.store.leftovers() + [name for name, table in tables.items() if len(table)]
+        return parts.store.leftovers() + [name for name, length in lengths.items() if length]
 
     def shut_down(self) -> None:
         """End every session, and let all that outlives one run out."""
@@ -229,12 +233,12 @@ class End:
         return opened
 
     def rekey(self, direction: int = 0) -> Rotation:
-        return self.rotate(rotate.RotateCommand(kind=rotate.REKEY, direction=direction))
+        return self.rotate(RotateCommand(kind=REKEY, direction=direction))
 
     def renegotiate(self) -> Rotation:
-        return self.rotate(rotate.RotateCommand(kind=rotate.RENEGOTIATE))
+        return self.rotate(RotateCommand(kind=RENEGOTIATE))
 
-    def rotate(self, command: rotate.RotateCommand) -> Rotation:
+    def rotate(self, command: RotateCommand) -> Rotation:
         done = self.engine.rotate(self.session_id, command)
         if self.session.mode is RecordMode.DATAGRAM:
             self.outbox.extend(done.to_peer)
@@ -288,62 +292,6 @@ class Link:
 def ticket_key() -> TicketKey:
     """A new ticket key."""
     return TicketKey(key_id=os.urandom(8), key=os.urandom(32))
-
-
-def initiation(
-    *,
-    mode: RecordMode = RecordMode.DATAGRAM,
-    pattern: int = Pattern.IK,
-    suite: int = Suite.CHACHA20_POLY1305_X25519,
-    offer: tuple[tuple[int, int], ...] = (),
-    remote_static_key: bytes = b"",
-    psk: bytes = b"",
-    prologue: bytes = b"",
-    payload: bytes = b"",
-    options: Options | None = None,
-) -> handshake.Initiation:
-    """An Initiation with every field that a test does not care about filled in."""
-    return handshake.Initiation(
-        mode=mode,
-        pattern=pattern,
-        suite=suite,
-        offer=offer,
-        remote_static_key=remote_static_key,
-        psk=psk,
-        prologue=prologue,
-        payload=payload,
-        peer_id="bob",
-        group="table 7",
-        options=options or Options(),
-    )
-
-
-def response(
-    message: bytes,
-    *,
-    mode: RecordMode = RecordMode.DATAGRAM,
-    pattern: int = 0,
-    suite: int = 0,
-    hello: bytes = b"",
-    psk: bytes = b"",
-    prologue: bytes = b"",
-    payload: bytes = b"",
-    options: Options | None = None,
-) -> handshake.Response:
-    """As initiation."""
-    return handshake.Response(
-        mode=mode,
-        pattern=pattern,
-        suite=suite,
-        hello=hello,
-        message=message,
-        psk=psk,
-        prologue=prologue,
-        payload=payload,
-        peer_id="ann",
-        group="table 7",
-        options=options or Options(),
-    )
 
 
 def establish(
@@ -409,13 +357,6 @@ def resumed(link: Link, prologue: bytes = b"") -> Link:
     answered = second.accept_resume(resumption(begun, mode, prologue=prologue))
     first.finish_resume(begun.session_id, answered.to_peer[0])
     return _link(first, begun.session_id, second, answered.session_id)
-
-
-def resumption(begun: ResumeStep, mode: RecordMode, *, prologue: bytes = b"") -> resume.ResumeRequested:
-    """What the game passes on when its player resumes."""
-    return resume.ResumeRequested(
-        mode=mode, message=begun.to_peer[0], ticket=begun.ticket, hello=b"", prologue=prologue, payload=b""
-    )
 
 
 def outcome_of(end: End, packet: bytes, associated_data: bytes = b"") -> type[SessionError] | bytes | None:

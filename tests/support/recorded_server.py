@@ -1,6 +1,6 @@
 """`noisegate`, as a program of its own, whose seals are recorded in the file that NOISEGATE_TEST_SEALED names.
 
-    NOISEGATE_TEST_SEALED=run/1.sealed python -m tests.support.recorded_server serve --listen 127.0.0.1:0
+NOISEGATE_TEST_SEALED=run/1.sealed python -m tests.support.recorded_server serve --listen 127.0.0.1:0
 """
 
 from __future__ import annotations

@@ -10,7 +10,8 @@ from google.rpc import error_details_pb2, status_pb2
 from noisegate.v1 import session_crypto_service_pb2 as pb
 from noisegate_server.rpc.call import Method, Reply, Table
 from noisegate_server.rpc.policy import Policy
-from noisegate_server.rpc.unary import Row, Rpc, unary
+from noisegate_server.rpc.table import serve
+from noisegate_server.rpc.unary import Row, Rpc
 
 METHOD = "/test.Service/Seal"
 SESSION = bytes(range(24))
@@ -54,7 +55,7 @@ def make_rpc(clock: Clock | None = None, **more: Any) -> Rpc:
 def make_table(rpc: Rpc, handle: Any, **row: Any) -> Table:
     """One unary method, METHOD, that takes an EncryptRequest with a request_id."""
     defaults: dict[str, Any] = {"request": pb.EncryptRequest, "repeat_for": 5.0, "session_of": session_of}
-    return {METHOD: Method(unary=unary(METHOD, Row(handle=handle, **(defaults | row)), rpc))}
+    return {METHOD: Method(unary=serve(METHOD, Row(handle=handle, **(defaults | row)), rpc))}
 
 
 def request(request_id: str = "", plaintext: bytes = b"p", session_id: bytes = SESSION) -> bytes:

@@ -36,12 +36,14 @@ def _program(
 
 
 @app.command()
-def demo() -> None:
+def demo(
+    pause: Annotated[float, typer.Option("--pause", min=0, max=5, help="Seconds to read each step.")] = 0.0,
+) -> None:
     """Show one session from handshake to close, explained on the terminal."""
     # Imported here because it plays the player's side too, which no other command needs.
     from noisegate_server.cli.demo import run  # noqa: PLC0415  # see above
 
-    run()
+    run(pause=pause)
 
 
 app.command()(serve)

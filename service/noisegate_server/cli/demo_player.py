@@ -115,9 +115,7 @@ class DatagramPlayer:
         """Open a RECORD packet and do what it asks for."""
         records = self._records()
         opened = records.open(packet, b"", now, self._aeads)
-        parties = Parties(
-            suite=_SUITE, identity=self.static, remote_static=self.service_key, anonymous_initiator=False
-        )
+        parties = Parties(suite=_SUITE, identity=self.static, remote_static=self.service_key, anonymous_initiator=False)
         replies: tuple[bytes, ...] = ()
         if opened.kind == Kind.ROTATE_2:
             replies = rotation.conclude(records, opened.content, now, self._aeads, os.urandom)

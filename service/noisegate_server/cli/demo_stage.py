@@ -1,7 +1,8 @@
-"""How `noisegate demo` talks and judges: numbered sentences, the bytes and times under them, and every claim checked."""
+"""How `noisegate demo` talks and judges: numbered sentences, bytes and times under them, every claim checked."""
 
 from __future__ import annotations
 
+import asyncio
 import statistics
 import time
 from collections.abc import Awaitable
@@ -14,7 +15,8 @@ import noisegate
 __all__ = ["ClaimError", "Stage", "short"]
 
 T = TypeVar("T")
-_SHOWN_BYTES: Final = 12
+E = TypeVar("E", bound=noisegate.NoisegateError)
+_SHOWN_BYTES: Final = 16
 _LABEL: Final = 22
 
 
@@ -38,6 +40,7 @@ class Stage:
         self._console: Final = console
         self._pause: Final = pause
         self._milliseconds: Final[list[float]] = []
+        self._told = False
         self.steps = 0
         """Sentences told so far."""
         self.claims = 0
@@ -53,18 +56,19 @@ class Stage:
         """The median time of an RPC; 0 before the first."""
         return statistics.median(self._milliseconds) if self._milliseconds else 0.0
 
-    def act(self, title: str) -> None:
+    async def act(self, title: str) -> None:
         """A heading."""
-        self._rest()
+        await self._rest()
         self.say("")
         self.say(f"== {title}", style="bold cyan")
 
-    def step(self, sentence: str) -> None:
+    async def step(self, sentence: str) -> None:
         """One sentence about what is going to happen."""
-        self._rest()
+        await self._rest()
         self.steps += 1
         self.say("")
         self.say(f"{self.steps:2}. {sentence}", style="bold")
+        self._told = True
 
     def note(self, label: str, text: str) -> None:
         """A line of evidence."""
@@ -85,18 +89,19 @@ class Stage:
         self._took(name, began, "")
         return answer
 
-    async def refused(self, name: str, awaitable: Awaitable[object], error: type[noisegate.CallRefused]) -> str:
-        """Make an RPC that must be refused with `error`; returns the refusal's reason. ClaimError otherwise."""
+    async def refused(self, name: str, awaitable: Awaitable[object], error: type[E]) -> E:
+        """Make an RPC that must be refused with `error`; returns the refusal. ClaimError for all else."""
+        claim = f"{name} is refused with {error.__name__}"
         began = time.perf_counter()
         try:
             await awaitable
         except error as refusal:
             self._took(name, began, f"refused: {refusal.reason}")
             self.claims += 1
-            return refusal.reason
-        except noisegate.CallRefused as other:
-            raise ClaimError(f"{name} is refused with {error.__name__}, not with {type(other).__name__}") from None
-        raise ClaimError(f"{name} is refused with {error.__name__}; it was accepted")
+            return refusal
+        except noisegate.NoisegateError as other:
+            raise ClaimError(f"{claim} (it was {type(other).__name__})") from None
+        raise ClaimError(f"{claim} (it was accepted)")
 
     def check(self, holds: bool, claim: str) -> None:
         """Go on where `claim` holds. ClaimError otherwise."""
@@ -109,6 +114,7 @@ class Stage:
         self._milliseconds.append(milliseconds)
         self.note(name, f"{milliseconds:.1f} ms  {outcome}".rstrip())
 
-    def _rest(self) -> None:
-        if self._pause and self.steps:
-            time.sleep(self._pause)
+    async def _rest(self) -> None:
+        if self._told and self._pause:
+            await asyncio.sleep(self._pause)
+        self._told = False

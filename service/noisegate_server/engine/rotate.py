@@ -128,7 +128,9 @@ def _handshake_step(parts: Parts, session: Session, records: NoiseRecords, comma
         if command.message:
             handshake.read_message(command.message)
         to_peer = () if handshake.is_finished else (handshake.write_message(b""),)
-        if handshake.is_finished and (handshake.rs or b"") != session.remote_static:
+        # A resumed session's pattern shows no static key: the PSK from the session's root proves the same peer.
+        shown = session.remote_static if session.pattern is Pattern.NNPSK0 else handshake.rs or b""
+        if handshake.is_finished and shown != session.remote_static:
             raise HandshakeFailed
     except (NoiseError, HandshakeFailed):
         handshake.wipe()

@@ -1,8 +1,8 @@
 """The seam between transports and the RPC table: two shapes of method, and what they are handed.
 
 A transport turns sockets into these calls and these replies into sockets, and does nothing else: it parses no request,
-decides nothing and maps no error. The shapes are synchronous, because one call costs about a microsecond of crypto and a
-task or a future per call would cost more than that.
+decides nothing and maps no error. The shapes are synchronous, because one call costs about a microsecond of crypto and
+a task or a future per call would cost more than that.
 
     Unary   (Call, bytes) -> Reply | Awaitable[Reply]
     Stream  (Call, Outbox) -> Inbox
@@ -52,6 +52,7 @@ class Caller:
 
 
 def no_metadata() -> Mapping[str, str]:
+    """The metadata of a call that has none."""
     return {}
 
 

@@ -11,12 +11,13 @@ from typing import Any, Final
 
 from noisegate.v1 import session_crypto_service_pb2 as pb
 from noisegate_server.rpc import limits
-from noisegate_server.rpc.call import Method, Table
+from noisegate_server.rpc.call import Method, Table, Unary
 from noisegate_server.rpc.handlers import capabilities, handshake, records, resume, rotate, sessions, tickets
 from noisegate_server.rpc.health import health_methods
+from noisegate_server.rpc.once import Once
 from noisegate_server.rpc.unary import Row, Rpc, unary
 
-__all__ = ["METHODS", "SERVICE_PREFIX", "build_table"]
+__all__ = ["METHODS", "SERVICE_PREFIX", "build_table", "serve"]
 
 SERVICE_PREFIX: Final = "/noisegate.v1.SessionCryptoService/"
 
@@ -57,7 +58,13 @@ METHODS: Final[Mapping[str, Row]] = {
 """RPC of SessionCryptoService to what serves it."""
 
 
+def serve(name: str, row: Row, rpc: Rpc) -> Unary:
+    """The seam's function for one row, by its full name."""
+    return unary(name, row, rpc, Once(name, row, rpc).run)
+
+
 def build_table(rpc: Rpc) -> Table:
     """Every method of the server, health included, closed over its parts, clock and policy."""
-    table = {SERVICE_PREFIX + name: unary(SERVICE_PREFIX + name, row, rpc) for name, row in METHODS.items()}
-    return {name: Method(unary=function) for name, function in table.items()} | health_methods(rpc.health)
+    names = {SERVICE_PREFIX + name: row for name, row in METHODS.items()}
+    ours = {name: Method(unary=serve(name, row, rpc)) for name, row in names.items()}
+    return ours | health_methods(rpc.health)

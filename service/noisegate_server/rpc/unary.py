@@ -9,16 +9,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from hashlib import sha256
 from typing import Any, Final
 
 from noisegate_server.rpc import limits
-from noisegate_server.rpc.call import Call, Code, Reply, Unary
+from noisegate_server.rpc.call import Call, Caller, Reply, Unary
 from noisegate_server.rpc.errors import CallerForbidden, CallerUnauthenticated, Draining, defect, refusal
 from noisegate_server.rpc.health import Health
 from noisegate_server.rpc.policy import LOCAL, Policy
-from noisegate_server.rpc.repeats import Key, Repeats
-from noisegate_server.session.errors import InvalidField, MessageTooLarge
+from noisegate_server.rpc.repeats import Repeats
+from noisegate_server.session.errors import MessageTooLarge
 
 __all__ = ["Row", "Rpc", "admission", "refuser", "unary"]
 
@@ -69,10 +68,11 @@ class Rpc:
 
 
 _NO_RIGHTS: Final[frozenset[str]] = frozenset()
-_UNAVAILABLE: Final = int(Code.UNAVAILABLE)
 
 Admit = Callable[[Call, int], str]
 Refuse = Callable[[Exception, str], Reply]
+RunOnce = Callable[[str, Any, bytes, float], Reply | Awaitable[Reply]]
+"""(tenant, request, body, now) -> reply, for a request that has a request_id."""
 
 
 def admission(method: str, rpc: Rpc) -> Admit:
@@ -110,19 +110,25 @@ def refuser(method: str, rpc: Rpc) -> Refuse:
     return refuse
 
 
-def unary(method: str, row: Row, rpc: Rpc) -> Unary:
-    """The seam's function for one row."""
-    parts, clock, wall, repeats = rpc.parts, rpc.clock, rpc.wall, rpc.repeats
+def unary(method: str, row: Row, rpc: Rpc, run_once: RunOnce) -> Unary:
+    """The seam's function for one row; `run_once` serves the requests that have a request_id."""
+    parts, clock, wall, repeats, health = rpc.parts, rpc.clock, rpc.wall, rpc.repeats, rpc.health
     handle, closes, waits = row.handle, row.closes, row.waits
     has_request_id = row.repeat_for > 0
-    parse = row.request.FromString
+    parse, longest = row.request.FromString, limits.MAX_REQUEST_BYTES
     admit, refuse = admission(method, rpc), refuser(method, rpc)
-    run_once = _once(method, row, rpc, refuse)
+    admitted: Caller | None = None
 
     def answer(call: Call, body: bytes) -> Reply | Awaitable[Reply]:
+        nonlocal admitted
         request_id = ""
         try:
-            tenant = admit(call, len(body))
+            # What a caller may do does not change: the same one as last time need not be asked again.
+            caller = call.caller
+            if caller is not admitted or health.draining or len(body) > longest:
+                admit(call, len(body))
+                admitted = caller
+            tenant = caller.tenant
             request = parse(body)
             now = clock()
             if repeats.next_expiry <= now:
@@ -148,59 +154,3 @@ async def _settle(response: Awaitable[Any], refuse: Refuse, request_id: str) -> 
         return 0, (await response).SerializeToString()
     except Exception as error:  # noqa: BLE001  # likewise
         return refuse(error, request_id)
-
-
-def _once(
-    method: str, row: Row, rpc: Rpc, refuse: Refuse
-) -> Callable[[str, Any, bytes, float], Reply | Awaitable[Reply]]:
-    """Makes the way of a request that has a request_id: (tenant, request, body, now) -> reply."""
-    parts, wall, repeats, handle = rpc.parts, rpc.wall, rpc.repeats, row.handle
-    lifetime = row.repeat_for
-    session_of = row.session_of if row.session_of is not None else _no_session
-
-    def run_once(tenant: str, request: Any, body: bytes, now: float) -> Reply | Awaitable[Reply]:
-        request_id = request.request_id
-        if len(request_id.encode()) > limits.MAX_REQUEST_ID_BYTES:
-            raise InvalidField("request_id", f"at most {limits.MAX_REQUEST_ID_BYTES} bytes")
-        key = (tenant, method, request_id)
-        digest = sha256(body).digest()
-        known = repeats.find(key, digest, lifetime, now)
-        if known is not None:
-            return known
-        if row.waits:
-            waiting = asyncio.ensure_future(wait_once(key, digest, request))
-            repeats.begin(key, digest, waiting)
-            return waiting
-        response = None
-        try:
-            response = handle(parts, tenant, request, now, wall())
-            reply = 0, response.SerializeToString()
-        except Exception as error:  # noqa: BLE001  # the outermost frame of every call: what is not foreseen is INTERNAL
-            reply = refuse(error, request_id)
-        keep(key, digest, request, response, reply, now)
-        return reply
-
-    async def wait_once(key: Key, digest: bytes, request: Any) -> Reply:
-        response = None
-        try:
-            response = await handle(parts, key[0], request, rpc.clock(), wall())
-            reply = 0, response.SerializeToString()
-        except Exception as error:  # noqa: BLE001  # likewise
-            reply = refuse(error, key[2])
-        finally:
-            repeats.end(key)
-        keep(key, digest, request, response, reply, rpc.clock())
-        return reply
-
-    def keep(key: Key, digest: bytes, request: Any, response: Any, reply: Reply, now: float) -> None:
-        if reply[0] == _UNAVAILABLE:
-            return
-        if row.closes and response is not None:
-            repeats.forget(key[0], request.session_id)
-        repeats.keep(key, digest, reply, session_id=session_of(request, response), lifetime=lifetime, now=now)
-
-    return run_once
-
-
-def _no_session(request: Any, response: Any) -> bytes:
-    return b""

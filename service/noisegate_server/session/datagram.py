@@ -42,6 +42,8 @@ from noisegate_server.session.state import RecordMode
 
 RECORD: Final = 0x08 | PacketType.RECORD
 HEADER: Final = RECORD_HEADER.size
+_new: Final = tuple.__new__
+"""Makes a named tuple without the Python call that its own constructor is."""
 _KIND_BYTES: Final = tuple(bytes((kind,)) for kind in range(256))
 _ASK: Final = b"\x01"
 _ANSWER: Final = b"\x02"
@@ -152,7 +154,7 @@ class DatagramRecords:
         if len(plaintext) > MAX_DATAGRAM_PLAINTEXT:
             raise MessageTooLarge("plaintext", MAX_DATAGRAM_PLAINTEXT)
         packet = self.record(epoch, Kind.DATA, plaintext, associated_data, aeads)
-        return Sealed(packet, counter, epoch.number, counter >= self.soft_limit)
+        return _new(Sealed, (packet, counter, epoch.number, counter >= self.soft_limit, ()))
 
     def control(self, kind: Kind, content: bytes, aeads: AeadCache) -> bytes:
         """Seal a control record under the current epoch, from the reserved counters where need be."""

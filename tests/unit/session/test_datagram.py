@@ -33,6 +33,7 @@ OPTIONS = [Options(), Options(mask=True), Options(pad=True), ALL_OPTIONS]
 
 @pytest.fixture(params=list(itertools.product(Suite, OPTIONS)), ids=str)
 def link(request: pytest.FixtureRequest, engines: Engines) -> Link:
+    """A session between two engines."""
     suite, options = request.param
     return establish(engines, suite=suite, options=options)
 

@@ -18,6 +18,7 @@ NONCE = bytes(12)
 
 
 def make(aeads: AeadCache, *, send: bytes = b"s" * 32, receive: bytes = b"r" * 32) -> Epoch:
+    """Epoch 0 with these traffic secrets."""
     return Epoch(
         number=0,
         h=bytes(32),

@@ -26,6 +26,7 @@ SWITCH = RotateCommand(kind=RENEGOTIATE, switch_send=True, switch_receive=True)
 
 @pytest.fixture(params=list(Suite), ids=lambda suite: suite.name)
 def link(request: pytest.FixtureRequest, engines: Engines) -> Link:
+    """A session between two engines."""
     return establish(engines, mode=RecordMode.NOISE, suite=request.param)
 
 
@@ -160,12 +161,16 @@ def test_switching_without_new_keys_is_refused_without_a_trace(link: Link, end: 
     assert fingerprint(side.session) == before
 
 
-@pytest.mark.parametrize("first", ["switch_send", "switch_receive"])
-def test_a_call_switches_all_that_it_names_or_nothing(engines: Engines, first: str) -> None:
+@pytest.mark.parametrize(
+    "first",
+    [RotateCommand(kind=RENEGOTIATE, switch_send=True), RotateCommand(kind=RENEGOTIATE, switch_receive=True)],
+    ids=["send", "receive"],
+)
+def test_a_call_switches_all_that_it_names_or_nothing(engines: Engines, first: RotateCommand) -> None:
     """When one of two directions has changed already, asking for both changes neither."""
     link = establish(engines, mode=RecordMode.NOISE)
     negotiate(link)
-    link.initiator.rotate(RotateCommand(kind=RENEGOTIATE, **{first: True}))
+    link.initiator.rotate(first)
     before = fingerprint(link.initiator.session)
     with pytest.raises(EpochConflict):
         link.initiator.rotate(SWITCH)

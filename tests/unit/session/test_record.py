@@ -10,7 +10,9 @@ import pytest
 from noisegate_server.engine.policy import Options
 from noisegate_server.session.aeads import AeadCache
 from noisegate_server.session.constants import GRACE_S
+from noisegate_server.session.epoch import Epoch
 from noisegate_server.session.errors import CounterTooOld, ReplayDetected
+from noisegate_server.session.noise_records import NoiseRecords, Stream
 from noisegate_server.session.packets import Kind
 from noisegate_server.session.record import SESSION_RECORD, VERSION, RecordRefused, pack, packable, unpack
 from noisegate_server.session.session import Session
@@ -24,6 +26,7 @@ CASES = list(itertools.product(RecordMode, [Pattern.XX, Pattern.NK], Suite, [Fal
 
 @pytest.fixture(params=CASES, ids=str)
 def link(request: pytest.FixtureRequest, engines: Engines) -> Link:
+    """A session of every kind that has lived a little, and is at rest."""
     mode, pattern, suite, all_options = request.param
     options = ALL_OPTIONS if all_options and mode is RecordMode.DATAGRAM else Options(lifetime=5_000.0)
     link = establish(engines, mode=mode, pattern=pattern, suite=suite, options=options)
@@ -70,7 +73,8 @@ def fingerprint_without_serials(session: Session) -> str:
     """As fingerprint, but for the numbers by which AEAD contexts are found, and the store's own."""
     records = session.records
     assert records is not None
-    parts = [records.send, records.receive] if records.mode is RecordMode.NOISE else [records.current]
+    parts: list[Stream | Epoch]
+    parts = [records.send, records.receive] if isinstance(records, NoiseRecords) else [records.current]
     kept = [(part, name, getattr(part, name)) for part in parts for name in type(part).__slots__ if "serial" in name]
     handle, session.handle = session.handle, -1
     for part, name, _ in kept:

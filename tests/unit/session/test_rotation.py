@@ -17,10 +17,12 @@ from tests.support.fingerprint import fingerprint
 
 @pytest.fixture
 def link(engines: Engines) -> Link:
+    """A session between two engines."""
     return establish(engines, options=ALL_OPTIONS)
 
 
 def epochs_alive(end: End) -> int:
+    """How many epochs have keys at this end."""
     return sum(epoch is not None for epoch in (end.datagrams.previous, end.datagrams.current, end.datagrams.next))
 
 
@@ -147,7 +149,8 @@ def test_reminders_wait_longer_each_time_and_never_over_five_seconds(link: Link)
     """1, 1.5, 2.25, 3.375, then 5 s lie between two repeats (protocol, section 4)."""
     link.initiator.renegotiate()
     link.lose_everything()
-    last, waits = link.clock.now, []
+    last = link.clock.now
+    waits: list[float] = []
     while len(waits) < 6:
         link.clock.step(0.125)
         link.initiator.seal(b"any call")
@@ -248,9 +251,7 @@ def test_a_garbled_answer_leaves_the_rotation_under_way(link: Link) -> None:
 @pytest.mark.parametrize("kind", [Kind.ROTATE_1, Kind.ROTATE_2])
 def test_a_step_in_the_wrong_direction_is_ignored(link: Link, kind: Kind) -> None:
     """An initiator answers no rotate-1, and a responder takes no rotate-2."""
-    sender, receiver = (
-        (link.responder, link.initiator) if kind is Kind.ROTATE_1 else (link.initiator, link.responder)
-    )
+    sender, receiver = (link.responder, link.initiator) if kind is Kind.ROTATE_1 else (link.initiator, link.responder)
     opened = receiver.open(sender.datagrams.control(kind, bytes(96), sender.engine.parts.aeads))
     assert opened.to_peer == ()
     assert receiver.session.state is SessionState.ESTABLISHED

@@ -7,8 +7,9 @@ import pytest
 from noisegate_server.engine.policy import Options
 from noisegate_server.session.errors import SessionClosed, SessionNotFound
 from noisegate_server.session.state import IllegalTransition, RecordMode, SessionState, TerminationReason
-from tests.support.engines import ALL_OPTIONS, Engines, establish, initiation
+from tests.support.engines import ALL_OPTIONS, Engines, establish
 from tests.support.fingerprint import secrets_of
+from tests.support.requests import initiation
 
 OPTIONS = Options(idle_timeout=60.0, lifetime=200.0)
 

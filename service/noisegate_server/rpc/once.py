@@ -1,0 +1,76 @@
+"""The way of a request that has a request_id: run once, answered as often as it is repeated."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from hashlib import sha256
+from typing import Any, Final
+
+from noisegate_server.rpc import limits
+from noisegate_server.rpc.call import Code, Reply
+from noisegate_server.rpc.repeats import Key
+from noisegate_server.rpc.unary import Row, Rpc, refuser
+from noisegate_server.session.errors import InvalidField
+
+__all__ = ["Once"]
+
+_UNAVAILABLE: Final = int(Code.UNAVAILABLE)
+
+
+class Once:
+    """One method's requests with a request_id."""
+
+    __slots__ = ("_method", "_refuse", "_row", "_rpc")
+
+    def __init__(self, method: str, row: Row, rpc: Rpc) -> None:
+        self._method = method
+        self._row = row
+        self._rpc = rpc
+        self._refuse = refuser(method, rpc)
+
+    def run(self, tenant: str, request: Any, body: bytes, now: float) -> Reply | Awaitable[Reply]:
+        """The answer that this request had or is about to have; runs it where it is new."""
+        request_id = request.request_id
+        if len(request_id.encode()) > limits.MAX_REQUEST_ID_BYTES:
+            raise InvalidField("request_id", f"at most {limits.MAX_REQUEST_ID_BYTES} bytes")
+        key = (tenant, self._method, request_id)
+        digest = sha256(body).digest()
+        repeats = self._rpc.repeats
+        known = repeats.find(key, digest, self._row.repeat_for, now)
+        if known is not None:
+            return known
+        if self._row.waits:
+            waiting = asyncio.ensure_future(self._wait(key, digest, request))
+            repeats.begin(key, digest, waiting)
+            return waiting
+        response = None
+        try:
+            response = self._row.handle(self._rpc.parts, tenant, request, now, self._rpc.wall())
+            reply = 0, response.SerializeToString()
+        except Exception as error:  # noqa: BLE001  # the outermost frame of every call: what is not foreseen is INTERNAL
+            reply = self._refuse(error, request_id)
+        self._keep(key, digest, request, response, reply, now)
+        return reply
+
+    async def _wait(self, key: Key, digest: bytes, request: Any) -> Reply:
+        rpc = self._rpc
+        response = None
+        try:
+            response = await self._row.handle(rpc.parts, key[0], request, rpc.clock(), rpc.wall())
+            reply = 0, response.SerializeToString()
+        except Exception as error:  # noqa: BLE001  # likewise
+            reply = self._refuse(error, key[2])
+        finally:
+            rpc.repeats.end(key)
+        self._keep(key, digest, request, response, reply, rpc.clock())
+        return reply
+
+    def _keep(self, key: Key, digest: bytes, request: Any, response: Any, reply: Reply, now: float) -> None:
+        if reply[0] == _UNAVAILABLE:
+            return
+        row, repeats = self._row, self._rpc.repeats
+        if row.closes and response is not None:
+            repeats.forget(key[0], request.session_id)
+        session_id = row.session_of(request, response) if row.session_of is not None else b""
+        repeats.keep(key, digest, reply, session_id=session_id, lifetime=row.repeat_for, now=now)

@@ -1,0 +1,128 @@
+"""The Rotate call: what it answers and what it refuses; the protocol behind it is tested in unit/session."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from noisegate_server.engine.rotate import RECEIVE, REKEY, RENEGOTIATE, RotateCommand
+from noisegate_server.session.errors import EpochConflict, InvalidField, NotEstablished, SessionNotFound
+from noisegate_server.session.packets import Kind
+from noisegate_server.session.state import RecordMode, SessionState
+from noisegate_server.session.suites import Pattern
+from tests.support.engines import Engines, establish
+from tests.support.fingerprint import fingerprint
+from tests.support.requests import initiation
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        RotateCommand(kind=RENEGOTIATE, message=b"x"),
+        RotateCommand(kind=RENEGOTIATE, switch_send=True),
+        RotateCommand(kind=RENEGOTIATE, switch_receive=True),
+        RotateCommand(kind=RENEGOTIATE, psk=bytes(32)),
+        RotateCommand(kind=REKEY, direction=RECEIVE),
+    ],
+    ids=str,
+)
+def test_fields_of_noise_mode_are_refused_in_datagram_mode(engines: Engines, command: RotateCommand) -> None:
+    """DATAGRAM carries its rotation in records: INVALID_REQUEST, and nothing has begun."""
+    link = establish(engines)
+    before = fingerprint(link.initiator.session)
+    with pytest.raises(InvalidField):
+        link.initiator.rotate(command)
+    assert fingerprint(link.initiator.session) == before
+
+
+def test_a_half_open_or_unknown_session_does_not_rotate(engines: Engines) -> None:
+    """NOT_ESTABLISHED while the handshake runs, SESSION_NOT_FOUND for an id that is nobody's."""
+    engine = engines.make()
+    begun = engine.initiate(initiation(pattern=Pattern.XX))
+    before = fingerprint(engine.session(begun.session_id))
+    with pytest.raises(NotEstablished):
+        engine.rotate(begun.session_id, RotateCommand(kind=RENEGOTIATE))
+    assert fingerprint(engine.session(begun.session_id)) == before
+    with pytest.raises(SessionNotFound):
+        engine.rotate(os.urandom(24), RotateCommand(kind=RENEGOTIATE))
+
+
+def test_the_answer_says_how_far_it_is(engines: Engines) -> None:
+    """ROTATING with something for the peer at both ends; ESTABLISHED under epoch 1 when all has arrived."""
+    link = establish(engines)
+    engines.clock.step(11.0)
+    for end in link.ends:
+        done = end.renegotiate()
+        assert (done.state, done.epoch, len(done.to_peer)) == (SessionState.ROTATING, 0, 1)
+    link.settle()
+    for end in link.ends:
+        view = end.engine.view(end.session_id)
+        assert (view.state, view.epoch) == (SessionState.ESTABLISHED, 1)
+
+
+def test_rotation_keeps_the_session_alive(engines: Engines) -> None:
+    """A Rotate call is use."""
+    link = establish(engines)
+    engines.clock.step(100.0)
+    link.initiator.rekey()
+    assert link.initiator.session.last_used == engines.clock.now
+
+
+def test_the_last_phase_is_the_end_of_rekey_and_not_of_the_session(engines: Engines) -> None:
+    """The 64th REKEY changes nothing; a RENEGOTIATE gives 63 more."""
+    link = establish(engines)
+    for _ in range(63):
+        link.initiator.rekey()
+    before = fingerprint(link.initiator.session)
+    with pytest.raises(EpochConflict):
+        link.initiator.rekey()
+    assert fingerprint(link.initiator.session) == before
+    link.talk()
+    link.initiator.renegotiate()
+    link.settle()
+    assert link.epochs() == (1, 1)
+    link.initiator.rekey()
+    link.talk()
+
+
+@pytest.mark.parametrize("psk", [b"", bytes(31), bytes(33)], ids=len)
+def test_a_psk_pattern_needs_its_psk_again(engines: Engines, psk: bytes) -> None:
+    """NOISE: the session's own pattern runs, with its pre-shared key of 32 bytes (row 26)."""
+    link = establish(engines, mode=RecordMode.NOISE, pattern=Pattern.IKPSK2)
+    before = fingerprint(link.initiator.session)
+    with pytest.raises(InvalidField):
+        link.initiator.rotate(RotateCommand(kind=RENEGOTIATE, psk=psk))
+    assert fingerprint(link.initiator.session) == before
+
+
+def test_the_responder_of_a_noise_session_does_not_begin(engines: Engines) -> None:
+    """The Noise initiator begins; a message that answers nothing is refused."""
+    link = establish(engines, mode=RecordMode.NOISE)
+    before = fingerprint(link.responder.session)
+    with pytest.raises(InvalidField):
+        link.responder.renegotiate()
+    assert fingerprint(link.responder.session) == before
+    with pytest.raises(InvalidField):
+        link.initiator.rotate(RotateCommand(kind=RENEGOTIATE, message=bytes(48)))
+
+
+@pytest.mark.parametrize("mode", list(RecordMode))
+def test_only_the_session_s_own_peer_renegotiates(engines: Engines, mode: RecordMode) -> None:
+    """A first message that belongs to another session between the same two keys changes nothing (row 12)."""
+    link = establish(engines, mode=mode)
+    other = establish(engines, mode=mode, initiator=link.initiator.engine, responder=link.responder.engine)
+    if mode is RecordMode.NOISE:
+        message = other.initiator.rotate(RotateCommand(kind=RENEGOTIATE)).to_peer[0]
+        before = fingerprint(link.responder.session)
+        with pytest.raises(Exception, match="handshake failed"):
+            link.responder.rotate(RotateCommand(kind=RENEGOTIATE, message=message))
+        assert fingerprint(link.responder.session) == before
+    else:
+        other.initiator.renegotiate()
+        begun = other.initiator.datagrams.begun
+        assert begun is not None
+        record = link.initiator.datagrams.control(Kind.ROTATE_1, begun.message, link.initiator.engine.parts.aeads)
+        assert link.responder.open(record).to_peer == ()
+        assert link.responder.datagrams.next is None
+    link.talk()
