@@ -162,7 +162,9 @@ class Player:
         self.bankroll -= amount
         self.bets[number] = amount
         self.lucks[number] = f"{self._luck.getrandbits(64):016x}"
-        text = f"{self.name} bets ${amount} on the pass line{', still away' if away else ''}."
+        text = f"{self.name} bets ${amount} on the pass line."
+        if away:
+            text = f"{self.name}'s bet of ${amount}, made while away, arrives."
         self._say({"t": "bet", "round": number, "amount": amount, "luck": self.lucks[number]}, text)
 
     async def _leave(self, how: str) -> None:

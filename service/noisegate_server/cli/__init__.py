@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from noisegate_server import __version__
+from noisegate_server.cli import instructions as _instructions  # noqa: F401  # before anything loads `cryptography`
 from noisegate_server.cli.keygen import keygen
 from noisegate_server.cli.serve import serve
 from noisegate_server.cli.sessions import sessions

@@ -11,6 +11,7 @@ from noisegate_server.session.errors import NotEstablished, PolicyRejected
 from noisegate_server.session.packets import Kind
 from noisegate_server.session.received import received_ticket
 from noisegate_server.session.session import Session
+from noisegate_server.session.state import RecordMode
 from noisegate_server.session.ticket import (
     Ticket,
     TicketContent,
@@ -55,7 +56,10 @@ def owed_ticket(parts: Parts, session: Session, wall: float) -> tuple[bytes, ...
 
 
 def keep(parts: Parts, session: Session, content: bytes, now: float, wall: float) -> bool:
-    """Keep a ticket that the player gave us; False for what is no ticket, or is one of our own."""
+    """Keep a ticket that the player gave us; False for what is no ticket, is one of our own, or could not be used."""
+    if not session.remote_static and session.mode is RecordMode.DATAGRAM:
+        # We would begin a session whose responder has no static key, and there is no rotation for such a one.
+        return False
     try:
         ticket = decode_ticket_content(content)
     except TicketUnusable:

@@ -26,7 +26,6 @@ __all__ = [
     "IdempotencyConflict",
     "Rule",
     "defect",
-    "no_message",
     "reason_name",
     "refusal",
 ]
@@ -212,12 +211,6 @@ def refusal(error: Exception) -> Reply | None:
     metadata = error.metadata if isinstance(error, errors.SessionError) else {}
     text = rule.text or str(error) or reason_name(rule.reason).lower().replace("_", " ")
     return _reply(rule.code, text, rule.reason, metadata, rule.details(error) if rule.details else None)
-
-
-def no_message() -> Reply:
-    """The reply to a caller of a unary method that sent no message at all."""
-    rule = RULES[DecodeError]
-    return _reply(rule.code, "the call has no message", rule.reason, {}, _body(None))
 
 
 def defect(request_id: str) -> Reply:

@@ -19,7 +19,6 @@ from grpc_reflection.v1alpha import reflection
 
 from noisegate_server.rpc import limits
 from noisegate_server.rpc.call import Call, Caller, Method, Reply, Table, Unary
-from noisegate_server.rpc.errors import no_message
 from noisegate_server.rpc.policy import Peer, Policy
 from noisegate_server.rpc.trailers import trailers
 from noisegate_server.transport.streams import Pump
@@ -52,7 +51,6 @@ _MAX_CALLERS: Final = 4_096
 
 _CANCELLATION_LAG_SECONDS: Final = 0.005
 
-_NO_MESSAGE: Final = no_message()
 
 _Context = grpc.aio.ServicerContext[bytes, bytes]
 

@@ -13,7 +13,7 @@ from noisegate_server.session.packets import Kind
 from noisegate_server.session.state import RecordMode
 from noisegate_server.session.suites import Pattern
 from noisegate_server.session.ticket import decode_ticket_content
-from tests.support.engines import TENANT, End, Engines, establish
+from tests.support.engines import TENANT, End, Engines, Link, establish, resumed
 from tests.support.requests import initiation
 
 TICKETS = Options(tickets=True)
@@ -77,6 +77,22 @@ def test_our_own_ticket_is_not_kept(engines: Engines) -> None:
     opened = link.responder.open(link.initiator.datagrams.control(Kind.TICKET, content, parts.aeads))
     assert opened.control == UNKNOWN
     assert not kept(link.responder)
+
+
+@pytest.mark.parametrize(("pattern", "is_kept"), [(Pattern.IK, True), (Pattern.NK, False)])
+def test_an_initiator_s_ticket_is_kept_if_it_has_a_static_key(
+    engines: Engines, pattern: Pattern, is_kept: bool
+) -> None:
+    """Resumed in the opposite role, an anonymous player would be a responder without a key, who cannot rotate."""
+    link = establish(engines, pattern=pattern)
+    issued = link.initiator.engine.issue(link.initiator.session_id)
+    assert link.responder.open(issued.to_peer[0]).control == (TICKET if is_kept else UNKNOWN)
+    assert kept(link.responder) is is_kept
+    if is_kept:
+        new = resumed(Link(initiator=link.responder, responder=link.initiator))
+        new.initiator.renegotiate()
+        new.settle()
+        assert new.epochs() == (1, 1)
 
 
 @pytest.mark.parametrize("content", [b"", bytes(40), os.urandom(39), os.urandom(40 + 1_025), bytes(41)], ids=len)
