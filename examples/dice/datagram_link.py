@@ -8,8 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 from examples.dice.child import row
-from examples.dice.datagram_player import DatagramPlayer, Settings
-from examples.dice.datagram_wire import PacketRefusedError, Ticket
+from examples.dice.datagram_player import DatagramPlayer, PacketRefusedError, Settings, Ticket
 from examples.dice.script import Act, Guest
 
 

@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from examples.dice.child import Commands, emit, imported, row, run_child
 from examples.dice.conversation import Conversation, Message
 from examples.dice.datagram_link import DatagramLink
+from examples.dice.datagram_player import Protocol as NoiseNumbers
 from examples.dice.datagram_player import Settings
-from examples.dice.datagram_wire import Protocol as NoiseNumbers
 from examples.dice.game import Outcome, commitment, payout, throw
 from examples.dice.noise_link import NoiseLink
 from examples.dice.noise_player import NoiseKeys

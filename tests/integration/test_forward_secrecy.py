@@ -11,9 +11,8 @@ import pytest
 from noise.connection import Keypair, NoiseConnection
 
 import noisegate
-from examples.dice.datagram_player import DatagramPlayer, Settings
-from examples.dice.datagram_wire import FLAG_DATAGRAM
-from examples.dice.datagram_wire import Protocol as WireProtocol
+from examples.dice.datagram_player import FLAG_DATAGRAM, DatagramPlayer, Settings
+from examples.dice.datagram_player import Protocol as WireProtocol
 from noisegate import Client, Pattern, Protocol, RecordMode, Suite
 from tests.integration.conftest import Launch
 from tests.integration.eavesdropper import Recording, attack

@@ -8,6 +8,7 @@ import time
 import pytest
 
 import noisegate
+from examples.dice.noise_player import NoiseKeys, NoisePlayer
 from noisegate import Client, Pattern, RecordMode, Role, SessionState, Suite
 from tests.support.noise_client import Setup, noise_name, open_datagram, open_noise
 
@@ -126,8 +127,6 @@ async def test_a_handshake_packet_that_comes_twice_is_answered_alike(client: Cli
 
 async def test_an_offer_makes_a_hello_that_binds_the_handshake(client: Client) -> None:
     """NOISE with an offer: the hello goes beside message 1, and a changed one does not get through."""
-    from examples.dice.noise_player import NoiseKeys, NoisePlayer  # noqa: PLC0415  # the one test that frames a hello
-
     static = bytes(range(32))
     protocol = noisegate.Protocol(Pattern.XX)
     session = await client.initiate(

@@ -14,9 +14,16 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 import noisegate
-from examples.dice.datagram_player import DatagramPlayer, Settings
-from examples.dice.datagram_wire import FLAG_DATAGRAM, FLAG_MASK, FLAG_PAD, FLAG_TICKETS, NO_CONNECTION
-from examples.dice.datagram_wire import Protocol as WireProtocol
+from examples.dice.datagram_player import (
+    FLAG_DATAGRAM,
+    FLAG_MASK,
+    FLAG_PAD,
+    FLAG_TICKETS,
+    NO_CONNECTION,
+    DatagramPlayer,
+    Settings,
+)
+from examples.dice.datagram_player import Protocol as WireProtocol
 from examples.dice.noise_player import NoiseKeys, NoisePlayer
 from noisegate import Client, Pattern, Protocol, RecordMode, Role, Session, Suite
 

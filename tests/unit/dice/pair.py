@@ -8,8 +8,14 @@ from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from examples.dice.datagram_player import DatagramPlayer, Settings
-from examples.dice.datagram_wire import FLAG_DATAGRAM, FLAG_TICKETS, PacketRefusedError, Protocol
+from examples.dice.datagram_player import (
+    FLAG_DATAGRAM,
+    FLAG_TICKETS,
+    DatagramPlayer,
+    PacketRefusedError,
+    Protocol,
+    Settings,
+)
 
 XX, IK, NK, IKPSK2 = 1, 2, 3, 6
 INITIATOR_STATIC = bytes(range(32))

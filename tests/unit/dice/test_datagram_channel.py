@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from examples.dice.datagram_wire import NotPossibleError
+from examples.dice.datagram_player import NotPossibleError
 from tests.unit.dice.pair import IK, XX, Channel, make_pair
 
 

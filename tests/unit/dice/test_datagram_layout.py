@@ -6,10 +6,7 @@ import random
 
 import pytest
 
-from examples.dice.datagram_chains import nearest
-from examples.dice.datagram_epoch import padded
-from examples.dice.datagram_player import DatagramPlayer, Settings
-from examples.dice.datagram_wire import PacketRefusedError, Protocol
+from examples.dice.datagram_player import DatagramPlayer, PacketRefusedError, Protocol, Settings, nearest, padded
 from tests.unit.dice.by_hand import HandKeys, aead, expand, header, mask, nonce, phase_key, responder
 from tests.unit.dice.pair import IK, INITIATOR_STATIC, RESPONDER_STATIC, Clock, established_pair, public_key
 

@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from examples.dice.datagram_player import DatagramPlayer, Settings
-from examples.dice.datagram_wire import NotPossibleError, PacketRefusedError, Protocol
+from examples.dice.datagram_player import DatagramPlayer, NotPossibleError, PacketRefusedError, Protocol, Settings
 from tests.unit.dice.pair import (
     IK,
     IKPSK2,
