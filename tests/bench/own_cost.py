@@ -23,8 +23,8 @@ from tests.bench.noop_server import METHOD as NO_OP
 PAYLOAD = 256
 _ENCRYPT = "/noisegate.v1.SessionCryptoService/Encrypt"
 _SESSIONS = 64
-_CHANNELS = 4
-_IN_FLIGHT = 16
+_CHANNELS = int(os.environ.get("CH","4"))
+_IN_FLIGHT = int(os.environ.get("IF","16"))
 _CALLS = 3_000
 _ROUNDS = 7
 

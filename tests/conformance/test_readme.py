@@ -6,6 +6,7 @@ import os
 import re
 import selectors
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -65,7 +66,8 @@ class Reader:
     def environment(self) -> dict[str, str]:
         """Any free port in place of the default one, which may be taken here."""
         path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
-        return os.environ | {"PATH": path, "NOISEGATE_LISTEN": "127.0.0.1:0"}
+        # A terminal of the usual 80 columns has no room for every column of a table.
+        return os.environ | {"PATH": path, "NOISEGATE_LISTEN": "127.0.0.1:0", "COLUMNS": "132"}
 
     def type(self, command: str) -> str:
         """One command; what it prints. A server runs on, the one before is stopped."""
@@ -88,11 +90,8 @@ class Reader:
     def stop(self) -> None:
         """Ctrl-C for the server, as the README says."""
         for server in self.servers:
-            server.terminate()
+            server.send_signal(signal.SIGINT)
             assert server.wait(PATIENCE) == 0
-            assert server.stdout is not None
-            server.stdout.close()
-        self.servers.clear()
 
     def _serve(self, command: str) -> str:
         # `exec`, so that the signal reaches the server and not a shell.
@@ -125,8 +124,8 @@ def reading(folder: Path) -> Iterator[Reader]:
         reader.stop()
     finally:
         for server in reader.servers:
-            server.kill()
-            server.wait()
+            with server:
+                server.kill()
 
 
 @pytest.mark.parametrize("heading", sections())
