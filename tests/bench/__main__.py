@@ -1,7 +1,7 @@
 """`make bench`: every claim of the README as a ratio to a reference of the same run.
 
-`python -m tests.bench [ID ...] [--json FILE]` takes all rows or the named ones. Exit code 1 when a figure misses what the
-project asks of itself.
+`python -m tests.bench [ID ...] [--json FILE]` takes all rows or the named ones. Exit code 1 when a figure misses what
+the project asks of itself.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import asyncio
 import json
 import platform
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from importlib.metadata import version
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from rich.table import Table
 from tests.bench import own_cost, seam
 from tests.bench.measure import Figure
 
-ROWS: dict[str, Callable[[], Awaitable[Figure]]] = {"seam": seam.measure, "own-cost": own_cost.measure}
+ROWS: dict[str, Callable[[], Coroutine[None, None, Figure]]] = {"seam": seam.measure, "own-cost": own_cost.measure}
 """Id of a row to what measures it, in the order of the table."""
 
 
@@ -61,7 +61,7 @@ def main() -> int:
         f"CPython {platform.python_version()}, grpcio {version('grpcio')}, protobuf {version('protobuf')}, "
         f"cryptography {version('cryptography')}, {platform.machine()}; trust the ratios, not the times"
     )
-    figures = []
+    figures: list[Figure] = []
     for name in options.rows or ROWS:
         with console.status(f"measuring {name}"):
             figures.append(asyncio.run(ROWS[name]()))

@@ -1,7 +1,7 @@
-"""How a figure is taken on a noisy machine: CPU per operation, subject and reference in turn, the median of rounds.
+"""How a figure is taken on a noisy machine: CPU per operation, subject and reference in turn, median of the rounds.
 
-A ratio of one run can be trusted, an absolute cannot; so a row is always a subject over a reference that was measured in
-the same rounds. CPU time is read from the scheduler's own account of every thread, not from the wall clock.
+A ratio of one run can be trusted, an absolute cannot; so a row is always a subject over a reference that was measured
+in the same rounds. CPU time is read from the scheduler's own account of every thread, not from the wall clock.
 """
 
 from __future__ import annotations
@@ -11,7 +11,10 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
+
+STRAY: Final = 0.3
+"""How far a round's reference may lie from the median of all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,17 +62,22 @@ def own_cpu_ns(work: Callable[[int], None], count: int) -> float:
 async def in_turn(
     subject: Callable[[], Awaitable[float]], reference: Callable[[], Awaitable[float]], rounds: int
 ) -> tuple[list[float], float, float]:
-    """Ratios of `rounds` rounds, A B then B A, with the medians of both sides (nanoseconds)."""
-    ratios, subjects, references = [], [], []
+    """Ratios of `rounds` rounds, A B then B A, with the medians of both sides (nanoseconds).
+
+    A round in which the reference strays by more than 30 % from its median says more about the machine than about us,
+    and is left out.
+    """
+    pairs = []
     for number in range(rounds):
         if number % 2:
             below, above = await reference(), await subject()
         else:
             above, below = await subject(), await reference()
-        ratios.append(above / below)
-        subjects.append(above)
-        references.append(below)
-    return ratios, statistics.median(subjects), statistics.median(references)
+        pairs.append((above, below))
+    usual = statistics.median(below for _, below in pairs)
+    kept = [(above, below) for above, below in pairs if abs(below / usual - 1) <= STRAY]
+    ratios = [above / below for above, below in kept]
+    return ratios, statistics.median(above for above, _ in kept), statistics.median(below for _, below in kept)
 
 
 def figure(

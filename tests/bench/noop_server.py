@@ -17,7 +17,7 @@ from noisegate_server.transport.grpcio import SERVER_OPTIONS
 METHOD = "/noisegate.bench.NoOp/Call"
 
 
-class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in the stubs alone
+class _Handlers(grpc.GenericRpcHandler):
     def __init__(self, answer: bytes) -> None:
         async def call(_body: bytes, _context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
             return answer

@@ -6,6 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -23,10 +24,10 @@ from tests.bench.noop_server import METHOD as NO_OP
 PAYLOAD = 256
 _ENCRYPT = "/noisegate.v1.SessionCryptoService/Encrypt"
 _SESSIONS = 64
-_CHANNELS = int(os.environ.get("CH","4"))
-_IN_FLIGHT = int(os.environ.get("IF","16"))
+_CHANNELS = 4
+_IN_FLIGHT = 16
 _CALLS = 3_000
-_ROUNDS = 7
+_ROUNDS = 11
 
 
 @contextmanager
@@ -63,7 +64,7 @@ async def _bodies(address: str) -> list[bytes]:
             hello = encode_hello(
                 Hello(
                     flags=Flags.DATAGRAM,
-                    timestamp_ms=_now_ms(),
+                    timestamp_ms=int(time.time() * 1000),
                     offer=((session_pb2.PATTERN_NK, session_pb2.SUITE_CHACHA20_POLY1305_X25519),),
                     choice=0,
                 )
@@ -77,17 +78,13 @@ async def _bodies(address: str) -> list[bytes]:
                 random_bytes=os.urandom,
             )
             packet = encode_handshake(HandshakeStep1(hello=hello, message=player.write_message(b"")))
-            session = await client.respond(mode=noisegate.RecordMode.DATAGRAM, message=packet, peer_id=f"player {number}")
+            session = await client.respond(
+                mode=noisegate.RecordMode.DATAGRAM, message=packet, peer_id=f"player {number}"
+            )
             session.detach()
             request = pb.EncryptRequest(session_id=session.id, plaintext=os.urandom(PAYLOAD))
             bodies.append(request.SerializeToString())
     return bodies
-
-
-def _now_ms() -> int:
-    import time
-
-    return int(time.time() * 1000)
 
 
 class Load:
@@ -95,9 +92,10 @@ class Load:
 
     def __init__(self, address: str, method: str, bodies: list[bytes], answer_bytes: range) -> None:
         self._channels = [
-            grpc.aio.insecure_channel(address, options=(("grpc.use_local_subchannel_pool", 1),)) for _ in range(_CHANNELS)
+            grpc.aio.insecure_channel(address, options=(("grpc.use_local_subchannel_pool", 1),))
+            for _ in range(_CHANNELS)
         ]
-        self._calls = [channel.unary_unary(method) for channel in self._channels]
+        self._calls = [channel.unary_unary(method, None, None) for channel in self._channels]
         self._bodies = bodies
         self._answer_bytes = answer_bytes
 
@@ -116,7 +114,7 @@ class Load:
     async def close(self) -> None:
         """Close the channels."""
         for channel in self._channels:
-            await channel.close()
+            await channel.close(None)
 
 
 async def measure() -> Figure:
@@ -137,7 +135,9 @@ async def measure() -> Figure:
 
         await encrypt.run(_CALLS // 3)
         await nothing.run(_CALLS // 3)
-        ratios, above, below = await in_turn(lambda: cost(encrypt, service[0]), lambda: cost(nothing, no_op[0]), _ROUNDS)
+        ratios, above, below = await in_turn(
+            lambda: cost(encrypt, service[0]), lambda: cost(nothing, no_op[0]), _ROUNDS
+        )
         await encrypt.close()
         await nothing.close()
     return figure(

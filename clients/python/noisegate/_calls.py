@@ -3,6 +3,10 @@
 A call is repeated only when nothing came back (UNAVAILABLE: refused work or a dead connection), a bounded number of
 times, with the same bytes and so the same request_id: the service answers a repeat of what it has already done with
 the answer that was lost. One deadline covers all attempts.
+
+A burst of calls can be more streams than the service takes at once. gRPC does not always hold the rest back, and then
+each is refused with RST_STREAM, REFUSED_STREAM: it was not processed, and may be sent again whatever it was (RFC 9113,
+section 8.7). A whole burst can be refused many times in a row, so these attempts are bounded by the deadline alone.
 """
 
 from __future__ import annotations
@@ -27,6 +31,8 @@ Entropy = Callable[[int], bytes]
 
 SERVICE: Final = "noisegate.v1.SessionCryptoService"
 MAX_HOPS: Final = 2
+# gRPC has no status of its own for it: the HTTP/2 error code (RFC 9113, section 7) stands in the text alone.
+_REFUSED_STREAM: Final = "RST_STREAM with error code 7"
 _JITTER_BYTES: Final = 4
 _JITTER_RANGE: Final = 0xFFFF_FFFF
 
@@ -42,11 +48,13 @@ class CallPolicy:
     """
 
     packet_deadline: float = 0.25
-    """Of `encrypt` and `decrypt`, all attempts together."""
+    """Of `encrypt` and `decrypt`, all attempts together. NOISE mode: set it higher, e.g. 2 s, where a machine may be
+    loaded. A late answer there costs the session, since the counter has moved; with time left, a repeat with the same
+    request_id still gets a lost answer, for 5 s. DATAGRAM mode: a late packet is worth nothing, and costs nothing."""
     control_deadline: float = 2.0
     """Of every other call, all attempts together."""
     attempts: int = 5
-    """Of one call at one endpoint, the first included; 1 for no repeats."""
+    """Of one call, the first included; 1 for no repeats. Those that ended in REFUSED_STREAM do not count."""
     first_backoff: float = 0.025
     """Before the first repeat, at most; doubles from one to the next."""
     max_backoff: float = 0.5
@@ -123,7 +131,7 @@ class Calls:
         clock = asyncio.get_running_loop().time
         limit = self._policy.packet_deadline if method.is_packet else self._policy.control_deadline
         deadline = clock() + limit
-        repeats = hops = 0
+        attempts = repeats = hops = 0
         while True:
             try:
                 return Answer(await self._attempt(method, body, endpoint, deadline - clock()), endpoint)
@@ -133,7 +141,8 @@ class Calls:
                     raise
                 endpoint = error.owner
             except NoisegateError as error:
-                if error.code is not StatusCode.UNAVAILABLE or repeats + 1 >= self._policy.attempts:
+                attempts += _REFUSED_STREAM not in error.message
+                if error.code is not StatusCode.UNAVAILABLE or attempts >= self._policy.attempts:
                     raise
                 delay = self._policy.delay(repeats, self._share(), error.retry_delay)
                 if clock() + delay >= deadline:

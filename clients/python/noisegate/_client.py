@@ -138,6 +138,7 @@ class Client:
     ) -> Opening:
         """Begin a new session with a ticket that the player brought back; `peer_id` and `group` are the ticket's.
 
+        The player must send a first record: that confirms the resume, until then it may be a replay (`Opened.early`).
         `message`: NOISE message 1, DATAGRAM the RESUME packet of step 1. `ticket`, `hello`: NOISE, what came beside it.
         `prologue`: that of the session in which the ticket was issued. `payload`: of message 2, at most 16,384 bytes.
         Raises TicketRejected: run a full handshake then.

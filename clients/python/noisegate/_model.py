@@ -266,14 +266,16 @@ class SessionInfo:
     """24 bytes."""
     state: SessionState
     termination_reason: TerminationReason
-    mode: RecordMode
-    role: Role
+    mode: RecordMode | None
+    """None for a session that has ended, or for a number of a later contract."""
+    role: Role | None
+    """None for a session that has ended, or for a number of a later contract."""
     peer_id: str
     """The player, as the caller named it."""
     group: str
     """The match, room or table, as the caller named it."""
     established: Established | None
-    """None until the handshake has finished."""
+    """None until the handshake has finished, and for a session that has ended."""
     epoch: int
     """0 after the handshake, one more after each renegotiation."""
     sealed: int

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from enum import IntEnum
+from typing import TypeVar
 
 from google.protobuf.duration_pb2 import Duration
 
@@ -26,6 +28,8 @@ from ._model import (
     TerminationReason,
     Ticket,
 )
+
+EnumT = TypeVar("EnumT", bound=IntEnum)
 
 
 def seconds(duration: Duration) -> float:
@@ -143,14 +147,22 @@ def from_ticket(wire: service.IssueTicketResponse) -> Ticket:
     return Ticket(to_peer=tuple(wire.to_peer), expires_in=seconds(wire.expires_in))
 
 
+def _known(kind: type[EnumT], number: int) -> EnumT | None:
+    """The word for a number; None where it is not set (a session that has ended) or of a later contract."""
+    try:
+        return kind(number)
+    except ValueError:
+        return None
+
+
 def from_session(wire: contract.Session) -> SessionInfo:
     """A session as its owner may see it."""
     return SessionInfo(
         session_id=wire.session_id,
         state=SessionState(wire.state),
         termination_reason=TerminationReason(wire.termination_reason),
-        mode=RecordMode(wire.mode),
-        role=Role(wire.role),
+        mode=_known(RecordMode, wire.mode),
+        role=_known(Role, wire.role),
         peer_id=wire.peer_id,
         group=wire.group,
         established=from_established(wire.established) if wire.HasField("established") else None,

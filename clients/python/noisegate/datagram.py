@@ -106,6 +106,12 @@ class Received(Generic[AddressT]):
     """This packet began the session, as far as this receiver knows."""
     established: bool = False
     """With this packet the handshake finished: records may flow."""
+    epoch: int | None = None
+    """The record's key epoch; the first record of a higher one ends a renegotiation. None: no record was opened."""
+    counter: int | None = None
+    """The record's counter. None: no record was opened."""
+    control: ControlKind | None = None
+    """What the record was, when it was nothing for the game, e.g. ROTATION: a step of a renegotiation."""
     closed: bool = False
     """The session has ended; the receiver has forgotten it."""
     early: bool = False
@@ -121,7 +127,15 @@ class Received(Generic[AddressT]):
 
 
 class DatagramReceiver(Generic[AddressT]):
-    """Turns players' packets into calls. `receive` may run side by side with itself, on the client's event loop."""
+    """Turns players' packets into calls. `receive` may run side by side with itself, on the client's event loop.
+
+    After `moved` the new address gets at most three times what comes from it: what does not fit is dropped, not queued,
+    and `withheld` counts it (of the game's own messages `route` leaves it out). So until `verified` again, send one
+    small challenge there, repeat it now and then, and nothing of an ordered stream, in which a gap would never close.
+    The player must keep sending meanwhile, e.g. keep-alives: its bytes pay for ours. See `mark_verified`.
+
+    A player who resumed has to send a first record, a keep-alive if nothing else: that alone confirms the resume.
+    """
 
     def __init__(
         self,
@@ -198,6 +212,9 @@ class DatagramReceiver(Generic[AddressT]):
         """Lift the limit of `address`, after a proof of the game's own: a random value, sealed, sent there and echoed.
 
         A handshake proves its address by itself; one that a player has moved to stays limited until this is called.
+        Keep the challenge small (a record is 32 bytes longer than its plaintext) and outside any ordered stream, send
+        nothing else until the player has answered it, and have the player send often enough to pay for it. Nothing
+        happens if the player has moved on from `address`.
         """
         known = self._sessions.by_id(session.id)
         if known is not None and known.path.address == address:
@@ -236,6 +253,9 @@ class DatagramReceiver(Generic[AddressT]):
             plaintexts=() if opened.plaintext is None else (opened.plaintext,),
             to_send=to_send,
             new_session=fresh,
+            epoch=opened.epoch,
+            counter=opened.counter,
+            control=opened.control,
             closed=closed,
             early=opened.early,
             rotation_due=opened.rotation_due,

@@ -84,7 +84,7 @@ def initiate(parts: Parts, tenant: str, request: Initiation, now: float, wall: f
     check_psk(pattern, request.psk)
     if (pattern in LEARNS_REMOTE) is bool(request.remote_static_key):
         raise InvalidField("initiate.remote_static_key", "32 bytes for IK and NK, empty for XX")
-    hello, flags = _our_hello(request, (pattern, suite), wall)
+    hello, flags = _our_hello(parts, request, (pattern, suite), wall)
     identity = identity_of(parts, tenant)
     if request.remote_static_key == identity.public:
         raise InvalidField("initiate.remote_static_key", "this is the service's own key")
@@ -130,8 +130,9 @@ def respond(parts: Parts, tenant: str, request: Response, now: float, wall: floa
     if datagram and (answer := parts.answers.get(repeat, now)) is not None and isinstance(answer, HandshakeStep):
         return answer
     hello, message, proposed = _first_message(request)
+    timestamp_ms: int | None = None
     if hello:
-        pattern, suite, flags = accept(parts.policy, hello, wall, datagram=datagram)
+        pattern, suite, flags, timestamp_ms = accept(parts.policy, hello, wall, datagram=datagram)
     else:
         pattern, suite = allowed(parts.policy, request.pattern, request.suite)
         flags = Flags(0)
@@ -152,6 +153,7 @@ def respond(parts: Parts, tenant: str, request: Response, now: float, wall: floa
     except NoiseError:
         raise HandshakeFailed from None
     _refuse_own_key(handshake, identity)
+    require_new(parts, tenant, handshake, timestamp_ms)
     session = new_session(
         parts,
         tenant,
@@ -165,11 +167,13 @@ def respond(parts: Parts, tenant: str, request: Response, now: float, wall: floa
         prologue=request.prologue,
         options=request.options,
         chain_end_wall=wall + parts.policy.chain_lifetime,
-        opening=Opening(handshake=handshake),
+        opening=Opening(handshake=handshake, timestamp_ms=timestamp_ms),
         now=now,
     )
     reply = _write(handshake, request.payload, "respond.payload")
     admit(parts, session, now, proposed)
+    # Not before: who was turned away for want of room comes again with the same packet.
+    accept_timestamp(parts, tenant, handshake, timestamp_ms)
     connection_id = opening_of(session, resumes=False).connection_id
     if handshake.is_finished:
         _finish(parts, session, handshake, now)
@@ -205,6 +209,7 @@ def proceed(
             reply = encode_handshake(Packet(connection_id=opening.connection_id, step=_THIRD, message=reply))
         replies = (reply,)
     connection_id = opening.connection_id
+    _refuse_stale(parts, session, opening, handshake, now)
     _finish(parts, session, handshake, now)
     if replies and isinstance(session.records, DatagramRecords):
         session.records.repeat(replies[0], now)
@@ -217,7 +222,9 @@ def proceed(
     return step
 
 
-def _our_hello(request: Initiation, pair: tuple[Pattern, Suite], wall: float) -> tuple[bytes | None, Flags]:
+def _our_hello(
+    parts: Parts, request: Initiation, pair: tuple[Pattern, Suite], wall: float
+) -> tuple[bytes | None, Flags]:
     flags = Flags(0)
     options = request.options
     for wanted, flag in ((options.pad, Flags.PAD), (options.mask, Flags.MASK), (options.tickets, Flags.TICKETS)):
@@ -232,7 +239,9 @@ def _our_hello(request: Initiation, pair: tuple[Pattern, Suite], wall: float) ->
     offer = request.offer or (pair,)
     if pair not in offer:
         raise InvalidField("initiate.offer", "must contain the protocol of message 1")
-    hello = Hello(flags=flags, timestamp_ms=int(wall * 1000), offer=offer, choice=offer.index(pair))
+    hello = Hello(
+        flags=flags, timestamp_ms=parts.timestamps.ours(wall), offer=offer, choice=offer.index(pair)
+    )
     return encode_hello(hello), flags
 
 

@@ -52,8 +52,8 @@ def check_psk(pattern: Pattern, psk: bytes) -> None:
         raise InvalidField("psk", "32 bytes for a psk pattern, empty otherwise")
 
 
-def accept(policy: Policy, data: bytes, wall: float, *, datagram: bool) -> tuple[Pattern, Suite, Flags]:
-    """The protocol and flags of a player's hello, computed again from its offer and our own order."""
+def accept(policy: Policy, data: bytes, wall: float, *, datagram: bool) -> tuple[Pattern, Suite, Flags, int]:
+    """The protocol, flags and timestamp of a player's hello; the first computed from its offer and our own order."""
     try:
         hello = decode_hello(data)
     except MalformedHello:
@@ -70,7 +70,7 @@ def accept(policy: Policy, data: bytes, wall: float, *, datagram: bool) -> tuple
     if flags & ~policy.flags & ~Flags.DATAGRAM:
         raise PolicyRejected("the hello asks for a flag that this service does not grant")
     pattern, suite = hello.chosen
-    return Pattern(pattern), Suite(suite), flags
+    return Pattern(pattern), Suite(suite), flags, hello.timestamp_ms
 
 
 def bound_prologue(hello: bytes | None, prologue: bytes, field: str) -> bytes:

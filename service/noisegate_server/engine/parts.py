@@ -17,11 +17,16 @@ from noisegate_server.store.base import SessionStore, StoreLimits
 from noisegate_server.store.expiring import ExpiringTable
 from noisegate_server.store.sharded import ShardedStore
 from noisegate_server.trust.identity import Identities
+from noisegate_server.trust.timestamps import Timestamps
 
 INSTANCE: Final = 4
 """Bytes of an instance id, with which every session id of the instance begins."""
 
 Answer = HandshakeStep | ResumeStep
+
+_ANSWER_BYTES: Final = 64 * 1024 * 1024
+_ROW_BYTES: Final = 1_024
+"""What a row of `answers` costs beside its messages: objects, keys and places in dicts, rounded up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +49,8 @@ class Parts:
     """Ids of tickets that were used. Never drops a living row: a full table refuses tickets instead."""
     received: ExpiringTable[tuple[str, bytes], ReceivedTicket]
     """(tenant, session id) to the ticket that the session's peer gave us."""
+    timestamps: Timestamps
+    """Of the hellos that were accepted, by tenant and static key."""
 
     def session_id(self) -> bytes:
         """A new session id: the instance, then 160 random bits."""
@@ -59,9 +66,13 @@ def make_parts(
     ticket_keys: TicketKeys,
     policy: Policy,
     random_bytes: RandomBytes,
+    started_wall: float,
     limits: StoreLimits | None = None,
 ) -> Parts:
-    """The parts of an instance whose sessions live in memory. ValueError: an instance id of another length."""
+    """The parts of an instance whose sessions live in memory. ValueError: an instance id of another length.
+
+    `started_wall`: when the service began (unix seconds).
+    """
     if len(instance) != INSTANCE:
         raise ValueError(f"instance: {INSTANCE} bytes")
     limits = limits or StoreLimits()
@@ -74,8 +85,15 @@ def make_parts(
         policy=policy,
         random_bytes=random_bytes,
         store=ShardedStore(limits, resumable=lambda session: session.ticket_given),
-        answers=ExpiringTable(ttl=REPEAT_ANSWER_S, capacity=limits.half_open * 2),
+        answers=ExpiringTable(
+            ttl=REPEAT_ANSWER_S, capacity=limits.half_open * 2, weigh=_answer_bytes, budget=_ANSWER_BYTES
+        ),
         # A ticket lives from its issue, its row from its use: the row outlives the ticket.
         spent=ExpiringTable(ttl=TICKET_LIFETIME_S + 3_600.0, capacity=limits.capacity),
         received=ExpiringTable(ttl=policy.ticket_lifetime, capacity=limits.tombstones, on_drop=ReceivedTicket.wipe),
+        timestamps=Timestamps(started_wall),
     )
+
+
+def _answer_bytes(answer: Answer) -> int:
+    return _ROW_BYTES + len(answer.payload) + sum(map(len, answer.to_peer))

@@ -37,6 +37,8 @@ class Opening:
     """DATAGRAM: the session's connection id, once it is known."""
     resumes: bool = False
     """A resume, whose packets are RESUME's."""
+    timestamp_ms: int | None = None
+    """Responder: the hello's, while the static key that it goes with has not come (XX)."""
 
     def wipe(self) -> None:
         self.handshake.wipe()
