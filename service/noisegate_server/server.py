@@ -84,7 +84,9 @@ class Server:
         credentials = _credentials(config)
         identities = _identities(config, self._random_bytes)
         ticket_keys = _ticket_keys(config, self._random_bytes)
-        transport = GrpcioTransport(policy=policy, clock=self._clock, credentials=credentials, reflected=(SERVICE,))
+        transport = GrpcioTransport(
+            policy=policy, clock=self._clock, credentials=credentials, reflected=(SERVICE,), on_defect=log_defect
+        )
         try:
             bound = HostPort(host=config.address.host, port=transport.bind(config.address.host, config.address.port))
         except OSError:
@@ -103,6 +105,7 @@ class Server:
                 lifetime=config.lifetime,
             ),
             random_bytes=self._random_bytes,
+            started_wall=self._wall(),
             limits=_limits(config),
         )
         rpc = Rpc(

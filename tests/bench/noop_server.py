@@ -22,7 +22,7 @@ class _Handlers(grpc.GenericRpcHandler):
         async def call(_body: bytes, _context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
             return answer
 
-        self._handler = grpc.unary_unary_rpc_method_handler(call)
+        self._handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(call)
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[bytes, bytes] | None:
         return self._handler if handler_call_details.method == METHOD else None

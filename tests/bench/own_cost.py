@@ -25,7 +25,7 @@ PAYLOAD = 256
 _ENCRYPT = "/noisegate.v1.SessionCryptoService/Encrypt"
 _SESSIONS = 64
 _CHANNELS = 4
-_IN_FLIGHT = 16
+_IN_FLIGHT = 64
 _CALLS = 3_000
 _ROUNDS = 11
 
@@ -95,7 +95,9 @@ class Load:
             grpc.aio.insecure_channel(address, options=(("grpc.use_local_subchannel_pool", 1),))
             for _ in range(_CHANNELS)
         ]
-        self._calls = [channel.unary_unary(method, None, None) for channel in self._channels]
+        self._calls: list[grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]] = [
+            channel.unary_unary(method, None, None) for channel in self._channels
+        ]
         self._bodies = bodies
         self._answer_bytes = answer_bytes
 

@@ -37,6 +37,7 @@ def _parts() -> Parts:
         ticket_keys=TicketKeys(current=TicketKey(key_id=os.urandom(8), key=os.urandom(32))),
         policy=Policy(),
         random_bytes=os.urandom,
+        started_wall=time.time(),
     )
 
 

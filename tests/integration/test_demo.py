@@ -211,7 +211,9 @@ class Between(grpc.GenericRpcHandler):
 
     async def _ask(self, method: str, request: bytes) -> Answer:
         assert self.channel is not None
-        ask = self.channel.unary_unary(method, request_serializer=None, response_deserializer=None)
+        ask: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = self.channel.unary_unary(
+            method, request_serializer=None, response_deserializer=None
+        )
         try:
             answer: bytes = await ask(request, timeout=10)
         except grpc.aio.AioRpcError as refusal:

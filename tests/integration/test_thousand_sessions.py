@@ -74,3 +74,24 @@ async def test_a_thousand_handshakes_run_at_once(launch: Launch, capsys: pytest.
         assert after - before < SESSIONS * BYTES_PER_SESSION
         await asyncio.gather(*(session.close() for session, _ in pairs))
         assert [each async for each in client.list_sessions()] == []
+
+
+@pytest.mark.parametrize("method", ["GetCapabilities", "ListSessions", "Handshake"])
+async def test_a_thousand_first_calls_on_a_new_channel_succeed(launch: Launch, method: str) -> None:
+    """More streams than a connection may have at first: what is refused unprocessed is repeated, and nothing twice."""
+    server = launch(*DEV)
+    policy = noisegate.CallPolicy(control_deadline=SECONDS / 2)
+
+    async def call(client: noisegate.Client) -> None:
+        if method == "GetCapabilities":
+            await client.capabilities()
+        elif method == "ListSessions":
+            assert [each async for each in client.list_sessions(group="nobody")] == []
+        else:
+            await client.initiate(mode=RecordMode.NOISE, protocol=noisegate.Protocol(Pattern.XX), group="burst")
+
+    async with noisegate.connect(server.address, policy=policy) as client:
+        await asyncio.gather(*(call(client) for _ in range(SESSIONS)))
+        begun = [each.session_id async for each in client.list_sessions(group="burst", page_size=1_000)]
+        assert len(begun) == (SESSIONS if method == "Handshake" else 0)
+        await asyncio.gather(*(client.session(each).close() for each in begun))

@@ -55,6 +55,7 @@ class Service:
             ticket_keys=TicketKeys(current=TicketKey(key_id=bytes(8), key=bytes(range(32)))),
             policy=Policy(),
             random_bytes=entropy,
+            started_wall=1.8e9 + self.clock.now,
             limits=limits,
         )
         self.rpc = Rpc(parts=self.parts, clock=self.clock, wall=lambda: 1.8e9 + self.clock.now, on_defect=raise_defect)

@@ -78,6 +78,7 @@ class Engine:
             ticket_keys=ticket_keys or TicketKeys(current=ticket_key()),
             policy=policy or Policy(),
             random_bytes=os.urandom,
+            started_wall=clock.wall,
             limits=limits,
         )
 

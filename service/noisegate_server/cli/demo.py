@@ -261,7 +261,8 @@ async def _resume(
 async def _describe_and_close(client: noisegate.Client, stage: Stage, session: noisegate.Session) -> None:
     await stage.step("The game may ask about its sessions.")
     info = await stage.call("GetSession", client.get_session(session.id))
-    stage.note("session", f"{info.state.name} {info.mode.name} peer {info.peer_id!r} group {info.group!r}")
+    mode = info.mode.name if info.mode else ""
+    stage.note("session", f"{info.state.name} {mode} peer {info.peer_id!r} group {info.group!r}")
     stage.note("records", f"{info.opened} opened, {info.sealed} sealed, {info.refused} refused")
     stage.check(info.state is SessionState.ESTABLISHED and info.opened == 1, "the description fits what happened")
     stage.check((info.peer_id, info.group) == (_PEER, _GROUP), "player and group came back with the ticket")

@@ -57,7 +57,7 @@ def _table(found: list[noisegate.SessionInfo]) -> Table:
         table.add_row(
             session.session_id.hex()[:16],
             session.state.name,
-            session.mode.name,
+            session.mode.name if session.mode else "",
             session.peer_id,
             session.group,
             str(session.epoch),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from noisegate_server.engine.freshness import remember, require_new
 from noisegate_server.engine.negotiation import ANONYMOUS, LEARNS_REMOTE, accept, allowed, bound_prologue, check_psk
 from noisegate_server.engine.opening import admit, find, finish, greeting, identity_of, new_session, opening_of, read
 from noisegate_server.engine.outcomes import HandshakeStep, established
@@ -18,6 +19,7 @@ from noisegate_server.session.errors import (
     HandshakeNotDue,
     InvalidField,
     MessageTooLarge,
+    StaleHandshake,
 )
 from noisegate_server.session.hello import (
     Flags,
@@ -36,7 +38,7 @@ from noisegate_server.session.packets import (
     encode_handshake,
 )
 from noisegate_server.session.session import Opening, Session
-from noisegate_server.session.state import RecordMode, Role
+from noisegate_server.session.state import RecordMode, Role, TerminationReason
 from noisegate_server.session.suites import NOISE_NAMES, Pattern, Suite
 
 _SECOND, _THIRD = 2, 3
@@ -173,7 +175,7 @@ def respond(parts: Parts, tenant: str, request: Response, now: float, wall: floa
     reply = _write(handshake, request.payload, "respond.payload")
     admit(parts, session, now, proposed)
     # Not before: who was turned away for want of room comes again with the same packet.
-    accept_timestamp(parts, tenant, handshake, timestamp_ms)
+    remember(parts, tenant, handshake, timestamp_ms)
     connection_id = opening_of(session, resumes=False).connection_id
     if handshake.is_finished:
         _finish(parts, session, handshake, now)
@@ -209,7 +211,13 @@ def proceed(
             reply = encode_handshake(Packet(connection_id=opening.connection_id, step=_THIRD, message=reply))
         replies = (reply,)
     connection_id = opening.connection_id
-    _refuse_stale(parts, session, opening, handshake, now)
+    timestamp_ms = opening.timestamp_ms
+    try:
+        require_new(parts, tenant, handshake, timestamp_ms)
+    except StaleHandshake:
+        parts.store.end(session, TerminationReason.HANDSHAKE_FAILED, now)
+        raise
+    remember(parts, tenant, handshake, timestamp_ms)
     _finish(parts, session, handshake, now)
     if replies and isinstance(session.records, DatagramRecords):
         session.records.repeat(replies[0], now)

@@ -162,4 +162,4 @@ def greeting(parts: Parts, session: Session, now: float, wall: float) -> tuple[b
     records = session.records
     if not isinstance(records, DatagramRecords) or session.role is not Role.RESPONDER:
         return ()
-    return (records.control(Kind.KEEP_ALIVE, b"", parts.aeads), *owed_ticket(parts, session, wall))
+    return records.aside(Kind.KEEP_ALIVE, b"", parts.aeads) + owed_ticket(parts, session, wall)

@@ -129,7 +129,7 @@ def _aside(parts: Parts, session: Session, opened: Opened, now: float, wall: flo
     if opened.confirmed:
         if session.role is Role.RESPONDER:
             # The initiator asks until it sees a record of the new epoch.
-            to_peer += (records.control(Kind.KEEP_ALIVE, b"", parts.aeads),)
+            to_peer += records.aside(Kind.KEEP_ALIVE, b"", parts.aeads)
         session.settle()
     if opened.wants_rotation and session.role is Role.INITIATOR:
         to_peer += rotation.grant(records, parties(parts, session), now, parts.aeads, parts.random_bytes)
@@ -141,7 +141,12 @@ def _upkeep(parts: Parts, session: Session, now: float) -> tuple[bytes, ...]:
     records = session.records
     if not isinstance(records, DatagramRecords) or now < records.due_at:
         return ()
-    return records.upkeep(now, parts.aeads)
+    former = records.former_connection_ids
+    to_peer = records.upkeep(now, parts.aeads)
+    if not records.former_connection_ids:
+        for connection_id in former:
+            parts.store.unbind_connection(session, connection_id)
+    return to_peer
 
 
 Act = Callable[[Parts, Session, Opened, float], tuple[bytes, ...]]
@@ -181,16 +186,20 @@ def _keep_alive(parts: Parts, session: Session, opened: Opened, _now: float) -> 
 
 def _connection_id(parts: Parts, session: Session, opened: Opened, _now: float) -> tuple[bytes, ...]:
     records = session.records
-    known = (NO_CONNECTION_ID, *session.connection_ids())
-    fresh = len(opened.content) == CONNECTION_ID and opened.content not in known
-    if isinstance(records, DatagramRecords) and session.follows_connection_id and fresh:
-        try:
-            parts.store.bind_connection(session, opened.content)
-        except ConnectionIdTaken:
-            return ()
-        for former in records.former_connection_ids:
-            parts.store.unbind_connection(session, former)
-        records.follow_connection_id(opened.content)
+    if not isinstance(records, DatagramRecords) or not session.follows_connection_id:
+        return ()
+    new, given = opened.content, (opened.epoch, opened.counter)
+    known = (NO_CONNECTION_ID, *records.connection_ids())
+    # A record that the one which gave our id has overtaken would lead back to an id that the peer gives up.
+    if len(new) != CONNECTION_ID or new in known or given < records.connection_id_given:
+        return ()
+    try:
+        parts.store.bind_connection(session, new)
+    except ConnectionIdTaken:
+        return ()
+    for former in records.former_connection_ids:
+        parts.store.unbind_connection(session, former)
+    records.follow_connection_id(new, given)
     return ()
 
 

@@ -7,14 +7,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from noisegate_server.engine.negotiation import LEARNS_REMOTE
+from noisegate_server.engine.negotiation import LEARNS_REMOTE, WITH_PSK
 from noisegate_server.engine.outcomes import Rotation
 from noisegate_server.engine.parts import Parts
 from noisegate_server.engine.records import parties
 from noisegate_server.noise import HandshakeState, InvalidKey, NoiseError, ProtocolName
 from noisegate_server.session import rotation
 from noisegate_server.session.datagram import DatagramRecords
-from noisegate_server.session.errors import EpochConflict, HandshakeFailed, InvalidField, NotEstablished
+from noisegate_server.session.errors import (
+    EpochConflict,
+    HandshakeFailed,
+    InvalidField,
+    NotEstablished,
+    RekeyRequired,
+)
 from noisegate_server.session.establishment import replacement
 from noisegate_server.session.hello import renegotiate_prologue
 from noisegate_server.session.keys import renegotiate_psk
@@ -61,10 +67,12 @@ def _datagram(parts: Parts, session: Session, records: DatagramRecords, command:
     if command.direction == RECEIVE:
         raise InvalidField("direction", "in DATAGRAM mode a side rekeys what it sends; leave it unset")
     to_peer: tuple[bytes, ...] = ()
-    if command.kind == REKEY:
-        if not records.rekey(parts.aeads):
-            raise EpochConflict(records.epoch)
+    if command.kind == REKEY and records.rekey(parts.aeads):
+        pass
+    elif not records.has_room:
+        raise RekeyRequired("this epoch may seal no more, not even a rotation: resume, or run a new handshake")
     elif session.role is Role.INITIATOR:
+        # Also a REKEY where the epoch's phases are used up: only new keys help now.
         to_peer = rotation.start(records, parties(parts, session), now, parts.aeads, parts.random_bytes)
     else:
         to_peer = rotation.wish(records, now, parts.aeads)
@@ -113,20 +121,14 @@ def _handshake_step(parts: Parts, session: Session, records: NoiseRecords, comma
     if records.replacement is not None:
         raise EpochConflict(records.epoch)
     pending = records.renegotiation
-    if session.role is Role.INITIATOR and not command.message:
+    if command.message:
+        handshake = _after_message(parts, session, records, command)
+    elif session.role is Role.INITIATOR:
         # Begins, or begins anew where a message was lost with a connection.
         handshake = _begin(parts, session, records, command)
-    elif not command.message:
-        raise InvalidField("message", "the session's Noise initiator begins: pass its first message")
-    elif pending is not None:
-        handshake = pending.copy()
-    elif session.role is Role.INITIATOR:
-        raise InvalidField("message", "begin first, by a call without a message")
     else:
-        handshake = _begin(parts, session, records, command)
+        raise InvalidField("message", "the session's Noise initiator begins: pass its first message")
     try:
-        if command.message:
-            handshake.read_message(command.message)
         to_peer = () if handshake.is_finished else (handshake.write_message(b""),)
         # A resumed session's pattern shows no static key: the PSK from the session's root proves the same peer.
         shown = session.remote_static if session.pattern is Pattern.NNPSK0 else handshake.rs or b""
@@ -142,6 +144,38 @@ def _handshake_step(parts: Parts, session: Session, records: NoiseRecords, comma
         records.replacement = replacement(handshake, initiator=session.role is Role.INITIATOR, aeads=parts.aeads)
         handshake.wipe()
     return to_peer
+
+
+def _after_message(
+    parts: Parts, session: Session, records: NoiseRecords, command: RotateCommand
+) -> HandshakeState:
+    """The handshake once it has read the player's message: the one under way or, at the responder, another one.
+
+    A player that has lost ours begins anew, with a message that the one under way cannot read. XX proves nothing of its
+    first message, so there it counts as such only without a payload: a garbled third message has one.
+    """
+    pending = records.renegotiation
+    if pending is not None:
+        handshake = pending.copy()
+        try:
+            handshake.read_message(command.message)
+        except NoiseError:
+            handshake.wipe()
+            if session.role is Role.INITIATOR or (session.pattern in WITH_PSK and not command.psk):
+                raise HandshakeFailed from None
+        else:
+            return handshake
+    elif session.role is Role.INITIATOR:
+        raise InvalidField("message", "begin first, by a call without a message")
+    handshake = _begin(parts, session, records, command)
+    try:
+        payload = handshake.read_message(command.message)
+    except NoiseError:
+        raise HandshakeFailed from None
+    if pending is not None and payload:
+        handshake.wipe()
+        raise HandshakeFailed
+    return handshake
 
 
 def _begin(parts: Parts, session: Session, records: NoiseRecords, command: RotateCommand) -> HandshakeState:

@@ -51,7 +51,7 @@ def close(parts: Parts, tenant: str, session_id: bytes, now: float) -> tuple[byt
     records = session.records
     farewell: tuple[bytes, ...] = ()
     if isinstance(records, DatagramRecords):
-        farewell = (records.control(Kind.CLOSE, b"", parts.aeads),)
+        farewell = records.aside(Kind.CLOSE, b"", parts.aeads)
     parts.store.end(session, TerminationReason.CLOSED, now, resumable=session.ticket_given)
     return farewell
 

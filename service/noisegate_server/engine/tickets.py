@@ -42,9 +42,12 @@ def issue(parts: Parts, tenant: str, session_id: bytes, now: float, wall: float)
 
 
 def owed_ticket(parts: Parts, session: Session, wall: float) -> tuple[bytes, ...]:
-    """DATAGRAM: the ticket that the initiator's hello asked for, once; nothing where none is owed."""
+    """DATAGRAM: the ticket that the initiator's hello asked for, once; nothing where none is owed.
+
+    Where the epoch may seal no more, it stays owed.
+    """
     records = session.records
-    if not session.ticket_owed or not isinstance(records, DatagramRecords):
+    if not session.ticket_owed or not isinstance(records, DatagramRecords) or not records.has_room:
         return ()
     session.ticket_owed = False
     try:

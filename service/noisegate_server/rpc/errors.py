@@ -90,12 +90,14 @@ class Rule:
 
 def _field(error: Any) -> Message:
     violation = error_details_pb2.BadRequest.FieldViolation(field=error.field, description=error.description)
-    return error_details_pb2.BadRequest(field_violations=[violation])
+    detail: Message = error_details_pb2.BadRequest(field_violations=[violation])
+    return detail
 
 
 def _body(_: Any) -> Message:
     violation = error_details_pb2.BadRequest.FieldViolation(description="not a valid message of this method")
-    return error_details_pb2.BadRequest(field_violations=[violation])
+    detail: Message = error_details_pb2.BadRequest(field_violations=[violation])
+    return detail
 
 
 def _precondition(kind: str) -> Details:
@@ -103,21 +105,24 @@ def _precondition(kind: str) -> Details:
         violation = error_details_pb2.PreconditionFailure.Violation(
             type=kind, subject="session", description=str(error)
         )
-        return error_details_pb2.PreconditionFailure(violations=[violation])
+        detail: Message = error_details_pb2.PreconditionFailure(violations=[violation])
+        return detail
 
     return build
 
 
 def _quota(error: Any) -> Message:
     violation = error_details_pb2.QuotaFailure.Violation(subject=error.subject, description=error.description)
-    return error_details_pb2.QuotaFailure(violations=[violation])
+    detail: Message = error_details_pb2.QuotaFailure(violations=[violation])
+    return detail
 
 
 def _retry(milliseconds: int) -> Details:
     def build(_: Any) -> Message:
         retry = error_details_pb2.RetryInfo()
         retry.retry_delay.FromMilliseconds(milliseconds)
-        return retry
+        detail: Message = retry
+        return detail
 
     return build
 

@@ -9,6 +9,7 @@ must look at that one. Health needs no identity: a probe has none, and the answe
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Final
 
 from google.protobuf.message import DecodeError
@@ -142,37 +143,39 @@ def _response(status: int) -> Any:
 
 def health_methods(health: Health) -> dict[str, Method]:
     """The rows of grpc.health.v1.Health."""
-
-    def check(_: Call, body: bytes) -> Reply:
-        try:
-            service = health_pb2.HealthCheckRequest.FromString(body).service
-        except DecodeError as error:
-            return _refused(error)
-        status = health.status(service)
-        if status is None:
-            # The protocol of grpc.health.v1 asks for this code; it is not one of our refusals and has no ErrorInfo.
-            unknown = status_pb2.Status(code=Code.NOT_FOUND, message="unknown service")
-            return Code.NOT_FOUND, unknown.SerializeToString()
-        return 0, _response(status).SerializeToString()
-
-    def list_statuses(_: Call, body: bytes) -> Reply:
-        try:
-            health_pb2.HealthListRequest.FromString(body)
-        except DecodeError as error:
-            return _refused(error)
-        response = health_pb2.HealthListResponse()
-        for service, status in health.statuses().items():
-            response.statuses[service].CopyFrom(_response(status))
-        return 0, response.SerializeToString()
-
-    def watch(_: Call, outbox: Outbox) -> Inbox:
-        return _Watch(health, outbox)
-
     return {
-        f"{_HEALTH}Check": Method(unary=check),
-        f"{_HEALTH}List": Method(unary=list_statuses),
-        f"{_HEALTH}Watch": Method(stream=watch, server_streaming=True),
+        f"{_HEALTH}Check": Method(unary=partial(_check, health)),
+        f"{_HEALTH}List": Method(unary=partial(_list, health)),
+        f"{_HEALTH}Watch": Method(stream=partial(_watch, health), server_streaming=True),
     }
+
+
+def _check(health: Health, _: Call, body: bytes) -> Reply:
+    try:
+        service = health_pb2.HealthCheckRequest.FromString(body).service
+    except DecodeError as error:
+        return _refused(error)
+    status = health.status(service)
+    if status is None:
+        # The protocol of grpc.health.v1 asks for this code; it is not one of our refusals and has no ErrorInfo.
+        unknown = status_pb2.Status(code=Code.NOT_FOUND, message="unknown service")
+        return Code.NOT_FOUND, unknown.SerializeToString()
+    return 0, _response(status).SerializeToString()
+
+
+def _list(health: Health, _: Call, body: bytes) -> Reply:
+    try:
+        health_pb2.HealthListRequest.FromString(body)
+    except DecodeError as error:
+        return _refused(error)
+    response = health_pb2.HealthListResponse()
+    for service, status in health.statuses().items():
+        response.statuses[service].CopyFrom(_response(status))
+    return 0, response.SerializeToString()
+
+
+def _watch(health: Health, _: Call, outbox: Outbox) -> Inbox:
+    return _Watch(health, outbox)
 
 
 def _refused(error: Exception) -> Reply:

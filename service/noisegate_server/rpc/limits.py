@@ -13,9 +13,6 @@ CONNECTION_ID_BYTES: Final = 8
 KEY_BYTES: Final = 32
 """Length of a static public key and of a pre-shared key."""
 
-MAX_PLAINTEXT_BYTES: Final = 65_519
-"""Noise revision 34, section 3: at most 65,535 bytes, 16 of them the tag. DATAGRAM mode has less, says the engine."""
-
 MAX_ASSOCIATED_DATA_BYTES: Final = 1_024
 MAX_PROLOGUE_BYTES: Final = 1_024
 MAX_PAYLOAD_BYTES: Final = 16_384

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable
 from typing import Final
 
-from noisegate_server.noise.primitives import Cipher, InvalidTag, header_mask, wipe
+from noisegate_server.noise.primitives import Cipher, InvalidTag, wipe
 from noisegate_server.session.aeads import AeadCache
 from noisegate_server.session.constants import (
     DATAGRAM_OVERHEAD,
@@ -22,7 +22,6 @@ from noisegate_server.session.constants import (
     REMIND_FIRST_S,
     REMIND_GROWTH,
     REMIND_LAST_S,
-    RESERVED_COUNTERS,
 )
 from noisegate_server.session.epoch import Epoch
 from noisegate_server.session.errors import (
@@ -33,6 +32,7 @@ from noisegate_server.session.errors import (
     ReplayDetected,
 )
 from noisegate_server.session.limits import RotationLimits
+from noisegate_server.session.mask import masked
 from noisegate_server.session.packets import RECORD_HEADER, WANTS_ROTATION, Kind, PacketType
 from noisegate_server.session.padding import MalformedPadding, pad, unpad
 from noisegate_server.session.renegotiation import Answered, Begun
@@ -57,10 +57,13 @@ class DatagramRecords:
         "begun",
         "cipher",
         "connection_id",
+        "connection_id_given",
+        "control_limit",
         "current",
         "data_limit",
         "due_at",
         "former_connection_ids",
+        "former_until",
         "last_step",
         "limits",
         "mask_key",
@@ -94,14 +97,19 @@ class DatagramRecords:
         self.cipher = cipher
         self.nonce: Callable[[int], bytes] = cipher.nonce
         self.connection_id = connection_id
+        self.connection_id_given = (-1, -1)
+        """Epoch and counter of the peer's record that gave our connection id."""
         self.former_connection_ids: tuple[bytes, ...] = ()
+        self.former_until = math.inf
+        """When the former id ends: 30 s after a record under the new one has opened (monotonic seconds)."""
         self.mask_key = mask_key
         self.padded = padded
         self.current = epoch
         self.previous: Epoch | None = None
         self.next: Epoch | None = None
         self.limits = limits
-        self.data_limit = limits.hard_messages - RESERVED_COUNTERS
+        self.data_limit = limits.data_messages
+        self.control_limit = min(limits.hard_messages, MAX_COUNTER)
         self.soft_limit = limits.soft_messages
         self.begun: Begun | None = None
         """Initiator: our rotate-1 that waits for its answer."""
@@ -156,9 +164,20 @@ class DatagramRecords:
         packet = self.record(epoch, Kind.DATA, plaintext, associated_data, aeads)
         return _new(Sealed, (packet, counter, epoch.number, counter >= self.soft_limit, ()))
 
+    @property
+    def has_room(self) -> bool:
+        """Whether the current epoch may seal one more control record."""
+        return self.current.send_counter < self.control_limit
+
     def control(self, kind: Kind, content: bytes, aeads: AeadCache) -> bytes:
-        """Seal a control record under the current epoch, from the reserved counters where need be."""
+        """Seal a control record, from the reserved counters where need be. RekeyRequired when these are used up."""
+        if not self.has_room:
+            raise RekeyRequired("this epoch has sealed as many records as its keys may, those of rotation too")
         return self.record(self.current, kind, content, b"", aeads)
+
+    def aside(self, kind: Kind, content: bytes, aeads: AeadCache) -> tuple[bytes, ...]:
+        """A control record beside another answer; left out where no more may be sealed."""
+        return (self.record(self.current, kind, content, b"", aeads),) if self.has_room else ()
 
     def record(self, epoch: Epoch, kind: int, content: bytes, associated_data: bytes, aeads: AeadCache) -> bytes:
         """Seal one RECORD packet. The counter is consumed before the ciphertext exists and never handed back."""
@@ -174,7 +193,7 @@ class DatagramRecords:
         )
         body = context.encrypt(self.nonce(counter), inner, header + associated_data)
         if self.mask_key is not None:
-            header = _masked(header, self.mask_key, body)
+            header = masked(header, self.mask_key, body)
         return header + body
 
     def open(self, packet: bytes, associated_data: bytes, now: float, aeads: AeadCache) -> Opened:
@@ -187,7 +206,7 @@ class DatagramRecords:
             raise DecryptFailed
         header = packet[:HEADER]
         if self.mask_key is not None:
-            header = _masked(header, self.mask_key, packet[HEADER:])
+            header = masked(header, self.mask_key, packet[HEADER:])
         _, _, low_epoch, low_phase, low_counter = RECORD_HEADER.unpack(header)
         epoch = self._epoch(low_epoch, now)
         counter = nearest(low_counter, 32, epoch.window.highest)
@@ -212,6 +231,9 @@ class DatagramRecords:
         epoch.opened += 1
         if self.last_step:
             self.last_step, self.repeat_at = b"", math.inf
+            self._reschedule()
+        if self.former_connection_ids and self.former_until == math.inf and packet[1:9] == self.connection_id:
+            self.former_until = now + GRACE_S
             self._reschedule()
         confirmed = not epoch.confirmed
         if confirmed:
@@ -273,7 +295,7 @@ class DatagramRecords:
         """The record that a keep-alive of the peer asks for, if it asks."""
         if len(content) != 1 + KEEP_ALIVE_TOKEN or content[:1] != _ASK:
             return ()
-        return (self.control(Kind.KEEP_ALIVE, _ANSWER + content[1:], aeads),)
+        return self.aside(Kind.KEEP_ALIVE, _ANSWER + content[1:], aeads)
 
     def upkeep(self, now: float, aeads: AeadCache) -> tuple[bytes, ...]:
         """Do what is due: wipe keys whose grace has ended, repeat what the peer has not reacted to.
@@ -283,6 +305,8 @@ class DatagramRecords:
         if self.previous is not None and now >= self.previous.expires_at:
             self._retire(self.previous, aeads)
             self.previous = None
+        if now >= self.former_until:
+            self.former_connection_ids, self.former_until = (), math.inf
         for epoch in (self.previous, self.current, self.next):
             if epoch is not None:
                 epoch.forget_passed(now)
@@ -290,7 +314,7 @@ class DatagramRecords:
         if self.reminder is not None and now >= self.remind_at:
             self.remind_delay = min(self.remind_delay * REMIND_GROWTH, REMIND_LAST_S)
             self.remind_at = now + self.remind_delay
-            records = (self.control(*self.reminder, aeads),)
+            records = self.aside(*self.reminder, aeads)
         if self.last_step and now >= self.repeat_at:
             self.repeat_delay = min(self.repeat_delay * REMIND_GROWTH, REMIND_LAST_S)
             self.repeat_at = now + self.repeat_delay
@@ -298,10 +322,14 @@ class DatagramRecords:
         self._reschedule()
         return records
 
-    def follow_connection_id(self, connection_id: bytes) -> None:
-        """The side that chose the connection id has given a new one; the old stays valid for what is on its way."""
-        self.former_connection_ids = (self.connection_id,)
-        self.connection_id = connection_id
+    def follow_connection_id(self, connection_id: bytes, given: tuple[int, int]) -> None:
+        """The side that chose the connection id has given a new one; the old stays valid for what is on its way.
+
+        `given`: epoch and counter of the record that brought it; an earlier one that is late changes nothing any more.
+        """
+        self.former_connection_ids, self.former_until = (self.connection_id,), math.inf
+        self.connection_id, self.connection_id_given = connection_id, given
+        self._reschedule()
 
     def wipe(self, aeads: AeadCache) -> None:
         """Wipe every secret of this session's records."""
@@ -363,16 +391,9 @@ class DatagramRecords:
             epoch.wipe(aeads)
 
     def _reschedule(self) -> None:
-        due = min(self.remind_at, self.repeat_at, self.current.passed_until)
+        due = min(self.remind_at, self.repeat_at, self.former_until, self.current.passed_until)
         if self.previous is not None:
             due = min(due, self.previous.expires_at, self.previous.passed_until)
         if self.next is not None:
             due = min(due, self.next.passed_until)
         self.due_at = due
-
-
-def _masked(header: bytes, mask_key: bytearray, body: bytes) -> bytes:
-    # Its own inverse: the mask depends on the body alone, which both sides have.
-    mask = header_mask(mask_key, body[:16])
-    hidden = int.from_bytes(header[9:], "big") ^ int.from_bytes(mask, "big")
-    return header[:9] + hidden.to_bytes(6, "big")

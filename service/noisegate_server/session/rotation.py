@@ -24,7 +24,12 @@ RandomBytes = Callable[[int], bytes]
 def start(
     records: DatagramRecords, parties: Parties, now: float, aeads: AeadCache, random_bytes: RandomBytes
 ) -> tuple[bytes, ...]:
-    """Initiator: send rotate-1, or again the one that is under way. Nothing while the last rotation is unconfirmed."""
+    """Initiator: send rotate-1, or again the one that is under way. Nothing while the last rotation is unconfirmed.
+
+    Nor where this epoch may seal no more; so with all functions here.
+    """
+    if not records.has_room:
+        return ()
     if records.begun is not None:
         return (records.remind(Kind.ROTATE_1, records.begun.message, now, aeads),)
     current = records.current
@@ -38,7 +43,7 @@ def start(
 
 def wish(records: DatagramRecords, now: float, aeads: AeadCache) -> tuple[bytes, ...]:
     """Responder: ask the initiator for a rotation, now and until it has begun."""
-    if records.next is not None:
+    if records.next is not None or not records.has_room:
         return ()
     records.wants_rotation = WANTS_ROTATION
     return (records.remind(Kind.KEEP_ALIVE, b"", now, aeads),)
@@ -57,6 +62,8 @@ def respond(
     records: DatagramRecords, message: bytes, parties: Parties, now: float, aeads: AeadCache, random_bytes: RandomBytes
 ) -> tuple[bytes, ...]:
     """Responder: answer rotate-1. A repeat gets the same answer; HandshakeFailed changes nothing."""
+    if not records.has_room:
+        return ()
     if records.answered is not None and records.answered.asked == message:
         return (records.control(Kind.ROTATE_2, records.answered.answer, aeads),)
     if now < records.rotated_at + ROTATION_QUIET_S:

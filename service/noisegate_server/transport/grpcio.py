@@ -19,8 +19,10 @@ from grpc_reflection.v1alpha import reflection
 
 from noisegate_server.rpc import limits
 from noisegate_server.rpc.call import Call, Caller, Method, Reply, Table, Unary
+from noisegate_server.rpc.errors import defect
 from noisegate_server.rpc.policy import Peer, Policy
 from noisegate_server.rpc.trailers import trailers
+from noisegate_server.rpc.unary import ignore_defect
 from noisegate_server.transport.streams import Pump
 
 __all__ = ["SERVER_OPTIONS", "Credentials", "GrpcioTransport"]
@@ -34,9 +36,9 @@ SERVER_OPTIONS: Final = (
     ("grpc.max_send_message_length", 1024 * 1024),
     ("grpc.max_metadata_size", 8 * 1024),
     ("grpc.absolute_max_metadata_size", 16 * 1024),
-    # A match server's burst. Until its first SETTINGS are acknowledged gRPC refuses what is above this number with
-    # RST_STREAM, which callers see as UNAVAILABLE: 100 is too few.
-    ("grpc.max_concurrent_streams", 1_000),
+    # Of one connection. gRPC holds a longer burst back, but not exactly: it refuses some of it with RST_STREAM,
+    # REFUSED_STREAM, which callers see as UNAVAILABLE and may repeat whatever the method; the SDK does.
+    ("grpc.max_concurrent_streams", 100),
     # A dead caller is noticed within 40 s; one that pings more often than every 10 s is told to go away.
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
@@ -80,8 +82,10 @@ class GrpcioTransport:
         credentials: Credentials | None,
         unary_seconds: float = limits.UNARY_SECONDS,
         reflected: Sequence[str] = (),
+        on_defect: Callable[[str, Exception], None] = ignore_defect,
     ) -> None:
         self._policy = policy
+        self._on_defect = on_defect
         self.clock = clock
         self._credentials = credentials
         mutual = credentials is not None and credentials.client_ca is not None
@@ -141,20 +145,30 @@ class GrpcioTransport:
         anonymous, caller, new = self._anonymous, self._caller, object.__new__
 
         async def unary(body: bytes, context: _Context) -> bytes:
-            # Filled in here and not by a constructor: after gRPC's own work every Python call begins with cold caches.
-            call = new(_UnaryCall)
-            call.caller = anonymous or caller(context)
-            call.context = context
-            call.transport = self
-            reply = function(call, body)
-            if not isinstance(reply, tuple):
-                reply = await self._wait(reply, call.deadline - self.clock(), context)
-            code, payload = reply
-            if code:
-                await _refuse(context, code, payload)
+            try:
+                # Filled in here and not by a constructor: after gRPC's work every Python call begins with cold caches.
+                call = new(_UnaryCall)
+                call.caller = anonymous or caller(context)
+                call.context = context
+                call.transport = self
+                reply = function(call, body)
+                if not isinstance(reply, tuple):
+                    reply = await self._wait(reply, call.deadline - self.clock(), context)
+                code, payload = reply
+                if code:
+                    await _refuse(context, code, payload)
+            except Exception as error:  # noqa: BLE001  # the outermost frame: grpc.aio would send its text to the caller
+                await self._fail(context, error)
+                raise
             return payload
 
         return unary
+
+    async def _fail(self, context: _Context, error: Exception) -> None:
+        """End a call whose adapter broke: INTERNAL, without a word of the error. An abort is no defect."""
+        if not isinstance(error, grpc.aio.AbortError):
+            self._on_defect("transport", error)
+            await _refuse(context, *defect(""))
 
     async def _wait(self, reply: Awaitable[Reply], seconds: float, context: _Context) -> Reply:
         # It runs to its end whatever becomes of the call: half an operation on a store is worse than an unread answer.
@@ -167,6 +181,13 @@ class GrpcioTransport:
         return running.result()
 
     async def _stream(self, row: Method, _: Any, context: _Context) -> None:
+        try:
+            await self._serve(row, context)
+        except Exception as error:  # noqa: BLE001  # likewise
+            await self._fail(context, error)
+            raise
+
+    async def _serve(self, row: Method, context: _Context) -> None:
         if row.stream is None:
             await context.abort(grpc.StatusCode.UNIMPLEMENTED, "")
         remaining = context.time_remaining()
@@ -217,7 +238,7 @@ class _UnaryCall(Call):
         return _metadata(self.context)
 
 
-class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in the published types alone
+class _Handlers(grpc.GenericRpcHandler):
     """Finds a method by its full name; an unknown one is UNIMPLEMENTED, which grpc.aio says by itself."""
 
     def __init__(self, handlers: Mapping[str, grpc.RpcMethodHandler[bytes, bytes]]) -> None:
@@ -247,10 +268,11 @@ async def _refuse(context: _Context, code: int, status: bytes) -> None:
 
 async def _read(context: _Context) -> bytes | None:
     try:
-        body = await context.read()
+        # The published types know of no end of input.
+        body: Any = await context.read()
     except grpc.aio.BaseError:
         raise ConnectionResetError from None
-    if body is not grpc.aio.EOF:  # type: ignore[attr-defined]  # the published types lack it
+    if isinstance(body, bytes):
         return body
     # grpc.aio reports a cancelled stream's end of input first and cancels its task a moment later. A method must not
     # take the one for the other, so the task waits for its own cancellation here.

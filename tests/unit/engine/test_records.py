@@ -76,7 +76,7 @@ def test_a_new_connection_id_is_followed_and_the_old_one_still_found(link: Link)
     assert opened.control == CONNECTION_ID
     assert link.responder.seal(b"roll")[1:9] == new
     link.initiator.engine.parts.store.bind_connection(link.initiator.session, new)
-    link.initiator.datagrams.follow_connection_id(new)
+    link.initiator.datagrams.follow_connection_id(new, (opened.epoch, opened.counter))
     packet = link.initiator.seal(b"late")
     assert packet[1:9] == new
     assert [link.responder.engine.decrypt(b"", each).plaintext for each in (early, packet)] == [b"early", b"late"]

@@ -329,6 +329,35 @@ async def test_the_players_close_ends_the_session(game: Game) -> None:
     assert game.receiver.route(session, [b"."]) == []
 
 
+async def test_a_finished_rotation_is_seen_by_the_records_epoch(game: Game) -> None:
+    """The game counts on what its packets say: step, then the first record of the new epoch, without a further call."""
+    await game.play()
+    rotation, keep_alive = (
+        service.DecryptResponse(
+            session_id=SESSION_ID, control=service.Control(kind=kind), epoch=epoch, counter=counter, newest=True
+        )
+        for kind, epoch, counter in ((service.CONTROL_KIND_ROTATION, 0, 7), (service.CONTROL_KIND_KEEP_ALIVE, 1, 0))
+    )
+    game.scripted.answer("Decrypt", rotation, keep_alive)
+    step = await game.receiver.receive(RECORD, HOME)
+    assert (step.control, step.epoch, step.counter) == (noisegate.ControlKind.ROTATION, 0, 7)
+    over = await game.receiver.receive(RECORD, HOME)
+    assert (over.control, over.epoch, over.counter) == (noisegate.ControlKind.KEEP_ALIVE, 1, 0)
+    game.opens(counter=3, epoch=1)
+    data = await game.receiver.receive(RECORD, HOME)
+    assert (data.control, data.epoch, data.counter) == (None, 1, 3)
+    assert {name for name, _ in game.scripted.raw} == {"Handshake", "Decrypt"}
+
+
+async def test_what_opened_no_record_has_no_epoch_and_no_counter(game: Game) -> None:
+    """A handshake's packet and a refused one must not look like records of epoch 0."""
+    game.scripted.answer("Handshake", PENDING)
+    game.scripted.answer("Decrypt", Refusal(StatusCode.INVALID_ARGUMENT, "DECRYPT_FAILED"))
+    for packet in (HELLO, RECORD):
+        received = await game.receiver.receive(packet, HOME)
+        assert (received.epoch, received.counter, received.control) == (None, None, None)
+
+
 @pytest.mark.parametrize("reason", ["SESSION_NOT_FOUND", "SESSION_CLOSED"])
 async def test_a_session_that_the_service_ended_is_forgotten(game: Game, reason: str) -> None:
     """Idle or closed by another caller: the game learns it with the next packet."""

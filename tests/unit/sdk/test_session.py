@@ -365,3 +365,23 @@ def test_what_is_secret_or_personal_is_in_no_repr() -> None:
     assert not [value for value in (opened, tls, admission, received) if "secret" in repr(value)]
     handle = noisegate.connect("127.0.0.1:1").session(SESSION_ID)
     assert repr(handle) == "<Session live>"
+
+
+@pytest.mark.parametrize("number", [0, 99], ids=["not set", "later contract"])
+async def test_a_description_without_mode_and_role_can_be_read(
+    scripted: ScriptedService, client: noisegate.Client, number: int
+) -> None:
+    """A session that has ended has neither; and it can be adopted, e.g. to be closed."""
+    described = contract.Session(
+        session_id=SESSION_ID,
+        mode=contract.RecordMode.ValueType(number),
+        role=contract.Role.ValueType(number),
+        state=contract.SESSION_STATE_TERMINATED,
+    )
+    scripted.answer("GetSession", service.GetSessionResponse(session=described))
+    scripted.answer("ListSessions", service.ListSessionsResponse(sessions=[described]))
+    by_id = await client.get_session(SESSION_ID)
+    assert (by_id.mode, by_id.role) == (None, None)
+    assert await client.session(SESSION_ID).describe() == by_id
+    assert [info async for info in client.list_sessions()] == [by_id]
+    assert client.adopt(by_id).mode is None

@@ -59,7 +59,7 @@ class ThreadedService:
 
     def handlers(self) -> grpc.GenericRpcHandler:
         """What a server serves."""
-        rows = {
+        rows: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
             name: grpc.unary_unary_rpc_method_handler(lambda _, context, name=name: self.handle(name, context))
             for name in REQUESTS
         }

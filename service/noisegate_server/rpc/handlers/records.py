@@ -13,12 +13,11 @@ from noisegate_server.engine import records as engine
 from noisegate_server.engine.parts import Parts
 from noisegate_server.rpc import limits
 from noisegate_server.rpc.convert import fields
-from noisegate_server.session.errors import MessageTooLarge
+from noisegate_server.session.errors import MessageTooLarge, SessionNotFound
 
 __all__ = ["decrypt", "encrypt"]
 
 _SESSION_ID: Final = limits.SESSION_ID_BYTES
-_PLAINTEXT: Final = limits.MAX_PLAINTEXT_BYTES
 _ASSOCIATED_DATA: Final = limits.MAX_ASSOCIATED_DATA_BYTES
 
 
@@ -27,15 +26,16 @@ def encrypt(parts: Parts, tenant: str, request: pb.EncryptRequest, now: float, w
     session_id = request.session_id
     plaintext = request.plaintext
     associated_data = request.associated_data
-    if len(session_id) != _SESSION_ID:
-        fields.session_id(session_id)
-    if len(plaintext) > _PLAINTEXT:
-        raise MessageTooLarge("plaintext", _PLAINTEXT)
     if associated_data and len(associated_data) > _ASSOCIATED_DATA:
         raise MessageTooLarge("associated_data", _ASSOCIATED_DATA)
-    ciphertext, counter, epoch, rotation_due, to_peer = engine.encrypt(
-        parts, tenant, session_id, plaintext, associated_data, now
-    )
+    try:
+        ciphertext, counter, epoch, rotation_due, to_peer = engine.encrypt(
+            parts, tenant, session_id, plaintext, associated_data, now
+        )
+    except SessionNotFound:
+        # An id of another length is the caller's mistake; one that finds a session needs no such check.
+        fields.session_id(session_id)
+        raise
     response = pb.EncryptResponse()
     response.ciphertext = ciphertext
     response.counter = counter
