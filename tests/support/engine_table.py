@@ -20,9 +20,7 @@ from noisegate_server.trust.identity import Identities
 from tests.support.in_process import LOCAL
 from tests.support.rpc_table import Clock
 
-XX = session_pb2.Protocol(
-    pattern=session_pb2.PATTERN_XX, suite=session_pb2.SUITE_CHACHA20_POLY1305_X25519
-)
+XX = session_pb2.Protocol(pattern=session_pb2.PATTERN_XX, suite=session_pb2.SUITE_CHACHA20_POLY1305_X25519)
 
 
 class Entropy:

@@ -45,9 +45,13 @@ class EchoMethod:
         self.ended = asyncio.Event()
         """Set when the newest stream's caller is done with it."""
         self.calls: list[Call] = []
+        self.breaks: Exception | None = None
+        """Raised instead of a stream."""
 
     def __call__(self, call: Call, outbox: Outbox) -> Inbox:
         self.calls.append(call)
+        if self.breaks is not None:
+            raise self.breaks
         self.heard = []
         self.ended = asyncio.Event()
         return Echo(outbox, self.heard, self.ended)

@@ -247,9 +247,7 @@ def _our_hello(
     offer = request.offer or (pair,)
     if pair not in offer:
         raise InvalidField("initiate.offer", "must contain the protocol of message 1")
-    hello = Hello(
-        flags=flags, timestamp_ms=parts.timestamps.ours(wall), offer=offer, choice=offer.index(pair)
-    )
+    hello = Hello(flags=flags, timestamp_ms=parts.timestamps.ours(wall), offer=offer, choice=offer.index(pair))
     return encode_hello(hello), flags
 
 

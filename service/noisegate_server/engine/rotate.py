@@ -146,9 +146,7 @@ def _handshake_step(parts: Parts, session: Session, records: NoiseRecords, comma
     return to_peer
 
 
-def _after_message(
-    parts: Parts, session: Session, records: NoiseRecords, command: RotateCommand
-) -> HandshakeState:
+def _after_message(parts: Parts, session: Session, records: NoiseRecords, command: RotateCommand) -> HandshakeState:
     """The handshake once it has read the player's message: the one under way or, at the responder, another one.
 
     A player that has lost ours begins anew, with a message that the one under way cannot read. XX proves nothing of its

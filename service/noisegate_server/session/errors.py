@@ -67,7 +67,7 @@ class ClockSkew(SessionError):
 
 
 class StaleHandshake(SessionError):
-    """The timestamp of a hello is not above the last one accepted from that static key."""
+    """The timestamp of a hello is not above the last one accepted from that static key, or is before our start."""
 
 
 class SessionNotFound(SessionError):

@@ -1,6 +1,7 @@
 """A bounded table whose rows all live equally long: answers to repeated packets, spent tickets, tickets we were given.
 
-Bounded in rows and, where rows differ in size, in bytes. Rows lie in the order of their insertion, which is that of their expiry, so forgetting what is over never scans.
+Bounded in rows and, where rows differ in size, in bytes. Rows lie in the order of their insertion, which is that of
+their expiry, so forgetting what is over never scans.
 """
 
 from __future__ import annotations

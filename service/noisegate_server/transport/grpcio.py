@@ -36,9 +36,9 @@ SERVER_OPTIONS: Final = (
     ("grpc.max_send_message_length", 1024 * 1024),
     ("grpc.max_metadata_size", 8 * 1024),
     ("grpc.absolute_max_metadata_size", 16 * 1024),
-    # Of one connection. gRPC holds a longer burst back, but not exactly: it refuses some of it with RST_STREAM,
-    # REFUSED_STREAM, which callers see as UNAVAILABLE and may repeat whatever the method; the SDK does.
-    ("grpc.max_concurrent_streams", 100),
+    # Of one connection: a match server's burst. gRPC does not hold back a longer one exactly; it refuses some with
+    # RST_STREAM, REFUSED_STREAM. The SDK repeats that; callers with a bare stub see UNAVAILABLE: 100 is too few.
+    ("grpc.max_concurrent_streams", 1_000),
     # A dead caller is noticed within 40 s; one that pings more often than every 10 s is told to go away.
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
@@ -157,7 +157,7 @@ class GrpcioTransport:
                 code, payload = reply
                 if code:
                     await _refuse(context, code, payload)
-            except Exception as error:  # noqa: BLE001  # the outermost frame: grpc.aio would send its text to the caller
+            except Exception as error:  # the outermost frame: grpc.aio would send its text to the caller
                 await self._fail(context, error)
                 raise
             return payload
@@ -183,7 +183,7 @@ class GrpcioTransport:
     async def _stream(self, row: Method, _: Any, context: _Context) -> None:
         try:
             await self._serve(row, context)
-        except Exception as error:  # noqa: BLE001  # likewise
+        except Exception as error:  # likewise
             await self._fail(context, error)
             raise
 

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from noisegate_server.engine import records
-from noisegate_server.session.constants import NO_CONNECTION_ID
+from noisegate_server.session.constants import GRACE_S, NO_CONNECTION_ID
 from noisegate_server.session.errors import DecryptFailed, SessionClosed, SessionNotFound
 from noisegate_server.session.packets import Kind
 from noisegate_server.session.state import RecordMode
@@ -89,6 +89,44 @@ def test_the_id_before_the_last_is_forgotten(link: Link) -> None:
         link.responder.open(control(link.initiator, Kind.CONNECTION_ID, os.urandom(8)))
     with pytest.raises(SessionNotFound):
         link.responder.engine.decrypt(b"", early)
+
+
+def test_the_former_id_ends_30_s_after_the_new_one_was_used(link: Link) -> None:
+    """Not before the peer has sent under the new id, however long that takes (protocol, section 2)."""
+    peer, new = link.initiator, os.urandom(8)
+    old = peer.datagrams.connection_id
+    link.responder.open(control(peer, Kind.CONNECTION_ID, new))
+    link.clock.step(10 * GRACE_S)
+    link.responder.open(peer.seal(b"still under the old one"))
+    assert link.responder.session.connection_ids() == (new, old)
+    late = peer.seal(b"late")
+    peer.engine.parts.store.bind_connection(peer.session, new)
+    peer.datagrams.follow_connection_id(new, (0, 0))
+    link.responder.open(peer.seal(b"used"))
+    link.clock.step(GRACE_S - 0.01)
+    link.responder.open(peer.seal(b"again"))
+    assert link.responder.session.connection_ids() == (new, old)
+    link.clock.step(0.01)
+    link.responder.seal(b"any call")
+    assert link.responder.session.connection_ids() == (new,)
+    with pytest.raises(SessionNotFound):
+        link.responder.engine.decrypt(b"", late)
+    assert link.responder.engine.decrypt(b"", peer.seal(b"roll")).plaintext == b"roll"
+
+
+@pytest.mark.parametrize("seen", [True, False], ids=["known before", "never seen"])
+def test_a_late_record_does_not_lead_back_to_an_older_id(link: Link, *, seen: bool) -> None:
+    """The record that gives the second id comes, perhaps again, after the one that gave the third: ignored."""
+    second, third = os.urandom(8), os.urandom(8)
+    given = [control(link.initiator, Kind.CONNECTION_ID, second) for _ in range(2)]
+    last = control(link.initiator, Kind.CONNECTION_ID, third)
+    if seen:
+        link.responder.open(given[0])
+    link.responder.open(last)
+    before = link.responder.session.connection_ids()
+    assert before[0] == third
+    link.responder.open(given[1])
+    assert link.responder.session.connection_ids() == before
 
 
 @pytest.mark.parametrize("what", ["taken", "zeros", "short", "long", "its own"])

@@ -7,11 +7,12 @@ import os
 import pytest
 
 from noisegate_server.engine.rotate import RECEIVE, REKEY, RENEGOTIATE, RotateCommand
-from noisegate_server.session.errors import EpochConflict, InvalidField, NotEstablished, SessionNotFound
+from noisegate_server.session.constants import HARD_MESSAGES, MAX_PHASES, ROTATION_WISH_S
+from noisegate_server.session.errors import InvalidField, NotEstablished, RekeyRequired, SessionNotFound
 from noisegate_server.session.packets import Kind
 from noisegate_server.session.state import RecordMode, SessionState
 from noisegate_server.session.suites import Pattern
-from tests.support.engines import Engines, establish
+from tests.support.engines import End, Engines, establish
 from tests.support.fingerprint import fingerprint
 from tests.support.requests import initiation
 
@@ -69,21 +70,36 @@ def test_rotation_keeps_the_session_alive(engines: Engines) -> None:
     assert link.initiator.session.last_used == engines.clock.now
 
 
-def test_the_last_phase_is_the_end_of_rekey_and_not_of_the_session(engines: Engines) -> None:
-    """The 64th REKEY changes nothing; a RENEGOTIATE gives 63 more."""
+@pytest.mark.parametrize("who", ["initiator", "responder"])
+def test_a_rekey_past_the_last_phase_begins_a_renegotiation(engines: Engines, who: str) -> None:
+    """The 64th REKEY does what RENEGOTIATE would: the initiator starts, the responder asks; phases begin anew."""
     link = establish(engines)
-    for _ in range(63):
-        link.initiator.rekey()
-    before = fingerprint(link.initiator.session)
-    with pytest.raises(EpochConflict):
-        link.initiator.rekey()
-    assert fingerprint(link.initiator.session) == before
+    engines.clock.step(ROTATION_WISH_S)
+    end: End = getattr(link, who)
+    for _ in range(MAX_PHASES - 1):
+        assert end.rekey().to_peer == ()
+    done = end.rekey()
+    assert (done.state, done.epoch, len(done.to_peer)) == (SessionState.ROTATING, 0, 1)
+    assert end.datagrams.current.send_phase == MAX_PHASES - 1
     link.talk()
-    link.initiator.renegotiate()
-    link.settle()
     assert link.epochs() == (1, 1)
-    link.initiator.rekey()
+    assert end.session.state is SessionState.ESTABLISHED
+    assert end.rekey().to_peer == ()
+    assert end.datagrams.current.send_phase == 1
     link.talk()
+
+
+@pytest.mark.parametrize("who", ["initiator", "responder"])
+def test_where_no_record_may_be_sealed_no_rotation_begins(engines: Engines, who: str) -> None:
+    """Past the hard limit of control records: REKEY_REQUIRED, without a trace, and the session still opens."""
+    link = establish(engines)
+    end: End = getattr(link, who)
+    end.datagrams.current.send_counter = HARD_MESSAGES
+    before = fingerprint(end.session)
+    with pytest.raises(RekeyRequired):
+        end.renegotiate()
+    assert fingerprint(end.session) == before
+    assert end.open(link.peer_of(end).seal(b"roll")).plaintext == b"roll"
 
 
 @pytest.mark.parametrize("psk", [b"", bytes(31), bytes(33)], ids=len)

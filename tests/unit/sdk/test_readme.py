@@ -96,8 +96,3 @@ async def test_the_udp_example_answers_a_player() -> None:
         for transport in (player, table):
             transport.close()
         await asyncio.sleep(0)
-
-
-def test_the_blocking_example_compiles() -> None:
-    """What it calls is tested with the blocking client."""
-    assert callable(example(2)["greet"])

@@ -24,8 +24,9 @@ from noisegate_server.session.errors import (
 )
 from noisegate_server.session.limits import RotationLimits
 from noisegate_server.session.packets import Kind, PacketType
+from noisegate_server.session.state import SessionState
 from noisegate_server.session.suites import Suite
-from tests.support.engines import ALL_OPTIONS, Engines, Link, establish, outcome_of
+from tests.support.engines import ALL_OPTIONS, End, Engines, Link, establish, outcome_of
 from tests.support.fingerprint import fingerprint
 
 OPTIONS = [Options(), Options(mask=True), Options(pad=True), ALL_OPTIONS]
@@ -194,9 +195,42 @@ def test_the_last_counter_is_never_sealed(engines: Engines) -> None:
     link = establish(engines)
     link.initiator.datagrams.current.send_counter = MAX_COUNTER
     before = fingerprint(link.initiator.session)
+    records = link.initiator.datagrams
     with pytest.raises(RekeyRequired):
-        link.initiator.datagrams.control(Kind.KEEP_ALIVE, b"", link.initiator.engine.parts.aeads)
+        records.record(records.current, Kind.KEEP_ALIVE, b"", b"", link.initiator.engine.parts.aeads)
     assert fingerprint(link.initiator.session) == before
+
+
+@pytest.mark.parametrize("who", ["initiator", "responder"])
+def test_control_records_stop_at_the_hard_limit_and_opening_goes_on(engines: Engines, who: str) -> None:
+    """What can no longer be sealed is left out; the record that would have had an answer opens all the same."""
+    hard = RESERVED_COUNTERS + 8
+    policy = Policy(limits=RotationLimits(soft_messages=4, hard_messages=hard))
+    link = establish(engines, initiator=engines.make(policy=policy), responder=engines.make(policy=policy))
+    end: End = getattr(link, who)
+    peer, aeads = link.peer_of(end), end.engine.parts.aeads
+    end.datagrams.current.send_counter = hard - 1
+    asks = [peer.datagrams.control(Kind.KEEP_ALIVE, b"\x01" + bytes(8), peer.engine.parts.aeads) for _ in range(2)]
+    assert [len(end.open(ask).to_peer) for ask in asks] == [1, 0]
+    before = fingerprint(end.session)
+    with pytest.raises(RekeyRequired):
+        end.datagrams.control(Kind.KEEP_ALIVE, b"", aeads)
+    assert fingerprint(end.session) == before
+    peer.renegotiate()
+    while end.inbox:
+        assert end.open(end.inbox.popleft()).to_peer == ()
+    assert end.session.state is SessionState.ESTABLISHED
+    assert end.engine.close(end.session_id) == ()
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard"), [(0, RESERVED_COUNTERS), (8, RESERVED_COUNTERS + 8), (0, 1), (-1, 2**20), (2**23, 2**23)]
+)
+def test_limits_that_leave_no_time_to_rotate_are_refused(soft: int, hard: int) -> None:
+    """The soft limit lies below the one for data, and data has a counter at least."""
+    with pytest.raises(ValueError, match="soft_messages"):
+        RotationLimits(soft_messages=soft, hard_messages=hard)
+    assert RotationLimits(soft_messages=0, hard_messages=RESERVED_COUNTERS + 1).data_messages == 1
 
 
 @pytest.mark.parametrize("ahead", [1, 2, MAX_PHASES - 1])

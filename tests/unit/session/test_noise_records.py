@@ -192,6 +192,40 @@ def test_a_spoiled_renegotiation_leaves_the_session_as_it_was(engines: Engines) 
     link.talk()
 
 
+@pytest.mark.parametrize("pattern", [Pattern.XX, Pattern.XXPSK3])
+def test_an_initiator_that_begins_anew_is_heard(engines: Engines, pattern: Pattern) -> None:
+    """Its answer was lost with a connection: the responder, which waits for message 3, takes another message 1."""
+    link = establish(engines, mode=RecordMode.NOISE, pattern=pattern)
+    psk = os.urandom(32) if pattern is Pattern.XXPSK3 else b""
+    first = link.initiator.rotate(RotateCommand(kind=RENEGOTIATE, psk=psk)).to_peer[0]
+    link.responder.rotate(RotateCommand(kind=RENEGOTIATE, message=first, psk=psk))
+    pending = secrets_of(link.responder.session)
+    negotiate(link, psk=psk)
+    assert sum(not any(each) for each in pending) > 0
+    for end in link.ends:
+        end.rotate(SWITCH)
+    link.talk()
+
+
+@pytest.mark.parametrize("pattern", [Pattern.XX, Pattern.XXPSK3])
+@pytest.mark.parametrize("psk_again", [False, True])
+def test_what_is_neither_message_3_nor_message_1_leaves_the_one_under_way(
+    engines: Engines, pattern: Pattern, *, psk_again: bool
+) -> None:
+    """A garbled or cut third message would pass for a first one with a payload: it does not, and leaves no trace."""
+    link = establish(engines, mode=RecordMode.NOISE, pattern=pattern)
+    psk = os.urandom(32) if pattern is Pattern.XXPSK3 else b""
+    begun = link.initiator.rotate(RotateCommand(kind=RENEGOTIATE, psk=psk)).to_peer[0]
+    answered = link.responder.rotate(RotateCommand(kind=RENEGOTIATE, message=begun, psk=psk)).to_peer[0]
+    third = link.initiator.rotate(RotateCommand(kind=RENEGOTIATE, message=answered)).to_peer[0]
+    before = fingerprint(link.responder.session)
+    for message in (third[:-1] + bytes((third[-1] ^ 1,)), third[:-1], third[:31], b"x", third + b"x"):
+        with pytest.raises(HandshakeFailed):
+            link.responder.rotate(RotateCommand(kind=RENEGOTIATE, message=message, psk=psk if psk_again else b""))
+        assert fingerprint(link.responder.session) == before
+    assert link.responder.rotate(RotateCommand(kind=RENEGOTIATE, message=third)).ready_to_switch
+
+
 def test_a_second_renegotiation_before_the_switch_is_refused(engines: Engines) -> None:
     """While new keys wait, another rotation is EPOCH_CONFLICT (row 35)."""
     link = establish(engines, mode=RecordMode.NOISE)

@@ -14,7 +14,7 @@ import pytest
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from noisegate_server.rpc.call import Call, Code, Method, Reply
-from noisegate_server.rpc.errors import Draining, refusal
+from noisegate_server.rpc.errors import Draining, defect, refusal
 from noisegate_server.rpc.health import SERVICE
 from noisegate_server.rpc.policy import Policy
 from noisegate_server.transport.grpcio import GrpcioTransport
@@ -36,11 +36,22 @@ class Fixture:
 
 
 @asynccontextmanager
-async def serving(function: Function | None = None, *, unary_seconds: float = 5.0) -> AsyncIterator[Fixture]:
-    """A running transport with one unary method and one stream."""
+async def serving(
+    function: Function | None = None,
+    *,
+    unary_seconds: float = 5.0,
+    defects: list[tuple[str, Exception]] | None = None,
+) -> AsyncIterator[Fixture]:
+    """A running transport with one unary method and one stream; what its adapter stumbled over goes to `defects`."""
     echo = EchoMethod()
+    seen = [] if defects is None else defects
     transport = GrpcioTransport(
-        policy=Policy(), clock=time.monotonic, credentials=None, unary_seconds=unary_seconds, reflected=(SERVICE,)
+        policy=Policy(),
+        clock=time.monotonic,
+        credentials=None,
+        unary_seconds=unary_seconds,
+        reflected=(SERVICE,),
+        on_defect=lambda where, error: seen.append((where, error)),
     )
     port = transport.bind("127.0.0.1", 0)
     table = {
@@ -51,6 +62,7 @@ async def serving(function: Function | None = None, *, unary_seconds: float = 5.
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         yield Fixture(transport, channel, echo)
     await transport.stop(0)
+    assert defects is not None or not seen, seen
 
 
 async def refused(call: Awaitable[bytes]) -> grpc.aio.AioRpcError:
@@ -177,6 +189,36 @@ async def test_a_cancelled_call_that_waits_runs_to_its_end() -> None:
         assert not done.is_set()
         gate.set()
         await asyncio.wait_for(done.wait(), 5)
+
+
+@pytest.mark.parametrize("shape", ["unary", "waits", "its status", "stream"])
+async def test_a_defect_of_the_adapter_reaches_no_caller_as_text(shape: str) -> None:
+    """INTERNAL in the catalogue's words, and the owner hears of it; gRPC would send the exception's own text."""
+    defects: list[tuple[str, Exception]] = []
+
+    async def broken_later() -> Reply:
+        await asyncio.sleep(0)
+        raise ValueError("hunter2")
+
+    def broken(call: Call, body: bytes) -> Reply | Awaitable[Reply]:
+        if shape == "waits":
+            return broken_later()
+        if shape == "its status":
+            return Code.NOT_FOUND, b"hunter2, which is no status"
+        raise ValueError("hunter2")
+
+    async with serving(broken, defects=defects) as server:
+        if shape == "stream":
+            server.echo.breaks = ValueError("hunter2")
+            call = server.stream()
+            assert await call.code() is grpc.StatusCode.INTERNAL
+            details, trailing = await call.details(), dict(await call.trailing_metadata())
+        else:
+            error = await refused(server.unary(b"x"))
+            assert error.code() is grpc.StatusCode.INTERNAL
+            details, trailing = error.details(), trailing_metadata(error)
+    assert (details, trailing["grpc-status-details-bin"]) == ("a defect of the service", defect("")[1])
+    assert [where for where, _ in defects] == ["transport"]
 
 
 async def test_a_stream_goes_both_ways_and_ends_well() -> None:
