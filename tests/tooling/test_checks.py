@@ -37,28 +37,28 @@ class TestSizes:
     def test_a_file_of_400_lines_passes_and_one_of_401_is_refused(self, tmp_path: Path) -> None:
         """The limit itself is allowed."""
         write(tmp_path, "tests/unit/test_good.py", "x = 0\n" * 400)
-        assert check_sizes.complaints(tmp_path) == []
+        assert check_sizes.complaints(tmp_path, {}) == []
         write(tmp_path, "tests/unit/test_bad.py", "x = 0\n" * 401)
-        assert check_sizes.complaints(tmp_path) == ["tests/unit/test_bad.py: 401 lines, at most 400"]
+        assert check_sizes.complaints(tmp_path, {}) == ["tests/unit/test_bad.py: 401 lines, at most 400"]
 
     @pytest.mark.parametrize("keyword", ["", "async "])
     def test_an_rpc_function_of_26_lines_is_refused(self, tmp_path: Path, keyword: str) -> None:
         """Plain and async functions of the rpc package alike."""
         write(tmp_path, RPC_FILE, keyword + function(25))
-        assert check_sizes.complaints(tmp_path) == []
+        assert check_sizes.complaints(tmp_path, {}) == []
         write(tmp_path, RPC_FILE, keyword + function(26))
-        assert check_sizes.complaints(tmp_path) == [f"{RPC_FILE}::encrypt: 26 lines, at most 25"]
+        assert check_sizes.complaints(tmp_path, {}) == [f"{RPC_FILE}::encrypt: 26 lines, at most 25"]
 
     def test_a_docstring_does_not_count_and_other_layers_may_have_longer_functions(self, tmp_path: Path) -> None:
         """Documentation is never a reason to be refused."""
         write(tmp_path, RPC_FILE, function(25, '    """One.\n\n    Two.\n    """'))
         write(tmp_path, "service/noisegate_server/engine/records.py", function(60))
-        assert check_sizes.complaints(tmp_path) == []
+        assert check_sizes.complaints(tmp_path, {}) == []
 
     def test_generated_files_may_be_long(self, tmp_path: Path) -> None:
         """Nobody reads what protoc wrote."""
         write(tmp_path, "clients/python/noisegate/v1/session_pb2.py", "x = 0\n" * 401)
-        assert check_sizes.complaints(tmp_path) == []
+        assert check_sizes.complaints(tmp_path, {}) == []
 
     def test_an_exception_is_honoured_while_needed_and_refused_when_stale(self, tmp_path: Path) -> None:
         """The table of exceptions cannot outgrow the code."""

@@ -47,7 +47,7 @@ class Once:
         response = None
         try:
             response = self._row.handle(self._rpc.parts, tenant, request, now, self._rpc.wall())
-            reply = 0, response.SerializeToString()
+            reply = 0, self._row.encode(response)
         except Exception as error:  # noqa: BLE001  # the outermost frame of every call: what is not foreseen is INTERNAL
             reply = self._refuse(error, request_id)
         self._keep(key, digest, request, response, reply, now)
@@ -58,7 +58,7 @@ class Once:
         response = None
         try:
             response = await self._row.handle(rpc.parts, key[0], request, rpc.clock(), rpc.wall())
-            reply = 0, response.SerializeToString()
+            reply = 0, self._row.encode(response)
         except Exception as error:  # noqa: BLE001  # likewise
             reply = self._refuse(error, key[2])
         finally:

@@ -12,6 +12,7 @@ from typing import Any, Final
 from noisegate.v1 import session_crypto_service_pb2 as pb
 from noisegate_server.rpc import limits
 from noisegate_server.rpc.call import Method, Table, Unary
+from noisegate_server.rpc.convert.sealed import encode_sealed
 from noisegate_server.rpc.handlers import capabilities, handshake, records, resume, rotate, sessions, tickets
 from noisegate_server.rpc.health import health_methods
 from noisegate_server.rpc.once import Once
@@ -38,7 +39,13 @@ _LONG: Final = limits.HANDSHAKE_REPEAT_SECONDS
 METHODS: Final[Mapping[str, Row]] = {
     "GetCapabilities": Row(request=pb.GetCapabilitiesRequest, handle=capabilities.get_capabilities),
     "Handshake": Row(request=pb.HandshakeRequest, handle=handshake.handshake, repeat_for=_LONG, session_of=_answered),
-    "Encrypt": Row(request=pb.EncryptRequest, handle=records.encrypt, repeat_for=_SHORT, session_of=_named),
+    "Encrypt": Row(
+        request=pb.EncryptRequest,
+        handle=records.encrypt,
+        encode=encode_sealed,
+        repeat_for=_SHORT,
+        session_of=_named,
+    ),
     "Decrypt": Row(request=pb.DecryptRequest, handle=records.decrypt, repeat_for=_SHORT, session_of=_answered),
     "Rotate": Row(request=pb.RotateRequest, handle=rotate.rotate, repeat_for=_SHORT, session_of=_named),
     "Resume": Row(request=pb.ResumeRequest, handle=resume.resume, repeat_for=_LONG, session_of=_answered),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from operator import methodcaller
 from typing import Any, Final
 
 from noisegate_server.rpc import limits
@@ -25,6 +26,9 @@ __all__ = ["Row", "Rpc", "admission", "refuser", "unary"]
 Handler = Callable[[Any, str, Any, float, float], Any]
 """(parts, tenant, request, now, wall) -> response, or an awaitable of it in a row that `waits`."""
 
+Encode = Callable[[Any], bytes]
+"""response -> its serialised message."""
+
 SessionOf = Callable[[Any, Any], bytes]
 """(request, response or None for a refusal) -> the session that an answer belongs to, or empty."""
 
@@ -40,6 +44,8 @@ class Row:
     request: Any
     """The request's protobuf class."""
     handle: Handler
+    encode: Encode = methodcaller("SerializeToString")
+    """What the handler gives back to bytes; by default it is a protobuf message."""
     repeat_for: float = 0.0
     """Seconds for which a request_id is remembered; 0 where the request has none."""
     session_of: SessionOf | None = None
@@ -113,7 +119,7 @@ def refuser(method: str, rpc: Rpc) -> Refuse:
 def unary(method: str, row: Row, rpc: Rpc, run_once: RunOnce) -> Unary:
     """The seam's function for one row; `run_once` serves the requests that have a request_id."""
     parts, clock, wall, repeats, health = rpc.parts, rpc.clock, rpc.wall, rpc.repeats, rpc.health
-    handle, closes, waits = row.handle, row.closes, row.waits
+    handle, encode, closes, waits = row.handle, row.encode, row.closes, row.waits
     has_request_id = row.repeat_for > 0
     parse, longest = row.request.FromString, limits.MAX_REQUEST_BYTES
     admit, refuse = admission(method, rpc), refuser(method, rpc)
@@ -139,18 +145,18 @@ def unary(method: str, row: Row, rpc: Rpc, run_once: RunOnce) -> Unary:
                     return run_once(tenant, request, body, now)
             response = handle(parts, tenant, request, now, wall())
             if waits:
-                return asyncio.ensure_future(_settle(response, refuse, ""))
+                return asyncio.ensure_future(_settle(response, encode, refuse))
             if closes:
                 repeats.forget(tenant, request.session_id)
-            return 0, response.SerializeToString()
+            return 0, encode(response)
         except Exception as error:  # noqa: BLE001  # the outermost frame of every call: what is not foreseen is INTERNAL
             return refuse(error, request_id)
 
     return answer
 
 
-async def _settle(response: Awaitable[Any], refuse: Refuse, request_id: str) -> Reply:
+async def _settle(response: Awaitable[Any], encode: Encode, refuse: Refuse) -> Reply:
     try:
-        return 0, (await response).SerializeToString()
+        return 0, encode(await response)
     except Exception as error:  # noqa: BLE001  # likewise
-        return refuse(error, request_id)
+        return refuse(error, "")

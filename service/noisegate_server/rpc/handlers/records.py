@@ -14,6 +14,7 @@ from noisegate_server.engine.parts import Parts
 from noisegate_server.rpc import limits
 from noisegate_server.rpc.convert import fields
 from noisegate_server.session.errors import MessageTooLarge, SessionNotFound
+from noisegate_server.session.sealed import Sealed
 
 __all__ = ["decrypt", "encrypt"]
 
@@ -21,31 +22,18 @@ _SESSION_ID: Final = limits.SESSION_ID_BYTES
 _ASSOCIATED_DATA: Final = limits.MAX_ASSOCIATED_DATA_BYTES
 
 
-def encrypt(parts: Parts, tenant: str, request: pb.EncryptRequest, now: float, wall: float) -> pb.EncryptResponse:
-    """Seal one plaintext."""
+def encrypt(parts: Parts, tenant: str, request: pb.EncryptRequest, now: float, wall: float) -> Sealed:
+    """Seal one plaintext; `convert.sealed` makes the response."""
     session_id = request.session_id
-    plaintext = request.plaintext
     associated_data = request.associated_data
     if associated_data and len(associated_data) > _ASSOCIATED_DATA:
         raise MessageTooLarge("associated_data", _ASSOCIATED_DATA)
     try:
-        ciphertext, counter, epoch, rotation_due, to_peer = engine.encrypt(
-            parts, tenant, session_id, plaintext, associated_data, now
-        )
+        return engine.encrypt(parts, tenant, session_id, request.plaintext, associated_data, now)
     except SessionNotFound:
         # An id of another length is the caller's mistake; one that finds a session needs no such check.
         fields.session_id(session_id)
         raise
-    response = pb.EncryptResponse()
-    response.ciphertext = ciphertext
-    response.counter = counter
-    if epoch:
-        response.epoch = epoch
-    if rotation_due:
-        response.rotation_due = True
-    if to_peer:
-        response.to_peer.extend(to_peer)
-    return response
 
 
 def decrypt(parts: Parts, tenant: str, request: pb.DecryptRequest, now: float, wall: float) -> pb.DecryptResponse:
