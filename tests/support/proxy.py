@@ -57,6 +57,9 @@ class AnswerCutter:
         link = asyncio.ensure_future(self._serve(reader, writer))
         self._links.add(link)
         link.add_done_callback(self._links.discard)
+        # Aborted, not closed: the client must see a dead connection and no orderly end. Here, because a task that is
+        # cancelled before its first step never reaches its own `finally`.
+        link.add_done_callback(lambda _: writer.transport.abort())
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -71,8 +74,6 @@ class AnswerCutter:
             for way in ways:
                 way.cancel()
             await asyncio.gather(*ways, return_exceptions=True)
-            # Aborted, not closed: the client must see a dead connection and no orderly end.
-            writer.transport.abort()
             upstream_writer.transport.abort()
 
     async def _answers(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
