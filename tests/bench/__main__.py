@@ -56,7 +56,8 @@ def main() -> int:
     unknown = [name for name in options.rows if name not in ROWS]
     if unknown:
         arguments.error(f"no such row: {', '.join(unknown)}; there are {', '.join(ROWS)}")
-    console = Console()
+    # Into a file or a pipe the table keeps the width at which it can be read.
+    console = Console() if sys.stdout.isatty() else Console(width=132)
     console.print(
         f"CPython {platform.python_version()}, grpcio {version('grpcio')}, protobuf {version('protobuf')}, "
         f"cryptography {version('cryptography')}, {platform.machine()}; trust the ratios, not the times"
