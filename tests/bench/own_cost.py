@@ -1,6 +1,6 @@
 """`own-cost`: server CPU of one unary Encrypt of 256 bytes on grpcio / of a no-op RPC on the same kind of server.
 
-The service runs as it is shipped (uvloop, SCHED_BATCH, its collector's settings); the reference is grpc.aio as it comes.
+The service runs as it is shipped (uvloop, SCHED_BATCH, its collector settings); the reference is grpc.aio as it is.
 """
 
 from __future__ import annotations
