@@ -25,7 +25,13 @@ _PATTERNS = (
 class Policy:
     """One policy for all tenants."""
 
-    suites: tuple[Suite, ...] = (Suite.CHACHA20_POLY1305_X25519, Suite.AES256_GCM_X25519)
+    # The hybrid first: it is 1.6 kB a message and some 0.3 ms dearer, so a player offers it only if it wants just that.
+    # Anywhere else in the order it would never be chosen where a player offers a classical suite too, as all will.
+    suites: tuple[Suite, ...] = (
+        Suite.MLKEM1024_X25519_CHACHA20_POLY1305,
+        Suite.CHACHA20_POLY1305_X25519,
+        Suite.AES256_GCM_X25519,
+    )
     """Allowed suites, preferred first."""
     patterns: tuple[Pattern, ...] = _PATTERNS
     """Allowed patterns of Handshake, preferred first."""
