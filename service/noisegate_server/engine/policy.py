@@ -25,8 +25,8 @@ _PATTERNS = (
 class Policy:
     """One policy for all tenants."""
 
-    # The hybrid first: it is 1.6 kB a message and some 0.3 ms dearer, so a player offers it only if it wants just that.
-    # Anywhere else in the order it would never be chosen where a player offers a classical suite too, as all will.
+    # The hybrid first: it costs 1.6 kB a message and 0.3 ms at both ends together, so a player that offers it pays for
+    # it knowingly. Anywhere else it would never be chosen where a player offers a classical suite too, as all will.
     suites: tuple[Suite, ...] = (
         Suite.MLKEM1024_X25519_CHACHA20_POLY1305,
         Suite.CHACHA20_POLY1305_X25519,

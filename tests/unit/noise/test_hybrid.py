@@ -105,10 +105,7 @@ def test_any_changed_byte_ends_the_handshake(name: str) -> None:
     for index in range(len(initiator.protocol.pattern.messages)):
         writer, reader = (initiator, responder) if index % 2 == 0 else (responder, initiator)
         message = writer.write_message(b"payload")
-        # Every byte of the first and last hundred, every thirteenth of the long keys between.
-        for position in (*range(100), *range(100, len(message) - 100, 13), *range(len(message) - 100, len(message))):
-            if position >= len(message):
-                continue
+        for position in range(len(message)):
             forged = bytearray(message)
             forged[position] ^= 0x10
             victim = reader.copy()
