@@ -20,7 +20,7 @@ from noisegate_server.session import keys
 from noisegate_server.session.hello import Flags, Hello, encode_hello, hello_prologue
 from noisegate_server.session.packets import HandshakeStep, HandshakeStep1, encode_handshake
 from noisegate_server.session.renegotiation import Parties, answer, begin, finish
-from noisegate_server.session.suites import NOISE_NAMES, SUITES, Pattern, Suite
+from noisegate_server.session.suites import HYBRID_SUITES, NOISE_NAMES, SUITES, Pattern, Suite
 from tools import vector_tables
 from tools.vector_records import Schedule, record_sections
 
@@ -245,7 +245,7 @@ def sections() -> Case:
         "packet": vector_tables.packets(fixed),
         "ticket_content": vector_tables.ticket_contents(fixed),
         "handshake": [case for case, _ in handshakes],
-        "resume": [vector_tables.resume(fixed, ends, split, suite) for suite in Suite],
+        "resume": [vector_tables.resume(fixed, ends, split, suite) for suite in Suite if suite not in HYBRID_SUITES],
         **record_sections(
             [(Suite.CHACHA20_POLY1305_X25519, chacha), (Suite.AES256_GCM_X25519, aes)],
             ciphers={suite: CIPHERS[SUITES[suite].cipher] for suite in Suite},

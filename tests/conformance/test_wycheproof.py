@@ -8,9 +8,19 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from kyber_py.ml_kem import ML_KEM_1024
 
 from noisegate_server.noise import InvalidKey, KeyPair
-from noisegate_server.noise.primitives import HASHES, InvalidTag, dh, expand, extract, new_aead
+from noisegate_server.noise.primitives import (
+    HASHES,
+    InvalidTag,
+    KemKeyPair,
+    dh,
+    encapsulate,
+    expand,
+    extract,
+    new_aead,
+)
 from tests.support.vectors import load_json
 
 Case = dict[str, Any]
@@ -114,3 +124,51 @@ def test_hkdf_sha256_passes_every_case() -> None:
         assert b"".join(blocks)[:size] == expected, case["tcId"]
         answers["equal"] += 1
     assert answers == {"equal": 83, "too large": 3}
+
+
+def test_mlkem_1024_decapsulates_every_case() -> None:
+    """193 cases: 153 keys and secrets are equal, rejected ciphertexts' among them; 40 of a wrong length are refused."""
+    answers: Counter[str] = Counter()
+    for _, case in cases("mlkem_1024_test.json"):
+        seed, ciphertext = bytes.fromhex(case["seed"]), bytes.fromhex(case["c"])
+        if case["result"] == "invalid":
+            with pytest.raises(InvalidKey):
+                KemKeyPair.from_seed(seed).decapsulate(ciphertext)
+            answers["refused"] += 1
+            continue
+        pair = KemKeyPair.from_seed(seed)
+        assert pair.public == bytes.fromhex(case["ek"]), case["tcId"]
+        assert pair.decapsulate(ciphertext) == bytes.fromhex(case["K"]), case["tcId"]
+        answers["equal"] += 1
+    assert answers == {"equal": 153, "refused": 40}
+
+
+def test_mlkem_1024_takes_every_valid_key_and_no_other() -> None:
+    """269 keys: 133 are taken; 136 of a wrong length or with a coefficient of q or more are refused.
+
+    The library below draws the message itself, so what it makes of these keys cannot be compared. kyber-py, with which
+    our vectors are made, takes the message: its ciphertexts and secrets are the published ones.
+    """
+    answers: Counter[str] = Counter()
+    for _, case in cases("mlkem_1024_encaps_test.json"):
+        public = bytes.fromhex(case["ek"])
+        if case["result"] == "invalid":
+            with pytest.raises(InvalidKey):
+                encapsulate(public)
+            answers["refused"] += 1
+            continue
+        secret, ciphertext = encapsulate(public)
+        assert (len(secret), len(ciphertext)) == (32, 1568)
+        published = bytes.fromhex(case["K"]), bytes.fromhex(case["c"])
+        assert ML_KEM_1024._encaps_internal(public, bytes.fromhex(case["m"])) == published, case["tcId"]
+        answers["equal"] += 1
+    assert answers == {"equal": 133, "refused": 136}
+
+
+def test_mlkem_1024_makes_every_key_from_its_seed() -> None:
+    """100 seeds: the public key is equal. The private one is the seed here, and never leaves in another form."""
+    answers: Counter[str] = Counter()
+    for _, case in cases("mlkem_1024_keygen_seed_test.json"):
+        assert KemKeyPair.from_seed(bytes.fromhex(case["seed"])).public == bytes.fromhex(case["ek"]), case["tcId"]
+        answers["equal"] += 1
+    assert answers == {"equal": 100}

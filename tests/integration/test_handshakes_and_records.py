@@ -9,13 +9,13 @@ import pytest
 
 import noisegate
 from examples.dice.noise_player import NoiseKeys, NoisePlayer
-from noisegate import Client, Pattern, RecordMode, Role, SessionState, Suite
-from tests.support.noise_client import Setup, noise_name, open_datagram, open_noise
+from noisegate import Client, Pattern, RecordMode, Role, SessionState
+from tests.support.noise_client import CIPHERS, Setup, noise_name, open_datagram, open_noise
 
 PATTERNS = (Pattern.XX, Pattern.IK, Pattern.NK, Pattern.XXPSK3, Pattern.IKPSK2)
 SETUPS = [
     Setup(pattern=pattern, suite=suite, role=role, peer_id="ada", group="table 7")
-    for pattern, suite, role in itertools.product(PATTERNS, Suite, Role)
+    for pattern, suite, role in itertools.product(PATTERNS, CIPHERS, Role)
 ]
 NAMED = pytest.mark.parametrize(
     "setup", SETUPS, ids=lambda setup: f"{noise_name(setup.pattern, setup.suite)}-{setup.role.name}"

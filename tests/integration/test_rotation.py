@@ -9,7 +9,7 @@ import pytest
 import noisegate
 from examples.dice.noise_player import NoisePlayer
 from noisegate import Client, Direction, Pattern, Role, RotationKind, Session, SessionState, Suite
-from tests.support.noise_client import PSK, Setup, open_datagram, open_noise
+from tests.support.noise_client import CIPHERS, PSK, Setup, open_datagram, open_noise
 
 
 async def _talk(session: Session, player: NoisePlayer) -> None:
@@ -17,7 +17,7 @@ async def _talk(session: Session, player: NoisePlayer) -> None:
     assert player.open((await session.encrypt(b"down")).packet) == b"down"
 
 
-@pytest.mark.parametrize("suite", Suite)
+@pytest.mark.parametrize("suite", CIPHERS)
 @pytest.mark.parametrize("role", Role)
 async def test_noise_rekey_changes_one_direction_at_an_agreed_counter(client: Client, suite: Suite, role: Role) -> None:
     """REKEY() of the specification, on each direction by itself; the counter runs on."""
@@ -88,7 +88,7 @@ async def test_a_failed_renegotiation_leaves_the_session_as_it_was(client: Clien
         await _talk(session, player)
 
 
-@pytest.mark.parametrize("suite", Suite)
+@pytest.mark.parametrize("suite", CIPHERS)
 @pytest.mark.parametrize("role", Role)
 async def test_datagram_rekey_is_followed_without_a_word(client: Client, suite: Suite, role: Role) -> None:
     """Either side moves to its next phase; what is still under way under the old one opens too."""

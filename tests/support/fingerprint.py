@@ -11,7 +11,7 @@ from enum import Enum
 from typing import Any
 
 from noisegate_server.noise import KeyPair
-from noisegate_server.noise.primitives import Cipher, Hash
+from noisegate_server.noise.primitives import Cipher, Hash, KemKeyPair
 from noisegate_server.noise.protocol_name import ProtocolName
 from noisegate_server.session.aeads import AeadCache
 from noisegate_server.session.limits import RotationLimits
@@ -42,7 +42,7 @@ def secrets_of(session: Session) -> list[bytearray]:
 def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
     if value is None or isinstance(value, bool | int | float | str | bytes | bytearray | Enum):
         yield path, value
-    elif isinstance(value, KeyPair):
+    elif isinstance(value, KeyPair | KemKeyPair):
         yield path, value.public
     elif isinstance(value, dict):
         for key, item in value.items():

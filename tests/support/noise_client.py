@@ -38,6 +38,7 @@ NAMES: Final = {
     Pattern.NKPSK2: "NKpsk2",
 }
 CIPHERS: Final = {Suite.CHACHA20_POLY1305_X25519: "ChaChaPoly", Suite.AES256_GCM_X25519: "AESGCM"}
+"""The classical suites, which these players speak. The hybrid one: tests/integration/test_hybrid.py."""
 PSK: Final = bytes(range(1, 33))
 PROLOGUE: Final = b"dice 1"
 WITHOUT_REMOTE: Final = frozenset({Pattern.XX, Pattern.XXPSK3})
@@ -53,7 +54,11 @@ def public_key(private: bytes) -> bytes:
 
 def noise_name(pattern: Pattern, suite: Suite) -> str:
     """The canonical Noise name."""
-    return f"Noise_{NAMES[pattern]}_25519_{CIPHERS[suite]}_SHA256"
+    name = NAMES[pattern]
+    if suite is Suite.MLKEM1024_X25519_CHACHA20_POLY1305:
+        base, psk, place = name.partition("psk")
+        return f"Noise_{base}hfs{psk and '+psk'}{place}_25519+MLKEM1024_ChaChaPoly_SHA256"
+    return f"Noise_{name}_25519_{CIPHERS[suite]}_SHA256"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ import pytest
 
 from noisegate_server.noise import CipherState, HandshakeState, KeyPair, OutOfTurn, ProtocolName
 from noisegate_server.noise.patterns import Token
+from noisegate_server.noise.primitives import Encapsulate, encapsulate
 
 INITIATOR_STATIC = KeyPair.from_private(bytes(range(1, 33)))
 RESPONDER_STATIC = KeyPair.from_private(bytes(range(33, 65)))
@@ -33,7 +34,9 @@ def pair(name: str, prologue: bytes = b"") -> tuple[HandshakeState, HandshakeSta
     return end(name, initiator=True, prologue=prologue), end(name, initiator=False, prologue=prologue)
 
 
-def end(name: str, *, initiator: bool, prologue: bytes = b"", seed: str = "") -> HandshakeState:
+def end(
+    name: str, *, initiator: bool, prologue: bytes = b"", seed: str = "", encapsulate: Encapsulate = encapsulate
+) -> HandshakeState:
     """One end of a protocol, with every key that its pattern needs."""
     protocol = ProtocolName.parse(name)
     own, other = (INITIATOR_STATIC, RESPONDER_STATIC) if initiator else (RESPONDER_STATIC, INITIATOR_STATIC)
@@ -46,6 +49,7 @@ def end(name: str, *, initiator: bool, prologue: bytes = b"", seed: str = "") ->
         rs=other.public if knows_peer else None,
         psks=tuple(bytes([0x70 + index]) * 32 for index in range(protocol.pattern.psk_count)),
         random_bytes=stream(f"{seed}{'initiator' if initiator else 'responder'}"),
+        encapsulate=encapsulate,
     )
 
 
@@ -71,3 +75,4 @@ def assert_dead(state: HandshakeState) -> None:
     assert not any(byte for psk in state._psks for byte in psk)
     assert state._s is None
     assert state._e is None
+    assert state._e1 is None

@@ -46,6 +46,8 @@ class Suite(IntEnum):
     """25519_ChaChaPoly_SHA256."""
     AES256_GCM_X25519 = 2
     """25519_AESGCM_SHA256."""
+    MLKEM1024_X25519_CHACHA20_POLY1305 = 3
+    """25519+MLKEM1024_ChaChaPoly_SHA256: hybrid, post-quantum; the pattern runs with the modifier hfs."""
 
 
 class SessionState(IntEnum):

@@ -136,6 +136,9 @@ def respond(parts: Parts, tenant: str, request: ResumeRequested, now: float, wal
         except MessageTooLong:
             handshake.wipe()
             raise MessageTooLarge("respond.payload", MAX_NOISE_MESSAGE) from None
+        except NoiseError:
+            # The player's ephemeral key is no usable point, or its KEM key no usable key.
+            raise HandshakeFailed from None
         proposed = b"" if first.connection_id == NO_CONNECTION_ID else first.connection_id
         admit(parts, session, now, proposed if datagram else b"")
         parts.spent.put(ticket.id, True, now)

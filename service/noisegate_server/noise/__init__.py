@@ -1,4 +1,7 @@
-"""The Noise Protocol Framework, revision 34, and nothing else: pure, without I/O, clock or randomness of its own."""
+"""The Noise Protocol Framework, revision 34, with its extension hfs, and nothing else.
+
+Pure: without I/O, clock or randomness of its own, but for what a KEM's ciphertext takes (`primitives.encapsulate`).
+"""
 
 from __future__ import annotations
 

@@ -4,16 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import Enum
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from noisegate_server.noise.cipher_state import MAX_MESSAGE, CipherState
 from noisegate_server.noise.errors import InvalidKey, MessageTooLong, MessageTooShort, OutOfTurn
 from noisegate_server.noise.patterns import Token
-from noisegate_server.noise.primitives import DHLEN, KEYLEN, TAGLEN, BytesLike, KeyPair, RandomBytes, dh, wipe
+from noisegate_server.noise.primitives import (
+    DHLEN,
+    KEMLEN,
+    KEYLEN,
+    TAGLEN,
+    BytesLike,
+    Encapsulate,
+    KemKeyPair,
+    KeyPair,
+    RandomBytes,
+    dh,
+    encapsulate,
+    wipe,
+)
 from noisegate_server.noise.protocol_name import ProtocolName
 from noisegate_server.noise.symmetric_state import SymmetricState
 
 _T = TypeVar("_T")
+
+# Python 3.11 finds an enum's member through a descriptor of its class: as names of their own they are found at once.
+_E: Final = Token.E
+_S: Final = Token.S
+_E1: Final = Token.E1
+_EKEM1: Final = Token.EKEM1
+_PSK: Final = Token.PSK
 
 
 class _Phase(Enum):
@@ -32,6 +52,8 @@ class HandshakeState:
 
     __slots__ = (
         "_e",
+        "_e1",
+        "_encapsulate",
         "_index",
         "_phase",
         "_psk_mode",
@@ -39,6 +61,7 @@ class HandshakeState:
         "_psks_used",
         "_random_bytes",
         "_re",
+        "_re1",
         "_rs",
         "_s",
         "_symmetric",
@@ -58,10 +81,12 @@ class HandshakeState:
         rs: BytesLike | None = None,
         re: BytesLike | None = None,
         psks: Sequence[BytesLike] = (),
+        encapsulate: Encapsulate = encapsulate,
     ) -> None:
         """Initialize(handshake_pattern, initiator, prologue, s, e, rs, re), and the pre-shared keys of section 9.
 
-        `e` fixes the ephemeral key, for test vectors; normally it is made of 32 of `random_bytes` when it is sent.
+        `e` fixes the ephemeral key, for test vectors; normally it is made of 32 of `random_bytes` when it is sent, and
+        a hybrid pattern's KEM key of 64 more. `encapsulate` is replaced where a vector fixes the KEM's ciphertext.
         `rs` and `re` are the peer's public keys, 32 bytes, where the pattern has them as pre-messages; a key that the
         pattern does not use there is ignored. `psks` are 32 bytes each, in the order in which the pattern uses them.
         InvalidKey if a key is missing, has a wrong length, or the number of pre-shared keys is not the pattern's.
@@ -75,6 +100,9 @@ class HandshakeState:
         if self._s is None and pattern.uses_static(initiator=initiator):
             raise InvalidKey("the pattern needs a static key pair")
         self._e = e
+        self._e1: KemKeyPair | None = None
+        self._re1: bytes | None = None
+        self._encapsulate = encapsulate
         # What the pattern transmits must not be set beforehand: it would pass for authenticated.
         self._rs = _public_key(rs) if Token.S in remote_pre else None
         self._re = _public_key(re) if Token.E in remote_pre else None
@@ -176,6 +204,9 @@ class HandshakeState:
         other._random_bytes = self._random_bytes
         other._s = self._s
         other._e = self._e
+        other._e1 = self._e1
+        other._re1 = self._re1
+        other._encapsulate = self._encapsulate
         other._rs = self._rs
         other._re = self._re
         other._psks = tuple(bytearray(psk) for psk in self._psks)
@@ -198,6 +229,7 @@ class HandshakeState:
             wipe(psk)
         self._s = None
         self._e = None
+        self._e1 = None
 
     def _wipe_if_dead(self) -> None:
         if self._phase is _Phase.DEAD:
@@ -212,13 +244,21 @@ class HandshakeState:
         symmetric = self._symmetric
         parts = []
         for token in self.protocol.pattern.messages[self._index]:
-            if token is Token.E:
+            if token is _E:
                 if self._e is None:
                     self._e = KeyPair.generate(self._random_bytes)
                 parts.append(self._e.public)
                 self._mix_ephemeral(self._e.public)
-            elif token is Token.S:
+            elif token is _S:
                 parts.append(symmetric.encrypt_and_hash(_present(self._s).public))
+            elif token is _E1:
+                self._e1 = KemKeyPair.generate(self._random_bytes)
+                parts.append(symmetric.encrypt_and_hash(self._e1.public))
+            elif token is _EKEM1:
+                secret, ciphertext = self._encapsulate(_present(self._re1))
+                # In this order: the ciphertext is sealed under the key before its secret (hfs, section 4).
+                parts.append(symmetric.encrypt_and_hash(ciphertext))
+                symmetric.mix_key(secret)
             else:
                 self._mix_secret(token)
         parts.append(symmetric.encrypt_and_hash(payload))
@@ -233,14 +273,22 @@ class HandshakeState:
         symmetric = self._symmetric
         at = 0
         for token in self.protocol.pattern.messages[self._index]:
-            if token is Token.E:
+            if token is _E:
                 self._re = message[at : at + DHLEN]
                 at += DHLEN
                 self._mix_ephemeral(self._re)
-            elif token is Token.S:
+            elif token is _S:
                 end = at + DHLEN + (TAGLEN if symmetric.cipher_state.has_key() else 0)
                 self._rs = symmetric.decrypt_and_hash(message[at:end])
                 at = end
+            elif token is _E1 or token is _EKEM1:
+                end = at + KEMLEN + (TAGLEN if symmetric.cipher_state.has_key() else 0)
+                opened = symmetric.decrypt_and_hash(message[at:end])
+                at = end
+                if token is _E1:
+                    self._re1 = opened
+                else:
+                    symmetric.mix_key(_present(self._e1).decapsulate(opened))
             else:
                 self._mix_secret(token)
         return symmetric.decrypt_and_hash(message[at:])
@@ -252,7 +300,7 @@ class HandshakeState:
             self._symmetric.mix_key(public)
 
     def _mix_secret(self, token: Token) -> None:
-        if token is Token.PSK:
+        if token is _PSK:
             self._symmetric.mix_key_and_hash(self._psks[self._psks_used])
             self._psks_used += 1
             return
@@ -263,7 +311,7 @@ class HandshakeState:
         self._symmetric.mix_key(dh(_present(pair), _present(public)))
 
     def _mix_pre_message(self, token: Token, *, local: bool) -> None:
-        if token is Token.E:
+        if token is _E:
             self._mix_ephemeral(_present(self._e).public if local else _present(self._re))
         else:
             self._symmetric.mix_hash(_present(self._s).public if local else _present(self._rs))

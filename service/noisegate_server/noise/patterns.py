@@ -1,7 +1,8 @@
-"""Handshake patterns (sections 7, 9 and 18) as data, the psk modifiers, and the validity rules.
+"""Handshake patterns (sections 7, 9 and 18) as data, the psk and hfs modifiers, and the validity rules.
 
 A pattern is written as the specification prints it, in Alice-initiated form: the pre-messages of both sides, then the
-messages, the initiator's first and from there in turn.
+messages, the initiator's first and from there in turn. "hfs" is the specification "Noise Extension: Hybrid Forward
+Secrecy", revision 1.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from noisegate_server.noise.errors import InvalidPattern, InvalidProtocolName
 
 
 class Token(Enum):
-    """A token of a message pattern (sections 7.1 and 9.2). The first letter of a DH is the initiator's key."""
+    """A token of a message pattern (sections 7.1, 9.2; hfs, section 4). A DH's first letter is the initiator's key."""
 
     E = "e"
     S = "s"
@@ -25,6 +26,8 @@ class Token(Enum):
     SE = "se"
     SS = "ss"
     PSK = "psk"
+    E1 = "e1"
+    EKEM1 = "ekem1"
 
 
 DH_TOKENS: Final = frozenset({Token.EE, Token.ES, Token.SE, Token.SS})
@@ -47,6 +50,11 @@ class Pattern:
     def one_way(self) -> bool:
         """True for the patterns of section 7.4, where the initiator alone sends transport messages."""
         return len(self.messages) == 1
+
+    @property
+    def hybrid(self) -> bool:
+        """True if a KEM takes part: the pattern has the hfs modifier."""
+        return any(Token.E1 in message for message in self.messages)
 
     @property
     def psk_count(self) -> int:
@@ -126,20 +134,46 @@ PATTERNS: Final[dict[str, Pattern]] = {
 
 _PSK: Final = re.compile(r"psk([0-9])", re.ASCII)
 
+HYBRID_PATTERNS: Final = frozenset({"XX", "IK", "NK", "NN"})
+"""Patterns that take the hfs modifier. For others its specification contradicts itself: the table's KKhfs has `e1`
+before the DH, against the rule, and its INhfs lacks `ee`. Peers would differ there: those names do not exist here."""
+
 
 def apply_modifier(pattern: Pattern, modifier: str) -> Pattern:
-    """Apply one modifier of section 8.1; so far `pskN` (section 9.4). InvalidProtocolName for any other.
+    """Apply one modifier of section 8.1: `pskN` (section 9.4) or `hfs` (hfs, section 5). InvalidProtocolName otherwise.
 
-    `psk0` goes to the start of message 1, `pskN` to the end of message N.
+    `psk0` goes to the start of message 1, `pskN` to the end of message N. `hfs` puts `e1` after the first `e`, or after
+    the first DH if that message has one (so that the key is sealed), and `ekem1` after the first `ee`.
     """
+    if modifier == "hfs":
+        return _apply_hfs(pattern)
     found = _PSK.fullmatch(modifier)
     if found is None or int(found[1]) > len(pattern.messages):
         raise InvalidProtocolName("unknown pattern modifier")
     place = int(found[1])
     index = max(place - 1, 0)
     message = pattern.messages[index]
-    changed = (*message, Token.PSK) if place else (Token.PSK, *message)
-    return replace(pattern, messages=(*pattern.messages[:index], changed, *pattern.messages[index + 1 :]))
+    return _replace_message(pattern, index, (*message, Token.PSK) if place else (Token.PSK, *message))
+
+
+def _apply_hfs(pattern: Pattern) -> Pattern:
+    if pattern.name not in HYBRID_PATTERNS or pattern.hybrid:
+        raise InvalidProtocolName("the pattern does not take the hfs modifier")
+    first = next(index for index, message in enumerate(pattern.messages) if Token.E in message)
+    before = next((token for token in pattern.messages[first] if token in DH_TOKENS), Token.E)
+    pattern = _insert_after(pattern, first, before, Token.E1)
+    answer = next(index for index, message in enumerate(pattern.messages) if Token.EE in message)
+    return _insert_after(pattern, answer, Token.EE, Token.EKEM1)
+
+
+def _insert_after(pattern: Pattern, index: int, before: Token, token: Token) -> Pattern:
+    message = pattern.messages[index]
+    place = message.index(before) + 1
+    return _replace_message(pattern, index, (*message[:place], token, *message[place:]))
+
+
+def _replace_message(pattern: Pattern, index: int, message: tuple[Token, ...]) -> Pattern:
+    return replace(pattern, messages=(*pattern.messages[:index], message, *pattern.messages[index + 1 :]))
 
 
 # (sender is the initiator, static DH that was done, DH that must then have been done): section 7.3, rule 4.
@@ -156,7 +190,8 @@ def validate(pattern: Pattern) -> None:
 
     1. A DH needs a public key of each side. 2. No key is sent twice. 3. No DH is done twice. 4. After a DH with the
     sender's static key nothing is encrypted before the DH with its ephemeral key. And, from 9.3: after a psk nothing is
-    encrypted by a side that has not sent an ephemeral key.
+    encrypted by a side that has not sent an ephemeral key. A KEM key counts as a public key, and `ekem1` needs the
+    other side's and an `ee` (hfs, sections 4 and 5).
     """
     if not pattern.messages:
         raise InvalidPattern("a pattern has at least one message")
@@ -173,8 +208,10 @@ def validate(pattern: Pattern) -> None:
                 _note_dh(known, done, token)
             elif token is Token.PSK:
                 done.add(token)
+            elif token is Token.EKEM1:
+                _note_kem_ciphertext(known[initiator], known[not initiator], done)
             else:
-                if token is Token.S:
+                if token is not Token.E:
                     _check_may_encrypt(known[initiator], done, initiator=initiator)
                 _note_public_key(known[initiator], token)
         _check_may_encrypt(known[initiator], done, initiator=initiator)
@@ -191,6 +228,14 @@ def _note_public_key(keys: set[Token], token: Token) -> None:
     if token in keys:
         raise InvalidPattern("a public key is sent twice")
     keys.add(token)
+
+
+def _note_kem_ciphertext(own: set[Token], other: set[Token], done: set[Token]) -> None:
+    # Instead of rule 4, by whose letter IKhfs would seal too early, between ss and se: what the rule wants, a fresh key
+    # of the sender's in the cipher key, `ee` has seen to.
+    if Token.E1 not in other or Token.EE not in done:
+        raise InvalidPattern("a KEM ciphertext needs a key or a DH that has not been sent")
+    _note_public_key(own, Token.EKEM1)
 
 
 def _note_dh(known: dict[bool, set[Token]], done: set[Token], token: Token) -> None:

@@ -1,4 +1,4 @@
-"""DH, cipher and hash functions (sections 4 and 12), over pyca and the standard library.
+"""DH, KEM, cipher and hash functions (sections 4 and 12), over pyca and the standard library.
 
 The only module of the engine that imports `cryptography`. Every AEAD context is made by `new_aead`, looked up at call
 time: a test replaces that one name by an adapter that records the (key, nonce) pairs it seals.
@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM1024PrivateKey, MLKEM1024PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers import Cipher as BlockCipher
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
@@ -26,17 +27,21 @@ __all__ = [
     "CIPHERS",
     "DHLEN",
     "HASHES",
+    "KEMLEN",
     "KEYLEN",
     "MAX_NONCE",
     "TAGLEN",
     "Aead",
     "BytesLike",
     "Cipher",
+    "Encapsulate",
     "Hash",
     "InvalidTag",
+    "KemKeyPair",
     "KeyPair",
     "RandomBytes",
     "dh",
+    "encapsulate",
     "expand",
     "extract",
     "header_mask",
@@ -48,9 +53,15 @@ __all__ = [
 
 BytesLike = bytes | bytearray | memoryview
 RandomBytes = Callable[[int], bytes]
+Encapsulate = Callable[[BytesLike], tuple[bytes, bytes]]
+"""From a KEM public key to (shared secret, ciphertext)."""
 
 DHLEN: Final = 32
 """Bytes of an X25519 public key and of a shared secret (section 12.1)."""
+KEMLEN: Final = 1568
+"""Bytes of an ML-KEM-1024 public key, and of a ciphertext as well (FIPS 203, table 3)."""
+KEM_SEEDLEN: Final = 64
+"""Bytes of the seed of an ML-KEM key pair: d, then z (FIPS 203, section 7.1)."""
 KEYLEN: Final = 32
 """Bytes of a cipher key and of a PSK."""
 TAGLEN: Final = 16
@@ -96,6 +107,51 @@ def dh(pair: KeyPair, public: BytesLike) -> bytes:
         return pair._private.exchange(X25519PublicKey.from_public_bytes(bytes(public)))
     except ValueError:
         raise InvalidKey("not a usable X25519 public key") from None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KemKeyPair:
+    """An ML-KEM-1024 key pair (FIPS 203): the `e1` of a hybrid handshake."""
+
+    _private: MLKEM1024PrivateKey = field(repr=False)
+    public: bytes
+    """The 1,568 bytes of the public (encapsulation) key."""
+
+    @classmethod
+    def generate(cls, random_bytes: RandomBytes) -> KemKeyPair:
+        """ML-KEM.KeyGen of FIPS 203, section 7.1, from 64 bytes of `random_bytes`."""
+        return cls.from_seed(random_bytes(KEM_SEEDLEN))
+
+    @classmethod
+    def from_seed(cls, seed: BytesLike) -> KemKeyPair:
+        """Load a private key of 64 bytes, d then z; InvalidKey for another length."""
+        try:
+            key = MLKEM1024PrivateKey.from_seed_bytes(seed)
+        except ValueError:
+            raise InvalidKey("an ML-KEM-1024 seed has 64 bytes") from None
+        return cls(key, key.public_key().public_bytes_raw())
+
+    def decapsulate(self, ciphertext: BytesLike) -> bytes:
+        """ML-KEM.Decaps: the shared secret, 32 bytes. InvalidKey for a wrong length.
+
+        A forged ciphertext gives another secret and no error (implicit rejection): what is opened next tells.
+        """
+        try:
+            return self._private.decapsulate(ciphertext)
+        except ValueError:
+            raise InvalidKey("an ML-KEM-1024 ciphertext has 1568 bytes") from None
+
+
+def encapsulate(public: BytesLike) -> tuple[bytes, bytes]:
+    """ML-KEM.Encaps: (shared secret, 32 bytes; ciphertext, 1,568 bytes).
+
+    InvalidKey for a wrong length and for a coefficient that is not below q (FIPS 203, section 7.2). pyca has no form
+    that takes the randomness, so OpenSSL draws it: the one place of the engine whose output the caller does not decide.
+    """
+    try:
+        return MLKEM1024PublicKey.from_public_bytes(bytes(public)).encapsulate()
+    except ValueError:
+        raise InvalidKey("not a usable ML-KEM-1024 public key") from None
 
 
 class Aead(Protocol):

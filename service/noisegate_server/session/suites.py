@@ -28,6 +28,7 @@ class Suite(IntEnum):
 
     CHACHA20_POLY1305_X25519 = 1
     AES256_GCM_X25519 = 2
+    MLKEM1024_X25519_CHACHA20_POLY1305 = 3
 
 
 class SuiteNames(NamedTuple):
@@ -50,15 +51,32 @@ PATTERN_NAMES: Final[dict[Pattern, str]] = {
     Pattern.NNPSK0: "NNpsk0",
 }
 
+HYBRID_PATTERN_NAMES: Final[dict[Pattern, str]] = {
+    Pattern.XX: "XXhfs",
+    Pattern.IK: "IKhfs",
+    Pattern.NK: "NKhfs",
+    Pattern.XXPSK3: "XXhfs+psk3",
+    Pattern.IKPSK1: "IKhfs+psk1",
+    Pattern.IKPSK2: "IKhfs+psk2",
+    Pattern.NKPSK0: "NKhfs+psk0",
+    Pattern.NKPSK2: "NKhfs+psk2",
+    Pattern.NNPSK0: "NNhfs+psk0",
+}
+"""The same patterns with a KEM beside their ephemeral keys. Their numbers are the same: the suite tells them apart."""
+
 SUITES: Final[dict[Suite, SuiteNames]] = {
     Suite.CHACHA20_POLY1305_X25519: SuiteNames("25519", "ChaChaPoly", "SHA256"),
     Suite.AES256_GCM_X25519: SuiteNames("25519", "AESGCM", "SHA256"),
+    Suite.MLKEM1024_X25519_CHACHA20_POLY1305: SuiteNames("25519+MLKEM1024", "ChaChaPoly", "SHA256"),
 }
 
+HYBRID_SUITES: Final = frozenset({Suite.MLKEM1024_X25519_CHACHA20_POLY1305})
+"""Suites that run their patterns with the hfs modifier."""
+
 NOISE_NAMES: Final[dict[tuple[Pattern, Suite], str]] = {
-    (pattern, suite): "_".join(("Noise", PATTERN_NAMES[pattern], *SUITES[suite]))
-    for pattern in Pattern
+    (pattern, suite): "_".join(("Noise", name, *SUITES[suite]))
     for suite in Suite
+    for pattern, name in (HYBRID_PATTERN_NAMES if suite in HYBRID_SUITES else PATTERN_NAMES).items()
 }
 """Every (pattern, suite) and its canonical Noise name, such as `Noise_XX_25519_ChaChaPoly_SHA256`."""
 

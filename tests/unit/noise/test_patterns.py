@@ -157,7 +157,7 @@ def test_psk_tokens_go_where_section_9_4_says() -> None:
 
 
 @pytest.mark.parametrize(
-    "modifier", ["psk4", "psk9", "psk", "psk-1", "psk01", "psk10", "hfs", "fallback", "PSK0", "", "psk\u0663"]
+    "modifier", ["psk4", "psk9", "psk", "psk-1", "psk01", "psk10", "hfs1", "HFS", "fallback", "PSK0", "", "psk\u0663"]
 )
 def test_unknown_modifiers_are_refused(modifier: str) -> None:
     """Neither a place that the pattern does not have nor another modifier."""

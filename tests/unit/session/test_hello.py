@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from noisegate_server.noise import ProtocolName
 from noisegate_server.session.hello import (
     CallerPrologueReserved,
     Flags,
@@ -185,13 +186,27 @@ def test_every_protocol_has_one_noise_name() -> None:
     assert NOISE_NAMES[Pattern.NNPSK0, Suite.AES256_GCM_X25519] == "Noise_NNpsk0_25519_AESGCM_SHA256"
     assert len(NOISE_NAMES) == len(Pattern) * len(Suite) == len(PROTOCOLS)
     assert all(PROTOCOLS[name] == pair for pair, name in NOISE_NAMES.items())
-    assert all(re.fullmatch(r"Noise_[A-Z]{2}(psk[0-3])?_25519_(ChaChaPoly|AESGCM)_SHA256", name) for name in PROTOCOLS)
+    hybrid = NOISE_NAMES[Pattern.IKPSK1, Suite.MLKEM1024_X25519_CHACHA20_POLY1305]
+    assert hybrid == "Noise_IKhfs+psk1_25519+MLKEM1024_ChaChaPoly_SHA256"
+    plain = r"[A-Z]{2}(psk[0-3])?_25519_(ChaChaPoly|AESGCM)"
+    with_kem = r"[A-Z]{2}hfs(\+psk[0-3])?_25519\+MLKEM1024_ChaChaPoly"
+    assert all(re.fullmatch(rf"Noise_({plain}|{with_kem})_SHA256", name) for name in PROTOCOLS)
+
+
+def test_a_suite_runs_a_pattern_with_and_without_hfs_alike() -> None:
+    """The hybrid name of each pattern is its plain one with the modifier hfs before any other, and parses as such."""
+    for pattern in Pattern:
+        plain = ProtocolName.parse(NOISE_NAMES[pattern, Suite.CHACHA20_POLY1305_X25519])
+        hybrid = ProtocolName.parse(NOISE_NAMES[pattern, Suite.MLKEM1024_X25519_CHACHA20_POLY1305])
+        assert hybrid.modifiers == ("hfs", *plain.modifiers)
+        assert (hybrid.pattern.name, hybrid.cipher, hybrid.hash) == (plain.pattern.name, plain.cipher, plain.hash)
 
 
 def test_the_names_of_a_suite_are_the_parts_of_the_protocol_name() -> None:
     """dh, cipher and hash spell the last three parts."""
     assert tuple(SUITES[Suite.CHACHA20_POLY1305_X25519]) == ("25519", "ChaChaPoly", "SHA256")
     assert SUITES[Suite.AES256_GCM_X25519].cipher == "AESGCM"
+    assert tuple(SUITES[Suite.MLKEM1024_X25519_CHACHA20_POLY1305]) == ("25519+MLKEM1024", "ChaChaPoly", "SHA256")
 
 
 @pytest.mark.parametrize(("enum", "prefix"), [(Pattern, "PATTERN_"), (Suite, "SUITE_")])

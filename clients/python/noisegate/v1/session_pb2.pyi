@@ -130,6 +130,11 @@ class _SuiteEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Suite.ValueType
     """25519_ChaChaPoly_SHA256."""
     SUITE_AES256_GCM_X25519: _Suite.ValueType  # 2
     """25519_AESGCM_SHA256 (AES-256)."""
+    SUITE_MLKEM1024_X25519_CHACHA20_POLY1305: _Suite.ValueType  # 3
+    """25519+MLKEM1024_ChaChaPoly_SHA256: X25519 and ML-KEM-1024 (FIPS 203) together. Every pattern runs with the modifier
+    hfs: XXhfs, IKhfs, NKhfs, NNhfs+psk0, IKhfs+psk1 and the other psk variants likewise. A recording stays unreadable
+    unless both are broken; authentication is X25519's alone, and the payload of message 1 has no part of the KEM.
+    """
 
 class Suite(_Suite, metaclass=_SuiteEnumTypeWrapper):
     """A cipher suite: key agreement, AEAD and hash. The numbers travel in the hello and never change."""
@@ -140,6 +145,11 @@ SUITE_CHACHA20_POLY1305_X25519: Suite.ValueType  # 1
 """25519_ChaChaPoly_SHA256."""
 SUITE_AES256_GCM_X25519: Suite.ValueType  # 2
 """25519_AESGCM_SHA256 (AES-256)."""
+SUITE_MLKEM1024_X25519_CHACHA20_POLY1305: Suite.ValueType  # 3
+"""25519+MLKEM1024_ChaChaPoly_SHA256: X25519 and ML-KEM-1024 (FIPS 203) together. Every pattern runs with the modifier
+hfs: XXhfs, IKhfs, NKhfs, NNhfs+psk0, IKhfs+psk1 and the other psk variants likewise. A recording stays unreadable
+unless both are broken; authentication is X25519's alone, and the payload of message 1 has no part of the KEM.
+"""
 Global___Suite: _TypeAlias = Suite  # noqa: Y015
 
 class _SessionState:
