@@ -76,8 +76,7 @@ lock: ## compile requirements/*.in into hashed lock files, with the newest versi
 	cd tools/buf && npm install --package-lock-only --silent
 
 .PHONY: bench
-bench: ## measure what the README claims and print it
-	@tools/setup.sh base bench
+bench: setup ## measure what the README claims and print it
 	@$(PYTHON_ENV)/python -m tests.bench $(ARGS)
 
 .PHONY: clean

@@ -4,7 +4,6 @@
 #   codegen  .venv-codegen, the protobuf generator
 #   lock     .venv-lock, the requirement compiler
 #   buf      the linter of proto/ (needs Node)
-#   bench    h2load, the load generator of `make bench`
 # A part that is up to date costs some milliseconds: its stamp holds the hash of the files that decide it.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -98,13 +97,9 @@ buf() {
   fi
 }
 
-bench() {
-  command -v h2load >/dev/null || debian nghttp2-client
-}
-
 for part in "$@"; do
   case $part in
-    base | codegen | lock | buf | bench) "$part" ;;
+    base | codegen | lock | buf) "$part" ;;
     *) fail "unknown part: $part" ;;
   esac
 done
