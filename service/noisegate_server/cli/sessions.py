@@ -34,6 +34,8 @@ def sessions(
         found = asyncio.run(_list(target, tls, peer, group, limit))
     except noisegate.NoisegateError as error:
         typer.echo(f"noisegate: {error}", err=True)
+        if isinstance(error, noisegate.ServiceUnavailable) and tls is None:
+            typer.echo(f"noisegate: if {target} speaks TLS, give --tls-ca", err=True)
         raise typer.Exit(1) from None
     Console().print(_table(found))
 
@@ -51,15 +53,17 @@ async def _list(
 
 
 def _table(found: list[noisegate.SessionInfo]) -> Table:
-    names = ("session", "state", "mode", "player", "group", "epoch", "sealed", "opened", "idle")
-    table = Table(*(Column(name, no_wrap=name not in {"player", "group"}) for name in names))
+    # No frame and one space between columns: it must fit the 80 columns of a pipe. What people look for comes first.
+    people = (Column("player", min_width=12, overflow="fold"), Column("group", min_width=8, overflow="fold"))
+    rest = ("session", "state", "mode", "epoch", "sealed", "opened", "idle")
+    table = Table(*people, *(Column(name, no_wrap=True) for name in rest), box=None, pad_edge=False)
     for session in found:
         table.add_row(
-            session.session_id.hex()[:16],
-            session.state.name,
-            session.mode.name if session.mode else "",
             session.peer_id,
             session.group,
+            session.session_id.hex()[:12],
+            session.state.name.lower(),
+            session.mode.name if session.mode else "",
             str(session.epoch),
             str(session.sealed),
             str(session.opened),
