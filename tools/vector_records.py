@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 from noisegate_server.noise.primitives import Cipher, header_mask
 from noisegate_server.session.aeads import AeadCache
 from noisegate_server.session.datagram import DatagramRecords
-from noisegate_server.session.epoch import Epoch
+from noisegate_server.session.epoch import begin_epoch
 from noisegate_server.session.keys import phase_key
 from noisegate_server.session.limits import RotationLimits
 from noisegate_server.session.packets import FIRST_BYTES, RECORD_HEADER, Kind, PacketType
@@ -105,16 +105,16 @@ def records_of(
     to_send, to_receive = (schedule.i2r, schedule.r2i) if wanted.direction == "i2r" else (schedule.r2i, schedule.i2r)
     if not sends:
         to_send, to_receive = to_receive, to_send
-    epoch = Epoch(
+    epoch = begin_epoch(
         number=wanted.epoch, h=schedule.h, root=bytearray(schedule.root), send_secret=bytearray(to_send),
-        receive_secret=bytearray(to_receive), aeads=aeads, now=0.0, confirmed=True,
+        receive_secret=bytearray(to_receive), ratchet=False, aeads=aeads, now=0.0, confirmed=True,
     )  # fmt: skip
     if wanted.highest >= 0:
         epoch.window.commit(wanted.highest)
     return (
         DatagramRecords(
             cipher=cipher, connection_id=connection_id, mask_key=bytearray(schedule.mask) if wanted.masked else None,
-            padded=wanted.padded, epoch=epoch, limits=RotationLimits(),
+            padded=wanted.padded, ratchet=False, epoch=epoch, limits=RotationLimits(),
         ),
         aeads,
     )  # fmt: skip
@@ -125,9 +125,9 @@ def sealed(schedule: Schedule, cipher: Cipher, connection_id: bytes, wanted: Wan
     records, aeads = records_of(schedule, cipher, connection_id, wanted, sends=True)
     epoch = records.current
     for _ in range(wanted.phase):
-        epoch.rekey_send(aeads)
+        epoch.sender.rekey(aeads)
     epoch.send_counter = wanted.counter
-    key = phase_key(epoch.send_secret)
+    key = phase_key(epoch.sender.secret)
     packet = records.record(epoch, wanted.kind, wanted.content, wanted.associated_data, aeads)
     header = RECORD_HEADER.pack(
         FIRST_BYTES[PacketType.RECORD], connection_id, wanted.epoch & 0xFF, wanted.phase, wanted.counter & 0xFFFFFFFF

@@ -255,7 +255,7 @@ def test_the_server_opens_the_records(section: str, index: int) -> None:
         assert (opened.kind, opened.content) == (wanted.kind & ~WANTS_ROTATION, wanted.content)
         assert (opened.counter, opened.epoch) == (wanted.counter, wanted.epoch)
         assert opened.wants_rotation is bool(wanted.kind & WANTS_ROTATION)
-        assert records.current.receive_phase == wanted.phase
+        assert records.current.receiver.phase == wanted.phase
 
 
 @pytest.mark.parametrize("index", [0, 1])
@@ -271,7 +271,7 @@ def test_the_server_refuses_what_must_be_dropped(index: int) -> None:
         with pytest.raises(DecryptFailed):
             records.open(packet, extra, 0.0, aeads)
         epoch = records.current
-        assert (epoch.window.highest, epoch.receive_phase, epoch.opened) == (-1, 0, 0), case["why"]
+        assert (epoch.window.highest, epoch.receiver.phase, epoch.opened) == (-1, 0, 0), case["why"]
     good = VECTORS["record"][index]["records"][1]
     assert second.opens(group["suite"], secret, raw(good["packet"]), b"")
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from noisegate_server.engine.negotiation import LEARNS_REMOTE
 from noisegate_server.engine.outcomes import Rotation
 from noisegate_server.engine.parts import Parts
-from noisegate_server.engine.records import parties
+from noisegate_server.engine.records import parties, see_to
 from noisegate_server.noise import HandshakeState, InvalidKey, NoiseError, ProtocolName
 from noisegate_server.session import rotation
 from noisegate_server.session.datagram import DatagramRecords
@@ -68,6 +68,7 @@ def _datagram(parts: Parts, session: Session, records: DatagramRecords, command:
         to_peer = rotation.start(records, parties(parts, session), now, parts.aeads, parts.random_bytes)
     else:
         to_peer = rotation.wish(records, now, parts.aeads)
+    to_peer += see_to(parts, session, now)
     session.settle()
     return Rotation(to_peer=to_peer, state=session.state, epoch=records.epoch, counter=records.current.send_counter)
 

@@ -11,18 +11,15 @@ import math
 from collections.abc import Callable
 from typing import Final
 
-from noisegate_server.noise.primitives import Cipher, InvalidTag, header_mask, wipe
+from noisegate_server.noise.primitives import Cipher, wipe
 from noisegate_server.session.aeads import AeadCache
+from noisegate_server.session.backoff import Backoff
 from noisegate_server.session.constants import (
     DATAGRAM_OVERHEAD,
     GRACE_S,
     KEEP_ALIVE_TOKEN,
     MAX_COUNTER,
     MAX_DATAGRAM_PLAINTEXT,
-    REMIND_FIRST_S,
-    REMIND_GROWTH,
-    REMIND_LAST_S,
-    RESERVED_COUNTERS,
 )
 from noisegate_server.session.epoch import Epoch
 from noisegate_server.session.errors import (
@@ -32,9 +29,10 @@ from noisegate_server.session.errors import (
     RekeyRequired,
     ReplayDetected,
 )
+from noisegate_server.session.inner import masked, open_inner
 from noisegate_server.session.limits import RotationLimits
 from noisegate_server.session.packets import RECORD_HEADER, WANTS_ROTATION, Kind, PacketType
-from noisegate_server.session.padding import MalformedPadding, pad, unpad
+from noisegate_server.session.padding import pad
 from noisegate_server.session.renegotiation import Answered, Begun
 from noisegate_server.session.replay import Verdict, nearest
 from noisegate_server.session.sealed import Opened, Sealed
@@ -58,23 +56,24 @@ class DatagramRecords:
         "cipher",
         "connection_id",
         "current",
-        "data_limit",
+        "due",
         "due_at",
         "former_connection_ids",
         "last_step",
         "limits",
+        "look_at",
         "mask_key",
         "next",
         "nonce",
+        "nudged_at",
         "padded",
         "previous",
-        "remind_at",
-        "remind_delay",
+        "ratchet",
+        "remind_timer",
         "reminder",
-        "repeat_at",
-        "repeat_delay",
+        "repeat_timer",
+        "rotate_at",
         "rotated_at",
-        "soft_limit",
         "wants_rotation",
     )
 
@@ -88,6 +87,7 @@ class DatagramRecords:
         connection_id: bytes,
         mask_key: bytearray | None,
         padded: bool,
+        ratchet: bool,
         epoch: Epoch,
         limits: RotationLimits,
     ) -> None:
@@ -97,29 +97,36 @@ class DatagramRecords:
         self.former_connection_ids: tuple[bytes, ...] = ()
         self.mask_key = mask_key
         self.padded = padded
+        self.ratchet = ratchet
+        """Whether every message has a key of its own; the epochs to come are made so as well."""
         self.current = epoch
         self.previous: Epoch | None = None
         self.next: Epoch | None = None
-        self.limits = limits
-        self.data_limit = limits.hard_messages - RESERVED_COUNTERS
-        self.soft_limit = limits.soft_messages
+        self.limits = limits.ratcheted() if ratchet else limits
+        self.due = False
+        """A soft limit of the current epoch is passed."""
+        self.look_at = 0
+        """The counter from which on `seal` has to look at the limits."""
+        self.rotate_at = math.inf
+        """When the policy begins a rotation, or asks for one (monotonic seconds)."""
         self.begun: Begun | None = None
         """Initiator: our rotate-1 that waits for its answer."""
         self.answered: Answered | None = None
         """Responder: the last rotate-1 and our answer to it, for repeats."""
         self.rotated_at = -math.inf
         self.wants_rotation = 0
-        """Responder: WANTS_ROTATION while a rotation is due; goes into every kind that we send."""
+        """Responder: WANTS_ROTATION while it wants a rotation; goes into every kind that we send."""
+        self.nudged_at = -1
+        """Responder: the next counter when it has last said so in a keep-alive; -1 where it does not want to."""
         self.reminder: tuple[Kind, bytes] | None = None
         """What is sent again until the peer reacts: our rotate-1, a question for a record of the new epoch, a nudge."""
-        self.remind_at = math.inf
-        self.remind_delay = REMIND_FIRST_S
+        self.remind_timer = Backoff()
         self.last_step = b""
         """Initiator: the handshake packet that finished it, repeated as it is until a record opens."""
-        self.repeat_at = math.inf
-        self.repeat_delay = REMIND_FIRST_S
+        self.repeat_timer = Backoff()
         self.due_at = math.inf
-        """When `upkeep` has something to do (monotonic seconds)."""
+        """When `upkeep` has something to do, or the epoch is too old for data (monotonic seconds)."""
+        self._count_anew()
 
     @property
     def epoch(self) -> int:
@@ -147,14 +154,26 @@ class DatagramRecords:
 
     def seal(self, plaintext: bytes, associated_data: bytes, now: float, aeads: AeadCache) -> Sealed:
         """Seal data of the game into a RECORD packet. RekeyRequired at the hard limit; MessageTooLarge."""
+        size = len(plaintext)
+        if size > MAX_DATAGRAM_PLAINTEXT:
+            raise MessageTooLarge("plaintext", MAX_DATAGRAM_PLAINTEXT)
         epoch = self.current
         counter = epoch.send_counter
-        if counter >= self.data_limit:
-            raise RekeyRequired("this epoch has sealed as many records as its keys may")
-        if len(plaintext) > MAX_DATAGRAM_PLAINTEXT:
-            raise MessageTooLarge("plaintext", MAX_DATAGRAM_PLAINTEXT)
+        if counter >= self.look_at:
+            self._look(epoch)
         packet = self.record(epoch, Kind.DATA, plaintext, associated_data, aeads)
-        return _new(Sealed, (packet, counter, epoch.number, counter >= self.soft_limit, ()))
+        epoch.sent_bytes += size
+        return _new(Sealed, (packet, counter, epoch.number, self.due, ()))
+
+    def refuse_old(self, now: float) -> None:
+        """RekeyRequired where the epoch is too old for data; to be asked whenever `due_at` has passed."""
+        if now >= self.current.began_at + self.limits.hard_age:
+            raise RekeyRequired("this epoch's keys are as old as they may be")
+
+    def fall_due(self) -> None:
+        """A soft limit is passed: `upkeep` shall see to it at once."""
+        self.due = True
+        self.rotate_at = self.due_at = -math.inf
 
     def control(self, kind: Kind, content: bytes, aeads: AeadCache) -> bytes:
         """Seal a control record under the current epoch, from the reserved counters where need be."""
@@ -166,15 +185,16 @@ class DatagramRecords:
         if counter >= MAX_COUNTER:
             raise RekeyRequired("this epoch's counters are used up")
         epoch.send_counter = counter + 1
-        context = aeads.get(epoch.send_serial) or epoch.send_context(self.cipher, aeads)
+        sender = epoch.sender
+        context = aeads.get(sender.serial) or sender.context(counter, self.cipher, aeads)
         kind |= self.wants_rotation
         inner = pad(content, kind, True) if self.padded else content + _KIND_BYTES[kind]
         header = RECORD_HEADER.pack(
-            RECORD, self.connection_id, epoch.number & 0xFF, epoch.send_phase & 0xFF, counter & 0xFFFFFFFF
+            RECORD, self.connection_id, epoch.number & 0xFF, sender.phase & 0xFF, counter & 0xFFFFFFFF
         )
         body = context.encrypt(self.nonce(counter), inner, header + associated_data)
         if self.mask_key is not None:
-            header = _masked(header, self.mask_key, body)
+            header = masked(header, self.mask_key, body)
         return header + body
 
     def open(self, packet: bytes, associated_data: bytes, now: float, aeads: AeadCache) -> Opened:
@@ -187,31 +207,26 @@ class DatagramRecords:
             raise DecryptFailed
         header = packet[:HEADER]
         if self.mask_key is not None:
-            header = _masked(header, self.mask_key, packet[HEADER:])
+            header = masked(header, self.mask_key, packet[HEADER:])
         _, _, low_epoch, low_phase, low_counter = RECORD_HEADER.unpack(header)
         epoch = self._epoch(low_epoch, now)
         counter = nearest(low_counter, 32, epoch.window.highest)
-        phase = nearest(low_phase, 8, epoch.receive_phase)
         if counter >= MAX_COUNTER:
             raise DecryptFailed
-        context, secret = epoch.receive_context(phase, self.cipher, aeads, now)
-        try:
-            kind, content = self._decrypt(context.decrypt, counter, header, packet[HEADER:], associated_data)
-            verdict = epoch.window.check(counter)
-            if verdict is not Verdict.FRESH:
-                raise ReplayDetected if verdict is Verdict.REPLAYED else CounterTooOld
-        except BaseException:
-            if secret is not None:
-                wipe(secret)
-            raise
-        if secret is not None:
-            epoch.enter_phase(phase, secret, aeads, now)
+        receiver = epoch.receiver
+        context, moves = receiver.find(low_phase, counter, self.cipher, aeads, now)
+        kind, content = open_inner(context.decrypt, self.nonce(counter), header, packet[HEADER:], associated_data)
+        verdict = epoch.window.check(counter)
+        if verdict is not Verdict.FRESH:
+            raise ReplayDetected if verdict is Verdict.REPLAYED else CounterTooOld
+        if moves and receiver.commit(low_phase, counter, aeads, now):
             self._reschedule()
         newest = counter > epoch.window.highest and epoch is not self.previous
         epoch.window.commit(counter)
         epoch.opened += 1
         if self.last_step:
-            self.last_step, self.repeat_at = b"", math.inf
+            self.last_step = b""
+            self.repeat_timer.stop()
             self._reschedule()
         confirmed = not epoch.confirmed
         if confirmed:
@@ -233,7 +248,7 @@ class DatagramRecords:
         self.previous, self.current = self.current, epoch
         self.begun = None
         self.rotated_at = now
-        self._reschedule()
+        self._count_anew()
 
     def offer(self, epoch: Epoch, aeads: AeadCache) -> None:
         """Responder: hold `epoch` as `next` until a record of it opens; it replaces an older `next`."""
@@ -242,7 +257,7 @@ class DatagramRecords:
 
     def rekey(self, aeads: AeadCache) -> bool:
         """Move sending to the next phase; False when the epoch's phases are used up."""
-        return self.current.rekey_send(aeads)
+        return self.current.sender.rekey(aeads)
 
     def ask(self, now: float, aeads: AeadCache, random_bytes: Callable[[int], bytes]) -> bytes:
         """A keep-alive that the peer must answer; repeated by `upkeep` until the current epoch is confirmed."""
@@ -252,21 +267,36 @@ class DatagramRecords:
     def remind(self, kind: Kind, content: bytes, now: float, aeads: AeadCache) -> bytes:
         """Send a control record now, and again in a new record whenever `upkeep` finds it due."""
         self.reminder = (kind, content)
-        self.remind_delay = REMIND_FIRST_S
-        self.remind_at = now + REMIND_FIRST_S
+        self.nudged_at = -1
+        self.remind_timer.start(now)
         self._reschedule()
         return self.control(kind, content, aeads)
+
+    def nudge(self, now: float) -> None:
+        """Responder: want a rotation. Everything that is sent says so; after a second of silence a keep-alive does."""
+        self.wants_rotation = WANTS_ROTATION
+        self.nudged_at = self.current.send_counter
+        self.reminder = (Kind.KEEP_ALIVE, b"")
+        self.remind_timer.start(now)
+        self.rotate_at = math.inf
+        self._reschedule()
+
+    def postpone_rotation(self, until: float) -> None:
+        """The policy's rotation cannot begin now."""
+        self.rotate_at = until
+        self._reschedule()
 
     def repeat(self, packet: bytes, now: float) -> None:
         """Initiator: have `upkeep` repeat the last packet of the handshake, which may be lost, until a record opens."""
         self.last_step = packet
-        self.repeat_at = now + REMIND_FIRST_S
+        self.repeat_timer.start(now)
         self._reschedule()
 
     def forget_reminder(self) -> None:
         """The peer has reacted."""
         self.reminder = None
-        self.remind_at = math.inf
+        self.nudged_at = -1
+        self.remind_timer.stop()
         self._reschedule()
 
     def keep_alive_answer(self, content: bytes, aeads: AeadCache) -> tuple[bytes, ...]:
@@ -285,15 +315,11 @@ class DatagramRecords:
             self.previous = None
         for epoch in (self.previous, self.current, self.next):
             if epoch is not None:
-                epoch.forget_passed(now)
+                epoch.receiver.forget(now)
         records: tuple[bytes, ...] = ()
-        if self.reminder is not None and now >= self.remind_at:
-            self.remind_delay = min(self.remind_delay * REMIND_GROWTH, REMIND_LAST_S)
-            self.remind_at = now + self.remind_delay
-            records = (self.control(*self.reminder, aeads),)
-        if self.last_step and now >= self.repeat_at:
-            self.repeat_delay = min(self.repeat_delay * REMIND_GROWTH, REMIND_LAST_S)
-            self.repeat_at = now + self.repeat_delay
+        if self.remind_timer.due(now):
+            records = self._reminded(aeads)
+        if self.repeat_timer.due(now):
             records = (self.last_step, *records)
         self._reschedule()
         return records
@@ -319,30 +345,29 @@ class DatagramRecords:
                 return epoch
         raise DecryptFailed
 
-    def _decrypt(
-        self,
-        decrypt: Callable[[bytes, bytes, bytes], bytes],
-        counter: int,
-        header: bytes,
-        body: bytes,
-        associated_data: bytes,
-    ) -> tuple[int, bytes]:
-        # Only data carries the caller's associated data: a record opens with it as data, or without it as control.
-        nonce = self.nonce(counter)
-        try:
-            try:
-                kind, content = unpad(decrypt(nonce, body, header + associated_data))
-                carried = True
-            except InvalidTag:
-                if not associated_data:
-                    raise
-                kind, content = unpad(decrypt(nonce, body, header))
-                carried = False
-        except (InvalidTag, MalformedPadding):
-            raise DecryptFailed from None
-        if associated_data and carried is not (kind & ~WANTS_ROTATION == Kind.DATA):
-            raise DecryptFailed
-        return kind, content
+    def _look(self, epoch: Epoch) -> None:
+        counter, sent = epoch.send_counter, epoch.sent_bytes
+        if self.limits.is_hard_passed(counter, sent):
+            raise RekeyRequired("this epoch's keys have sealed as much as they may")
+        if not self.due and self.limits.is_soft_passed(counter, sent):
+            self.fall_due()
+        self.look_at = self.limits.next_look(counter, sent, MAX_DATAGRAM_PLAINTEXT, due=self.due)
+
+    def _count_anew(self) -> None:
+        """The current epoch is a new one: so are its limits."""
+        self.due = False
+        self.rotate_at = self.current.began_at + self.limits.soft_age
+        self.look_at = 0
+        self._reschedule()
+
+    def _reminded(self, aeads: AeadCache) -> tuple[bytes, ...]:
+        if self.nudged_at >= 0:
+            spoken, self.nudged_at = self.nudged_at, self.current.send_counter
+            if spoken != self.nudged_at:
+                # Whatever was sent since has said it: there is no silence to break.
+                return ()
+            self.nudged_at += 1
+        return (self.control(*self.reminder, aeads),) if self.reminder is not None else ()
 
     def _confirm(self, epoch: Epoch, now: float, aeads: AeadCache) -> None:
         epoch.confirmed = True
@@ -353,6 +378,7 @@ class DatagramRecords:
             self.answered = None
             self.rotated_at = now
             self.wants_rotation = 0
+            self._count_anew()
         if self.previous is not None:
             self.previous.expires_at = now + GRACE_S
             wipe(self.previous.root)
@@ -363,16 +389,16 @@ class DatagramRecords:
             epoch.wipe(aeads)
 
     def _reschedule(self) -> None:
-        due = min(self.remind_at, self.repeat_at, self.current.passed_until)
+        current = self.current
+        due = min(
+            self.remind_timer.at,
+            self.repeat_timer.at,
+            self.rotate_at,
+            current.began_at + self.limits.hard_age,
+            current.receiver.kept_until,
+        )
         if self.previous is not None:
-            due = min(due, self.previous.expires_at, self.previous.passed_until)
+            due = min(due, self.previous.expires_at, self.previous.receiver.kept_until)
         if self.next is not None:
-            due = min(due, self.next.passed_until)
+            due = min(due, self.next.receiver.kept_until)
         self.due_at = due
-
-
-def _masked(header: bytes, mask_key: bytearray, body: bytes) -> bytes:
-    # Its own inverse: the mask depends on the body alone, which both sides have.
-    mask = header_mask(mask_key, body[:16])
-    hidden = int.from_bytes(header[9:], "big") ^ int.from_bytes(mask, "big")
-    return header[:9] + hidden.to_bytes(6, "big")

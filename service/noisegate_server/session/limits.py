@@ -2,16 +2,66 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from noisegate_server.session.constants import HARD_MESSAGES, SOFT_MESSAGES
+from noisegate_server.session.constants import (
+    HARD_AGE_S,
+    HARD_BYTES,
+    HARD_MESSAGES,
+    RATCHET_HARD_MESSAGES,
+    RATCHET_SOFT_MESSAGES,
+    RESERVED_COUNTERS,
+    SOFT_AGE_S,
+    SOFT_BYTES,
+    SOFT_MESSAGES,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RotationLimits:
-    """Limits of one epoch and direction (docs/protocol.md, section 4)."""
+    """Limits of one epoch, for what this side seals (docs/protocol.md, section 4).
 
+    Past a soft one answers are marked `rotation_due`, and a DATAGRAM session begins a rotation by itself. Past a hard
+    one a DATAGRAM session refuses data with REKEY_REQUIRED; NOISE has the soft limits of messages and bytes alone.
+    """
+
+    soft_age: float = SOFT_AGE_S
+    """Seconds, DATAGRAM alone."""
+    hard_age: float = HARD_AGE_S
+    """Seconds, DATAGRAM alone."""
     soft_messages: int = SOFT_MESSAGES
-    """From here on answers are marked `rotation_due`."""
     hard_messages: int = HARD_MESSAGES
-    """From here on, less the counters reserved for control records, data is refused with REKEY_REQUIRED."""
+    """RESERVED_COUNTERS below it data is refused: the rest is for control records."""
+    soft_bytes: int = SOFT_BYTES
+    """Bytes of plaintexts, as the next."""
+    hard_bytes: int = HARD_BYTES
+
+    def ratcheted(self) -> RotationLimits:
+        """The limits of a DATAGRAM session with the ratchet: lower than what a receiver follows in one jump."""
+        return replace(
+            self,
+            soft_messages=min(self.soft_messages, RATCHET_SOFT_MESSAGES),
+            hard_messages=min(self.hard_messages, RATCHET_HARD_MESSAGES),
+        )
+
+    def is_soft_passed(self, sealed: int, sealed_bytes: int) -> bool:
+        """Whether a rotation is due after so many messages and bytes."""
+        return sealed >= self.soft_messages or sealed_bytes >= self.soft_bytes
+
+    def is_hard_passed(self, sealed: int, sealed_bytes: int) -> bool:
+        """Whether no more data may be sealed."""
+        return sealed >= self.hard_messages - RESERVED_COUNTERS or sealed_bytes >= self.hard_bytes
+
+    def next_look(self, sealed: int, sealed_bytes: int, largest: int, *, due: bool) -> int:
+        """The number of sealed messages before which none of the two can come to be passed (soft ones unless `due`).
+
+        Every message has at most `largest` bytes. Until then all limits cost the hot path one comparison.
+        """
+        look_at = self._earliest(self.hard_messages - RESERVED_COUNTERS, self.hard_bytes, sealed, sealed_bytes, largest)
+        if due:
+            return look_at
+        return min(look_at, self._earliest(self.soft_messages, self.soft_bytes, sealed, sealed_bytes, largest))
+
+    @staticmethod
+    def _earliest(messages: int, limit: int, sealed: int, sealed_bytes: int, largest: int) -> int:
+        return min(messages, sealed + max(-(-(limit - sealed_bytes) // largest), 0))
