@@ -62,7 +62,7 @@ def _datagram(parts: Parts, session: Session, records: DatagramRecords, command:
         raise InvalidField("direction", "in DATAGRAM mode a side rekeys what it sends; leave it unset")
     to_peer: tuple[bytes, ...] = ()
     if command.kind == REKEY:
-        if not records.rekey(parts.aeads):
+        if not records.current.sender.rekey(parts.aeads):
             raise EpochConflict(records.epoch)
     elif session.role is Role.INITIATOR:
         to_peer = rotation.start(records, parties(parts, session), now, parts.aeads, parts.random_bytes)

@@ -255,10 +255,6 @@ class DatagramRecords:
         self._retire(self.next, aeads)
         self.next = epoch
 
-    def rekey(self, aeads: AeadCache) -> bool:
-        """Move sending to the next phase; False when the epoch's phases are used up."""
-        return self.current.sender.rekey(aeads)
-
     def ask(self, now: float, aeads: AeadCache, random_bytes: Callable[[int], bytes]) -> bytes:
         """A keep-alive that the peer must answer; repeated by `upkeep` until the current epoch is confirmed."""
         content = _ASK + random_bytes(KEEP_ALIVE_TOKEN)

@@ -82,7 +82,7 @@ class LookAhead:
             begin, value = 0, chain_start(self._phase(phase, at >> _SHIFT, following))
         while True:
             number, rest = divmod(begin, _STRIDE)
-            if not rest and number == marks.last + 1 or (not rest and marks.last < 0):
+            if not rest and marks.last in (-1, number - 1):
                 marks.put(number, value)
             if begin == index:
                 return value

@@ -1,8 +1,8 @@
 """The keys of one direction with the ratchet off: one AEAD key for each phase (docs/protocol.md, section 3).
 
 P(0) is the direction's traffic secret, P(p+1) follows from P(p), the AEAD key of a phase from its P. Sending moves only
-when we rekey, receiving only after a record of a later phase has opened. Passed P are wiped, so nothing kept here yields
-an earlier key; the AEAD keys of passed phases are kept for records that are late.
+when we rekey, receiving only after a record of a later phase has opened. Passed P are wiped, so nothing kept here
+yields an earlier key; the AEAD keys of passed phases are kept for records that are late.
 
 `session.ratchet` has the same interface for a key of every message.
 """
@@ -66,9 +66,7 @@ class PhaseReceiver:
         self.passed: dict[int, tuple[bytearray, float]] = {}
         """AEAD keys of passed phases, oldest first, each until its grace ends (monotonic seconds)."""
 
-    def find(
-        self, low_phase: int, _counter: int, cipher: Cipher, aeads: AeadCache, now: float
-    ) -> tuple[Aead, bool]:
+    def find(self, low_phase: int, _counter: int, cipher: Cipher, aeads: AeadCache, now: float) -> tuple[Aead, bool]:
         """The context with which a record may open, and whether `commit` has something to do once it has.
 
         Changes nothing: a phase ahead is derived aside. DecryptFailed for a phase more than 64 ahead, or passed for

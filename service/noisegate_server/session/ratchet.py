@@ -126,9 +126,7 @@ class RatchetReceiver:
         """That of the highest message that has opened."""
         return max(self.ratchet.at - 1, 0) >> _SHIFT
 
-    def find(
-        self, low_phase: int, counter: int, cipher: Cipher, _aeads: AeadCache, now: float
-    ) -> tuple[Aead, bool]:
+    def find(self, low_phase: int, counter: int, cipher: Cipher, _aeads: AeadCache, now: float) -> tuple[Aead, bool]:
         """The context with which a record may open; `commit` once it has.
 
         Changes nothing but the look-ahead. DecryptFailed before any derivation for another phase than the counter's,

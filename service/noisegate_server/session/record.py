@@ -350,17 +350,13 @@ def _datagram_records(
     return records
 
 
-def _phases(
-    fields: _Fields, secrets: list[bytearray], aeads: AeadCache
-) -> tuple[PhaseSender, PhaseReceiver]:
+def _phases(fields: _Fields, secrets: list[bytearray], aeads: AeadCache) -> tuple[PhaseSender, PhaseReceiver]:
     sender, receiver = PhaseSender(secrets[_SEND], aeads), PhaseReceiver(secrets[_RECEIVE], aeads)
     sender.phase, receiver.phase = fields.send_phase, fields.receive_phase
     return sender, receiver
 
 
-def _ratchets(
-    fields: _Fields, secrets: list[bytearray], window: ReplayWindow
-) -> tuple[RatchetSender, RatchetReceiver]:
+def _ratchets(fields: _Fields, secrets: list[bytearray], window: ReplayWindow) -> tuple[RatchetSender, RatchetReceiver]:
     sends = Ratchet(at=fields.send_counter, chain=secrets[_SEND], following=secrets[_SEND_NEXT])
     receives = Ratchet(at=window.highest + 1, chain=secrets[_RECEIVE], following=secrets[_RECEIVE_NEXT])
     return RatchetSender(sends), RatchetReceiver(receives)

@@ -108,9 +108,7 @@ def conclude(
     return (records.ask(now, aeads, random_bytes),)
 
 
-def _epoch(
-    records: DatagramRecords, agreed: Agreed, aeads: AeadCache, now: float, *, initiator: bool
-) -> Epoch:
+def _epoch(records: DatagramRecords, agreed: Agreed, aeads: AeadCache, now: float, *, initiator: bool) -> Epoch:
     secrets = agreed.secrets
     return begin_epoch(
         number=agreed.number,

@@ -11,8 +11,8 @@ from noisegate_server.noise.primitives import CIPHERS
 from noisegate_server.session.aeads import AeadCache
 from noisegate_server.session.constants import GRACE_S, MAX_PHASES
 from noisegate_server.session.epoch import Epoch, begin_epoch
-from noisegate_server.session.phases import PhaseReceiver, PhaseSender
 from noisegate_server.session.errors import DecryptFailed
+from noisegate_server.session.phases import PhaseReceiver, PhaseSender
 
 CIPHER = CIPHERS["ChaChaPoly"]
 NONCE = bytes(12)
@@ -150,7 +150,12 @@ def test_wiping_leaves_no_secret_and_no_context() -> None:
     epoch.sender.context(0, CIPHER, aeads)
     assert opens(epoch, 2, aeads, secret)
     assert opens(epoch, 2, aeads, secret)
-    buffers = [sends(epoch).secret, receives(epoch).secret, epoch.root, *(key for key, _ in receives(epoch).passed.values())]
+    buffers = [
+        sends(epoch).secret,
+        receives(epoch).secret,
+        epoch.root,
+        *(key for key, _ in receives(epoch).passed.values()),
+    ]
     assert len(buffers) == 5
     epoch.wipe(aeads)
     assert not any(any(buffer) for buffer in buffers)
