@@ -199,6 +199,8 @@ def test_the_protocols_limits_are_the_codes() -> None:
     assert f"| messages sealed | {messages[0]} | {messages[1]} |" in text
     ratchet = f"{constants.RATCHET_SOFT_MESSAGES:,} | {constants.RATCHET_HARD_MESSAGES:,}"
     assert f"| messages sealed, with the ratchet | {ratchet} |" in text
+    wide = {2**36: "2^36", 2**39: "2^39"}
+    assert f"| bytes sealed | {wide[constants.SOFT_BYTES]} | {wide[constants.HARD_BYTES]} |" in text
     assert f"last {constants.RESERVED_COUNTERS:,} counters" in text
 
 
