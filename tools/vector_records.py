@@ -9,11 +9,13 @@ from typing import Any, Final, NamedTuple
 from noisegate_server.noise.primitives import Cipher, header_mask
 from noisegate_server.session.aeads import AeadCache
 from noisegate_server.session.datagram import DatagramRecords
-from noisegate_server.session.epoch import Epoch
-from noisegate_server.session.keys import phase_key
+from noisegate_server.session.epoch import begin_epoch
+from noisegate_server.session.keys import message_key, phase_key
 from noisegate_server.session.limits import RotationLimits
 from noisegate_server.session.packets import FIRST_BYTES, RECORD_HEADER, Kind, PacketType
 from noisegate_server.session.padding import pad
+from noisegate_server.session.phases import PhaseSender
+from noisegate_server.session.ratchet import Ratchet, RatchetReceiver
 from noisegate_server.session.suites import Suite
 
 Case = dict[str, Any]
@@ -52,6 +54,7 @@ class Wanted(NamedTuple):
     phase: int = 0
     highest: int = -1
     """The highest counter that the receiver has authenticated before it."""
+    ratchet: bool = False
 
 
 _ASK: Final = b"\x01" + bytes(range(8))
@@ -97,6 +100,21 @@ REKEYED: Final = (
 """Counters run on over phases."""
 
 
+RATCHETED: Final = tuple(
+    Wanted("i2r", counter, Kind.DATA, content, phase=counter >> 8, highest=highest, ratchet=True, **flags)
+    for counter, highest, content, flags in (
+        (0, -1, b"the first message of phase 0", {}),
+        (1, 0, b"the second", {"masked": True}),
+        (255, 1, b"the last of phase 0; 253 were lost", {}),
+        (256, 255, b"the first of phase 1", {"padded": True}),
+        (700, 256, b"over a phase", {"associated_data": b"table 7"}),
+        (16_639, 255, b"the furthest that a receiver in phase 0 follows", {}),
+        (15_359, 14_000, b"the last before the hard limit", {"masked": True, "padded": True}),
+    )
+)
+"""Records with the ratchet on; the receiver has opened `highest` alone."""
+
+
 def records_of(
     schedule: Schedule, cipher: Cipher, connection_id: bytes, wanted: Wanted, *, sends: bool
 ) -> tuple[DatagramRecords, AeadCache]:
@@ -105,16 +123,18 @@ def records_of(
     to_send, to_receive = (schedule.i2r, schedule.r2i) if wanted.direction == "i2r" else (schedule.r2i, schedule.i2r)
     if not sends:
         to_send, to_receive = to_receive, to_send
-    epoch = Epoch(
+    epoch = begin_epoch(
         number=wanted.epoch, h=schedule.h, root=bytearray(schedule.root), send_secret=bytearray(to_send),
-        receive_secret=bytearray(to_receive), aeads=aeads, now=0.0, confirmed=True,
+        receive_secret=bytearray(to_receive), ratchet=wanted.ratchet, aeads=aeads, now=0.0, confirmed=True,
     )  # fmt: skip
     if wanted.highest >= 0:
         epoch.window.commit(wanted.highest)
+        if isinstance(epoch.receiver, RatchetReceiver):
+            epoch.receiver.commit(0, wanted.highest, aeads, 0.0)
     return (
         DatagramRecords(
             cipher=cipher, connection_id=connection_id, mask_key=bytearray(schedule.mask) if wanted.masked else None,
-            padded=wanted.padded, epoch=epoch, limits=RotationLimits(),
+            padded=wanted.padded, ratchet=wanted.ratchet, epoch=epoch, limits=RotationLimits(),
         ),
         aeads,
     )  # fmt: skip
@@ -124,10 +144,16 @@ def sealed(schedule: Schedule, cipher: Cipher, connection_id: bytes, wanted: Wan
     """One record and how it came about."""
     records, aeads = records_of(schedule, cipher, connection_id, wanted, sends=True)
     epoch = records.current
-    for _ in range(wanted.phase):
-        epoch.rekey_send(aeads)
     epoch.send_counter = wanted.counter
-    key = phase_key(epoch.send_secret)
+    if isinstance(epoch.sender, PhaseSender):
+        for _ in range(wanted.phase):
+            epoch.sender.rekey(aeads)
+        key = phase_key(epoch.sender.secret)
+    else:
+        ahead = Ratchet.begin(bytearray(schedule.i2r if wanted.direction == "i2r" else schedule.r2i))
+        while ahead.at < wanted.counter:
+            ahead.step()
+        key = message_key(ahead.chain)
     packet = records.record(epoch, wanted.kind, wanted.content, wanted.associated_data, aeads)
     header = RECORD_HEADER.pack(
         FIRST_BYTES[PacketType.RECORD], connection_id, wanted.epoch & 0xFF, wanted.phase, wanted.counter & 0xFFFFFFFF
@@ -178,12 +204,12 @@ def refused(schedule: Schedule, cipher: Cipher, connection_id: bytes) -> list[Ca
 def record_sections(
     schedules: Sequence[tuple[Suite, Schedule]], *, ciphers: Mapping[Suite, Cipher], connection_id: bytes
 ) -> Case:
-    """Sections "record", "rekey" and "record_refused": one list for each suite, under its handshake's schedule."""
-    made: Case = {"record": [], "rekey": [], "record_refused": []}
+    """Sections "record", "rekey", "ratchet", "record_refused": for each suite a list, under its handshake's keys."""
+    made: Case = {"record": [], "rekey": [], "ratchet": [], "record_refused": []}
     for suite, schedule in schedules:
         cipher = ciphers[suite]
         shared = {"suite": int(suite), "schedule": schedule.case(), "connection_id": connection_id.hex()}
-        for section, wanted in (("record", RECORDS), ("rekey", REKEYED)):
+        for section, wanted in (("record", RECORDS), ("rekey", REKEYED), ("ratchet", RATCHETED)):
             made[section].append(
                 {**shared, "records": [sealed(schedule, cipher, connection_id, one) for one in wanted]}
             )  # fmt: skip

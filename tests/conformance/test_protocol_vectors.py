@@ -26,10 +26,10 @@ VECTORS: dict[str, Any] = json.loads(
 SIZES = {
     "hello": 4, "hello_refused": 7, "prologue": 8, "key_schedule": 2, "salted_epoch": 3, "padding": 19, "nearest": 21,
     "replay_window": 32, "packet": 3, "ticket_content": 2, "handshake": 4, "resume": 2, "record": 2, "rekey": 2,
-    "record_refused": 2, "renegotiate": 3,
+    "ratchet": 2, "record_refused": 2, "renegotiate": 3,
 }  # fmt: skip
 PATTERNS = {1: "XX", 2: "IK", 7: "NKpsk0"}
-SEALED = [(section, index) for section in ("record", "rekey") for index in range(2)]
+SEALED = [(section, index) for section in ("record", "rekey", "ratchet") for index in range(2)]
 
 
 def raw(text: str) -> bytes:
@@ -233,7 +233,8 @@ def test_records(section: str, index: int) -> None:
     group = VECTORS[section][index]
     assert group["schedule"] == VECTORS["handshake"][index]["schedule"]
     for record in group["records"]:
-        expected = second.seal(group["suite"], group["schedule"], raw(group["connection_id"]), record)
+        connection_id, on = raw(group["connection_id"]), section == "ratchet"
+        expected = second.seal(group["suite"], group["schedule"], connection_id, record, ratchet=on)
         assert {name: record[name] for name in expected} == expected
         known = second.nearest(record["counter"] % (1 << 32), 32, record["highest"])
         assert known == record["counter"]
@@ -249,13 +250,14 @@ def test_the_server_opens_the_records(section: str, index: int) -> None:
             direction=record["direction"], counter=record["counter"], kind=record["kind"],
             content=raw(record["content"]), associated_data=raw(record["associated_data"]), masked=record["masked"],
             padded=record["padded"], epoch=record["epoch"], phase=record["phase"], highest=record["highest"],
+            ratchet=section == "ratchet",
         )  # fmt: skip
         records, aeads = receiver(group, wanted)
         opened = records.open(raw(record["packet"]), wanted.associated_data, 0.0, aeads)
         assert (opened.kind, opened.content) == (wanted.kind & ~WANTS_ROTATION, wanted.content)
         assert (opened.counter, opened.epoch) == (wanted.counter, wanted.epoch)
         assert opened.wants_rotation is bool(wanted.kind & WANTS_ROTATION)
-        assert records.current.receive_phase == wanted.phase
+        assert records.current.receiver.phase == wanted.phase
 
 
 @pytest.mark.parametrize("index", [0, 1])
@@ -271,7 +273,7 @@ def test_the_server_refuses_what_must_be_dropped(index: int) -> None:
         with pytest.raises(DecryptFailed):
             records.open(packet, extra, 0.0, aeads)
         epoch = records.current
-        assert (epoch.window.highest, epoch.receive_phase, epoch.opened) == (-1, 0, 0), case["why"]
+        assert (epoch.window.highest, epoch.receiver.phase, epoch.opened) == (-1, 0, 0), case["why"]
     good = VECTORS["record"][index]["records"][1]
     assert second.opens(group["suite"], secret, raw(good["packet"]), b"")
 

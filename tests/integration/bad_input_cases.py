@@ -268,7 +268,6 @@ def _respond() -> list[Case]:
             (PRECONDITION, "CLOCK_SKEW", ""),
             lambda _: respond(hello=hello(age=-3_600)),
         ),
-        ("a hello that asks for the ratchet", POLICY, lambda _: respond(hello=hello(flags=1))),
         ("a hello whose choice is not ours", POLICY, lambda _: respond(hello=hello(offer=b"\1\1\1\2", choice=1))),
         ("a hello of unknown protocols", POLICY, lambda _: respond(hello=hello(offer=b"\x63\x63"))),
         ("DATAGRAM: no packet", SHAKE, always(respond(mode=DATAGRAM, message=b""))),

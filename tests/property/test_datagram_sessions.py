@@ -8,14 +8,16 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from noisegate_server.engine.policy import Options
-from noisegate_server.session.constants import GRACE_S
+from noisegate_server.engine.policy import Options, Policy
+from noisegate_server.session.constants import GRACE_S, RESERVED_COUNTERS
 from noisegate_server.session.errors import (
     CounterTooOld,
     DecryptFailed,
+    RekeyRequired,
     ReplayDetected,
     SessionError,
 )
+from noisegate_server.session.limits import RotationLimits
 from noisegate_server.session.state import SessionState
 from noisegate_server.session.suites import Pattern, Suite
 from tests.support.engines import End, Engines, Link, establish
@@ -27,6 +29,14 @@ REFUSALS = (DecryptFailed, ReplayDetected, CounterTooOld)
 sides = st.sampled_from([0, 1])
 places = st.integers(0, 1_000)
 waits = st.sampled_from([0.1, 1.0, 2.5, 5.5, 10.5, GRACE_S + 0.5])
+limits = st.sampled_from(
+    [
+        RotationLimits(),
+        RotationLimits(soft_age=10.0, hard_age=20.0),
+        RotationLimits(soft_messages=5, hard_messages=RESERVED_COUNTERS + 40),
+        RotationLimits(soft_bytes=500, hard_bytes=5_000),
+    ]
+)
 
 
 class TwoEnds(RuleBasedStateMachine):
@@ -46,10 +56,24 @@ class TwoEnds(RuleBasedStateMachine):
         pad=st.booleans(),
         mask=st.booleans(),
         tickets=st.booleans(),
+        ratchet=st.booleans(),
+        limits=st.tuples(limits, limits),
     )
-    def establish(self, pattern: Pattern, suite: Suite, pad: bool, mask: bool, tickets: bool) -> None:
-        options = Options(pad=pad, mask=mask, tickets=tickets, idle_timeout=80_000.0)
-        self.link = establish(self.engines, pattern=pattern, suite=suite, options=options)
+    def establish(
+        self,
+        pattern: Pattern,
+        suite: Suite,
+        pad: bool,
+        mask: bool,
+        tickets: bool,
+        ratchet: bool,
+        limits: tuple[RotationLimits, RotationLimits],
+    ) -> None:
+        options = Options(pad=pad, mask=mask, tickets=tickets, ratchet=ratchet, idle_timeout=80_000.0)
+        first, second = (self.engines.make(policy=Policy(limits=each)) for each in limits)
+        self.link = establish(
+            self.engines, pattern=pattern, suite=suite, options=options, initiator=first, responder=second
+        )
 
     def end(self, side: int) -> End:
         assert self.link is not None
@@ -73,7 +97,30 @@ class TwoEnds(RuleBasedStateMachine):
     def send(self, side: int, size: int) -> None:
         plaintext = b"%d:" % next(self.numbers) + bytes(size)
         self.sent[side].add(plaintext)
-        self.end(side).send(plaintext)
+        before = fingerprint(self.end(side).session)
+        try:
+            self.end(side).send(plaintext)
+        except RekeyRequired:
+            assert fingerprint(self.end(side).session) == before, "a refused plaintext has left a trace"
+            assert self.is_past_a_hard_limit(side)
+
+    def is_past_a_hard_limit(self, side: int) -> bool:
+        """Whether this end may refuse data."""
+        records = self.end(side).datagrams
+        epoch, limits = records.current, records.limits
+        return (
+            self.engines.clock.now >= epoch.began_at + limits.hard_age
+            or epoch.send_counter >= limits.hard_messages - RESERVED_COUNTERS
+            or epoch.sent_bytes >= limits.hard_bytes
+        )
+
+    @rule(side=sides, size=st.sampled_from([30, 260, 600]))
+    def send_many(self, side: int, size: int) -> None:
+        """So many that phases of the ratchet, and limits, are passed."""
+        for _ in range(size):
+            self.send(side, 0)
+            if self.is_past_a_hard_limit(side):
+                return
 
     @rule(side=sides, place=places)
     @precondition(lambda self: any(end.inbox for end in self.link.ends))
@@ -131,13 +178,16 @@ class TwoEnds(RuleBasedStateMachine):
     @rule(side=sides, times=st.sampled_from([1, 1, 1, 5, 70]))
     def rekey(self, side: int, times: int) -> None:
         for _ in range(times):
-            phase = self.end(side).datagrams.current.send_phase
+            phase = self.end(side).datagrams.current.sender.phase
             done = self.end(side).rekey()
+            if self.end(side).datagrams.ratchet:
+                # Every message has a key of its own: nothing is left to do.
+                continue
             if phase == 63:
                 # No phase is left: a new key agreement is under way instead.
                 assert done.state is SessionState.ROTATING
                 return
-            assert self.end(side).datagrams.current.send_phase == phase + 1
+            assert self.end(side).datagrams.current.sender.phase == phase + 1
 
     @rule(side=sides)
     def renegotiate(self, side: int) -> None:
@@ -146,6 +196,11 @@ class TwoEnds(RuleBasedStateMachine):
     @rule(seconds=waits)
     def wait(self, seconds: float) -> None:
         self.engines.clock.step(seconds)
+
+    @rule(hours=st.sampled_from([-25, -1, 1, 25]))
+    def wall_clock_steps(self, hours: int) -> None:
+        """Somebody sets the clock of the machine: keys live by the monotonic one."""
+        self.engines.clock.wall += hours * 3_600
 
     @invariant()
     def at_most_three_epochs(self) -> None:
@@ -170,13 +225,18 @@ class TwoEnds(RuleBasedStateMachine):
         self.engines.assert_nothing_is_left()
 
     def heal(self, link: Link) -> None:
-        """The channel is good again: within a minute both directions flow and no rotation hangs."""
+        """The channel is good again: within minutes both directions flow and no rotation hangs."""
         link.lose_everything()
-        for _ in range(12):
+        for number in range(30):
             link.clock.step(5.5)
             for end in link.ends:
-                end.seal(b"any call")
+                try:
+                    end.seal(b"any call")
+                except RekeyRequired:
+                    end.renegotiate()
             self.drain(link)
+            if number >= 12 and [end.session.state for end in link.ends] == [SessionState.ESTABLISHED] * 2:
+                break
         assert [end.session.state for end in link.ends] == [SessionState.ESTABLISHED] * 2
         assert link.epochs()[0] == link.epochs()[1]
         for end in link.ends:

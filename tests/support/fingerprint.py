@@ -21,39 +21,39 @@ CONSTANT = (AeadCache, Cipher, Hash, ProtocolName, RotationLimits)
 """What belongs to no session: shared tables, caches and limits."""
 COUNTS_OF_FAILURE = frozenset({"refused", "failures"})
 """What a refused packet may change."""
-CACHES = frozenset({"_aead"})
-"""Contexts that are built again from their keys."""
+CACHES = frozenset({"_aead", "look_ahead"})
+"""What is made again from the keys: a refused packet may add to it."""
 
 
 def fingerprint(session: Session) -> str:
     """SHA-256 over every field of the session, but for its counts of failures."""
     digest = hashlib.sha256()
-    for path, value in _leaves(session, "session"):
+    for path, value in _leaves(session, "session", CACHES):
         if path.rpartition(".")[2] not in COUNTS_OF_FAILURE:
             digest.update(f"{path}={value!r}\n".encode())
     return digest.hexdigest()
 
 
 def secrets_of(session: Session) -> list[bytearray]:
-    """Every buffer that holds a secret of the session."""
-    return [value for _, value in _leaves(session, "session") if isinstance(value, bytearray)]
+    """Every buffer that holds a secret of the session, caches included."""
+    return [value for _, value in _leaves(session, "session", frozenset({"_aead"})) if isinstance(value, bytearray)]
 
 
-def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+def _leaves(value: Any, path: str, left_out: frozenset[str]) -> Iterator[tuple[str, Any]]:
     if value is None or isinstance(value, bool | int | float | str | bytes | bytearray | Enum):
         yield path, value
     elif isinstance(value, KeyPair | KemKeyPair):
         yield path, value.public
     elif isinstance(value, dict):
         for key, item in value.items():
-            yield from _leaves(item, f"{path}[{key!r}]")
+            yield from _leaves(item, f"{path}[{key!r}]", left_out)
     elif isinstance(value, list | tuple):
         for number, item in enumerate(value):
-            yield from _leaves(item, f"{path}[{number}]")
+            yield from _leaves(item, f"{path}[{number}]", left_out)
     elif not isinstance(value, CONSTANT) and not callable(value):
         for name in _slots(type(value)):
-            if name not in CACHES and hasattr(value, name):
-                yield from _leaves(getattr(value, name), f"{path}.{name}")
+            if name not in left_out and hasattr(value, name):
+                yield from _leaves(getattr(value, name), f"{path}.{name}", left_out)
 
 
 def _slots(kind: type) -> list[str]:

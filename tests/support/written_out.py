@@ -54,6 +54,14 @@ def phase_secret(secret: bytes, phase: int) -> bytes:
     return secret
 
 
+def message_secret(secret: bytes, counter: int) -> bytes:
+    """C(i) of a message with the ratchet on."""
+    chain = expand(phase_secret(secret, counter >> 8), "ng1 chain")
+    for _ in range(counter & 255):
+        chain = expand(chain, "ng1 next")
+    return chain
+
+
 def padded(length: int) -> int:
     """The size class of content and kind together."""
     wanted = next((size for size in SIZE_CLASSES if length <= size), -(-length // 256) * 256)
@@ -88,9 +96,15 @@ def nearest(low: int, bits: int, highest: int) -> int:
     return min((n for n in around if n >= 0), key=lambda n: (abs(n - highest), -n))
 
 
-def seal(suite: int, chain: dict[str, str], connection_id: bytes, record: dict[str, Any]) -> dict[str, str]:
+def seal(
+    suite: int, chain: dict[str, str], connection_id: bytes, record: dict[str, Any], *, ratchet: bool = False
+) -> dict[str, str]:
     """Every byte string of a record that follows from its other fields."""
-    key = expand(phase_secret(bytes.fromhex(chain[record["direction"]]), record["phase"]), "ng1 key")
+    secret = bytes.fromhex(chain[record["direction"]])
+    if ratchet:
+        key = expand(message_secret(secret, record["counter"]), "ng1 key")
+    else:
+        key = expand(phase_secret(secret, record["phase"]), "ng1 key")
     plaintext = bytes.fromhex(record["content"]) + bytes([record["kind"]])
     if record["padded"]:
         plaintext = plaintext.ljust(padded(len(plaintext)), b"\0")

@@ -147,6 +147,9 @@ class SessionOptions:
     """DATAGRAM, initiating: mask epoch, phase and counter in the header. No security boundary."""
     tickets: bool = False
     """DATAGRAM, initiating: ask the player's side for resumption tickets."""
+    ratchet: bool = False
+    """A key for every message. DATAGRAM, initiating: the hello asks for it. NOISE: Rekey() (Noise revision 34, section
+    11.3) of each direction after each of its messages; the player must do the same, and nothing on the wire says so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -72,6 +72,7 @@ def to_options(options: SessionOptions | None) -> contract.SessionOptions | None
         pad=options.pad,
         mask=options.mask,
         tickets=options.tickets,
+        ratchet=options.ratchet,
     )
 
 

@@ -138,6 +138,9 @@ def respond(parts: Parts, tenant: str, request: Response, now: float, wall: floa
     else:
         pattern, suite = allowed(parts.policy, request.pattern, request.suite)
         flags = Flags(0)
+    if not datagram:
+        # Nothing in a bare Noise session says it: the game tells both ends.
+        flags = flags & ~Flags.RATCHET | _ratchet(request.options)
     check_psk(pattern, request.psk)
     identity = identity_of(parts, tenant)
     handshake = _handshake(
@@ -233,22 +236,28 @@ def proceed(
 def _our_hello(
     parts: Parts, request: Initiation, pair: tuple[Pattern, Suite], wall: float
 ) -> tuple[bytes | None, Flags]:
+    """(our hello, if there is one; the flags of the session)."""
     flags = Flags(0)
     options = request.options
     for wanted, flag in ((options.pad, Flags.PAD), (options.mask, Flags.MASK), (options.tickets, Flags.TICKETS)):
         if wanted:
             flags |= flag
+    ratchet = _ratchet(options)
     if request.mode is RecordMode.DATAGRAM:
-        flags |= Flags.DATAGRAM
+        flags |= Flags.DATAGRAM | ratchet
     elif flags:
         raise InvalidField("initiate.options", "pad, mask and tickets are for DATAGRAM mode")
     elif not request.offer:
-        return None, flags
+        return None, ratchet
     offer = request.offer or (pair,)
     if pair not in offer:
         raise InvalidField("initiate.offer", "must contain the protocol of message 1")
     hello = Hello(flags=flags, timestamp_ms=parts.timestamps.ours(wall), offer=offer, choice=offer.index(pair))
-    return encode_hello(hello), flags
+    return encode_hello(hello), flags | ratchet
+
+
+def _ratchet(options: Options) -> Flags:
+    return Flags.RATCHET if options.ratchet else Flags(0)
 
 
 def _first_message(request: Response) -> tuple[bytes, bytes, bytes]:

@@ -35,7 +35,7 @@ class Policy:
     """Allowed suites, preferred first."""
     patterns: tuple[Pattern, ...] = _PATTERNS
     """Allowed patterns of Handshake, preferred first."""
-    flags: Flags = Flags.DATAGRAM | Flags.TICKETS | Flags.PAD | Flags.MASK
+    flags: Flags = Flags.DATAGRAM | Flags.TICKETS | Flags.PAD | Flags.MASK | Flags.RATCHET
     """Flags of a hello that the service grants."""
     handshake_timeout: float = HALF_OPEN_S
     """Seconds until an unfinished handshake is given up."""
@@ -65,3 +65,4 @@ class Options:
     pad: bool = False
     mask: bool = False
     tickets: bool = False
+    ratchet: bool = False

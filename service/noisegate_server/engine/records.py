@@ -10,7 +10,7 @@ from noisegate_server.engine.outcomes import Decrypted
 from noisegate_server.engine.parts import Parts
 from noisegate_server.engine.tickets import keep, owed_ticket
 from noisegate_server.session import rotation
-from noisegate_server.session.constants import CONNECTION_ID, NO_CONNECTION_ID
+from noisegate_server.session.constants import CONNECTION_ID, HARD_FAILURES, NO_CONNECTION_ID, SOFT_FAILURES
 from noisegate_server.session.datagram import DatagramRecords
 from noisegate_server.session.errors import DecryptFailed, HandshakeFailed, NotEstablished, SessionError
 from noisegate_server.session.packets import Kind
@@ -53,13 +53,13 @@ def encrypt(
     records = session.records
     if records is None:
         raise NotEstablished(session.state.name)
+    if now >= records.due_at:
+        return _encrypt_due(parts, session, plaintext, associated_data, now)
     sealed = records.seal(plaintext, associated_data, now, parts.aeads)
     # As `touch`, without its call.
     session.last_used = now
     idle_end, lifetime_end = now + session.idle_timeout, session.lifetime_end
     session.expires_at = idle_end if idle_end < lifetime_end else lifetime_end  # noqa: FURB136  # a call costs more
-    if now >= records.due_at:
-        return sealed._replace(to_peer=_upkeep(parts, session, now))
     return sealed
 
 
@@ -83,6 +83,8 @@ def decrypt(
         opened = records.open(ciphertext, associated_data, now, parts.aeads)
     except SessionError:
         session.refused += 1
+        if session.refused % SOFT_FAILURES == 0:
+            _many_failures(parts, session, now)
         raise
     session.touch(now)
     plaintext: bytes | None = opened.content
@@ -109,7 +111,7 @@ def decrypt(
         opened.epoch,
         False,
         opened.newest,
-        records.sealed >= records.limits.soft_messages,
+        records.due,
     )
 
 
@@ -134,10 +136,11 @@ def _aside(parts: Parts, session: Session, opened: Opened, now: float, wall: flo
     if opened.wants_rotation and session.role is Role.INITIATOR:
         to_peer += rotation.grant(records, parties(parts, session), now, parts.aeads, parts.random_bytes)
         session.settle()
-    return to_peer + owed_ticket(parts, session, wall) + _upkeep(parts, session, now)
+    return to_peer + owed_ticket(parts, session, wall) + see_to(parts, session, now)
 
 
-def _upkeep(parts: Parts, session: Session, now: float) -> tuple[bytes, ...]:
+def see_to(parts: Parts, session: Session, now: float) -> tuple[bytes, ...]:
+    """Do what is due in a session at `now`, whatever call it was that came; the records that it brings about."""
     records = session.records
     if not isinstance(records, DatagramRecords) or now < records.due_at:
         return ()
@@ -146,7 +149,37 @@ def _upkeep(parts: Parts, session: Session, now: float) -> tuple[bytes, ...]:
     if not records.former_connection_ids:
         for connection_id in former:
             parts.store.unbind_connection(session, connection_id)
+    if now >= records.rotate_at:
+        to_peer += rotation.begin_due(
+            records,
+            parties(parts, session),
+            now,
+            parts.aeads,
+            parts.random_bytes,
+            initiator=session.role is Role.INITIATOR,
+        )
+        session.settle()
     return to_peer
+
+
+def _encrypt_due(parts: Parts, session: Session, plaintext: bytes, associated_data: bytes, now: float) -> Sealed:
+    """As encrypt, where something is to be done besides. What is refused has done nothing of it."""
+    records = session.records
+    if not isinstance(records, DatagramRecords):
+        raise NotEstablished(session.state.name)
+    records.refuse_old(now)
+    sealed = records.seal(plaintext, associated_data, now, parts.aeads)
+    session.touch(now)
+    to_peer = see_to(parts, session, now)
+    return sealed._replace(to_peer=to_peer, rotation_due=records.due)
+
+
+def _many_failures(parts: Parts, session: Session, now: float) -> None:
+    """Another 2^20 records were refused: new keys, or past 2^35 none (protocol, section 4; RFC 9001, section 6.6)."""
+    if session.refused >= HARD_FAILURES:
+        parts.store.end(session, TerminationReason.EXHAUSTED, now, resumable=session.ticket_given)
+    elif session.records is not None:
+        session.records.fall_due()
 
 
 Act = Callable[[Parts, Session, Opened, float], tuple[bytes, ...]]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from noisegate_server.engine.negotiation import LEARNS_REMOTE, WITH_PSK
 from noisegate_server.engine.outcomes import Rotation
 from noisegate_server.engine.parts import Parts
-from noisegate_server.engine.records import parties
+from noisegate_server.engine.records import parties, see_to
 from noisegate_server.noise import HandshakeState, InvalidKey, NoiseError, ProtocolName
 from noisegate_server.session import rotation
 from noisegate_server.session.datagram import DatagramRecords
@@ -67,7 +67,7 @@ def _datagram(parts: Parts, session: Session, records: DatagramRecords, command:
     if command.direction == RECEIVE:
         raise InvalidField("direction", "in DATAGRAM mode a side rekeys what it sends; leave it unset")
     to_peer: tuple[bytes, ...] = ()
-    if command.kind == REKEY and records.rekey(parts.aeads):
+    if command.kind == REKEY and records.current.sender.rekey(parts.aeads):
         pass
     elif not records.has_room:
         raise RekeyRequired("this epoch may seal no more, not even a rotation: resume, or run a new handshake")
@@ -76,6 +76,7 @@ def _datagram(parts: Parts, session: Session, records: DatagramRecords, command:
         to_peer = rotation.start(records, parties(parts, session), now, parts.aeads, parts.random_bytes)
     else:
         to_peer = rotation.wish(records, now, parts.aeads)
+    to_peer += see_to(parts, session, now)
     session.settle()
     return Rotation(to_peer=to_peer, state=session.state, epoch=records.epoch, counter=records.current.send_counter)
 

@@ -92,7 +92,7 @@ class CipherState:
         if not self.k:
             raise InvalidKey("there is no key to replace")
         aead = self._aead or self._context(self.k)
-        self._replace_key(aead.encrypt(self.cipher.nonce(MAX_NONCE), bytes(KEYLEN), b"")[:KEYLEN])
+        self._replace_key(rekeyed(self.cipher, aead))
 
     def copy(self) -> CipherState:
         """An independent CipherState with the same key and nonce. Only one of the two may go on to seal."""
@@ -135,3 +135,8 @@ class CipherState:
     def _context(self, key: bytearray) -> Aead:
         self._aead = aead = self.cipher.new(key)
         return aead
+
+
+def rekeyed(cipher: Cipher, aead: Aead) -> bytes:
+    """REKEY(k) of section 4.2: the 32 bytes of the key after that of `aead`."""
+    return aead.encrypt(cipher.nonce(MAX_NONCE), bytes(KEYLEN), b"")[:KEYLEN]

@@ -10,6 +10,9 @@ from typing import Final
 
 from noisegate_server.noise.primitives import Aead, Cipher
 
+UNCACHED: Final = 0
+"""The serial of keys that are used once: no context is ever kept under it."""
+
 
 class AeadCache:
     """Contexts by serial number; the oldest built goes first when the cache is full.
@@ -22,7 +25,7 @@ class AeadCache:
     def __init__(self, capacity: int = 16_384) -> None:
         self._capacity: Final = capacity
         self._contexts: Final[dict[int, Aead]] = {}
-        self._last = 0
+        self._last = UNCACHED
         self.get: Final = self._contexts.get
         """The context of a serial, or None. Bound once: it stands in the path of every packet."""
 

@@ -107,6 +107,10 @@ SOFT_MESSAGES: Final = 2**20
 """An epoch is due after this many sealed records (protocol, section 4)."""
 HARD_MESSAGES: Final = 2**23
 """An epoch seals no more data after this many records (protocol, section 4)."""
+SOFT_BYTES: Final = 2**36
+"""SOFT_MESSAGES of 64 KiB each: an epoch is due after this many sealed bytes."""
+HARD_BYTES: Final = 2**39
+"""HARD_MESSAGES of 64 KiB each, with which RFC 9001, appendix B.1, counts for AES-GCM; Noise, section 14: 2^56."""
 RATCHET_SOFT_MESSAGES: Final = 8_192
 """SOFT_MESSAGES with the ratchet on (protocol, section 3)."""
 RATCHET_HARD_MESSAGES: Final = 15_360

@@ -11,30 +11,19 @@ import math
 from collections.abc import Callable
 from typing import Final
 
-from noisegate_server.noise.primitives import Cipher, InvalidTag, wipe
+from noisegate_server.noise.primitives import Cipher, wipe
 from noisegate_server.session.aeads import AeadCache
-from noisegate_server.session.constants import (
-    DATAGRAM_OVERHEAD,
-    GRACE_S,
-    KEEP_ALIVE_TOKEN,
-    MAX_COUNTER,
-    MAX_DATAGRAM_PLAINTEXT,
-    REMIND_FIRST_S,
-    REMIND_GROWTH,
-    REMIND_LAST_S,
-)
+from noisegate_server.session.backoff import Backoff
+from noisegate_server.session.constants import DATAGRAM_OVERHEAD, GRACE_S, MAX_COUNTER, MAX_DATAGRAM_PLAINTEXT
 from noisegate_server.session.epoch import Epoch
-from noisegate_server.session.errors import (
-    CounterTooOld,
-    DecryptFailed,
-    MessageTooLarge,
-    RekeyRequired,
-    ReplayDetected,
-)
+from noisegate_server.session.errors import CounterTooOld, DecryptFailed, MessageTooLarge, RekeyRequired, ReplayDetected
+from noisegate_server.session.inner import open_inner
+from noisegate_server.session.keep_alive import answer_to, question
 from noisegate_server.session.limits import RotationLimits
 from noisegate_server.session.mask import masked
 from noisegate_server.session.packets import RECORD_HEADER, WANTS_ROTATION, Kind, PacketType
-from noisegate_server.session.padding import MalformedPadding, pad, unpad
+from noisegate_server.session.padding import pad
+from noisegate_server.session.reminder import Reminder
 from noisegate_server.session.renegotiation import Answered, Begun
 from noisegate_server.session.replay import Verdict, nearest
 from noisegate_server.session.sealed import Opened, Sealed
@@ -45,8 +34,6 @@ HEADER: Final = RECORD_HEADER.size
 _new: Final = tuple.__new__
 """Makes a named tuple without the Python call that its own constructor is."""
 _KIND_BYTES: Final = tuple(bytes((kind,)) for kind in range(256))
-_ASK: Final = b"\x01"
-_ANSWER: Final = b"\x02"
 
 
 class DatagramRecords:
@@ -60,24 +47,23 @@ class DatagramRecords:
         "connection_id_given",
         "control_limit",
         "current",
-        "data_limit",
+        "due",
         "due_at",
         "former_connection_ids",
         "former_until",
         "last_step",
         "limits",
+        "look_at",
         "mask_key",
         "next",
         "nonce",
         "padded",
         "previous",
-        "remind_at",
-        "remind_delay",
+        "ratchet",
         "reminder",
-        "repeat_at",
-        "repeat_delay",
+        "repeat_timer",
+        "rotate_at",
         "rotated_at",
-        "soft_limit",
         "wants_rotation",
     )
 
@@ -91,6 +77,7 @@ class DatagramRecords:
         connection_id: bytes,
         mask_key: bytearray | None,
         padded: bool,
+        ratchet: bool,
         epoch: Epoch,
         limits: RotationLimits,
     ) -> None:
@@ -104,30 +91,33 @@ class DatagramRecords:
         """When the former id ends: 30 s after a record under the new one has opened (monotonic seconds)."""
         self.mask_key = mask_key
         self.padded = padded
+        self.ratchet = ratchet
+        """Whether every message has a key of its own; the epochs to come are made so as well."""
         self.current = epoch
         self.previous: Epoch | None = None
         self.next: Epoch | None = None
-        self.limits = limits
-        self.data_limit = limits.data_messages
-        self.control_limit = min(limits.hard_messages, MAX_COUNTER)
-        self.soft_limit = limits.soft_messages
+        self.limits = limits.ratcheted() if ratchet else limits
+        self.control_limit = min(self.limits.hard_messages, MAX_COUNTER)
+        self.due = False
+        """A soft limit of the current epoch is passed."""
+        self.look_at = 0
+        """The counter from which on `seal` has to look at the limits."""
+        self.rotate_at = math.inf
+        """When the policy begins a rotation, or asks for one (monotonic seconds)."""
         self.begun: Begun | None = None
         """Initiator: our rotate-1 that waits for its answer."""
         self.answered: Answered | None = None
         """Responder: the last rotate-1 and our answer to it, for repeats."""
         self.rotated_at = -math.inf
         self.wants_rotation = 0
-        """Responder: WANTS_ROTATION while a rotation is due; goes into every kind that we send."""
-        self.reminder: tuple[Kind, bytes] | None = None
-        """What is sent again until the peer reacts: our rotate-1, a question for a record of the new epoch, a nudge."""
-        self.remind_at = math.inf
-        self.remind_delay = REMIND_FIRST_S
+        """Responder: WANTS_ROTATION while it wants a rotation; goes into every kind that we send."""
+        self.reminder = Reminder()
         self.last_step = b""
         """Initiator: the handshake packet that finished it, repeated as it is until a record opens."""
-        self.repeat_at = math.inf
-        self.repeat_delay = REMIND_FIRST_S
+        self.repeat_timer = Backoff()
         self.due_at = math.inf
-        """When `upkeep` has something to do (monotonic seconds)."""
+        """When `upkeep` has something to do, or the epoch is too old for data (monotonic seconds)."""
+        self._count_anew()
 
     @property
     def epoch(self) -> int:
@@ -147,7 +137,7 @@ class DatagramRecords:
     @property
     def rotating(self) -> bool:
         """A rotation has begun and is not confirmed by the peer."""
-        return self.reminder is not None or self.next is not None
+        return self.reminder.record is not None or self.next is not None
 
     def connection_ids(self) -> tuple[bytes, ...]:
         """Every connection id under which the peer's packets may come."""
@@ -155,14 +145,26 @@ class DatagramRecords:
 
     def seal(self, plaintext: bytes, associated_data: bytes, now: float, aeads: AeadCache) -> Sealed:
         """Seal data of the game into a RECORD packet. RekeyRequired at the hard limit; MessageTooLarge."""
+        size = len(plaintext)
+        if size > MAX_DATAGRAM_PLAINTEXT:
+            raise MessageTooLarge("plaintext", MAX_DATAGRAM_PLAINTEXT)
         epoch = self.current
         counter = epoch.send_counter
-        if counter >= self.data_limit:
-            raise RekeyRequired("this epoch has sealed as many records as its keys may")
-        if len(plaintext) > MAX_DATAGRAM_PLAINTEXT:
-            raise MessageTooLarge("plaintext", MAX_DATAGRAM_PLAINTEXT)
+        if counter >= self.look_at:
+            self._look(epoch)
         packet = self.record(epoch, Kind.DATA, plaintext, associated_data, aeads)
-        return _new(Sealed, (packet, counter, epoch.number, counter >= self.soft_limit, ()))
+        epoch.sent_bytes += size
+        return _new(Sealed, (packet, counter, epoch.number, self.due, ()))
+
+    def refuse_old(self, now: float) -> None:
+        """RekeyRequired where the epoch is too old for data; to be asked whenever `due_at` has passed."""
+        if now >= self.current.began_at + self.limits.hard_age:
+            raise RekeyRequired("this epoch's keys are as old as they may be")
+
+    def fall_due(self) -> None:
+        """A soft limit is passed: `upkeep` shall see to it at once."""
+        self.due = True
+        self.rotate_at = self.due_at = -math.inf
 
     @property
     def has_room(self) -> bool:
@@ -185,11 +187,12 @@ class DatagramRecords:
         if counter >= MAX_COUNTER:
             raise RekeyRequired("this epoch's counters are used up")
         epoch.send_counter = counter + 1
-        context = aeads.get(epoch.send_serial) or epoch.send_context(self.cipher, aeads)
+        sender = epoch.sender
+        context = aeads.get(sender.serial) or sender.context(counter, self.cipher, aeads)
         kind |= self.wants_rotation
         inner = pad(content, kind, True) if self.padded else content + _KIND_BYTES[kind]
         header = RECORD_HEADER.pack(
-            RECORD, self.connection_id, epoch.number & 0xFF, epoch.send_phase & 0xFF, counter & 0xFFFFFFFF
+            RECORD, self.connection_id, epoch.number & 0xFF, sender.phase & 0xFF, counter & 0xFFFFFFFF
         )
         body = context.encrypt(self.nonce(counter), inner, header + associated_data)
         if self.mask_key is not None:
@@ -210,27 +213,22 @@ class DatagramRecords:
         _, _, low_epoch, low_phase, low_counter = RECORD_HEADER.unpack(header)
         epoch = self._epoch(low_epoch, now)
         counter = nearest(low_counter, 32, epoch.window.highest)
-        phase = nearest(low_phase, 8, epoch.receive_phase)
         if counter >= MAX_COUNTER:
             raise DecryptFailed
-        context, secret = epoch.receive_context(phase, self.cipher, aeads, now)
-        try:
-            kind, content = self._decrypt(context.decrypt, counter, header, packet[HEADER:], associated_data)
-            verdict = epoch.window.check(counter)
-            if verdict is not Verdict.FRESH:
-                raise ReplayDetected if verdict is Verdict.REPLAYED else CounterTooOld
-        except BaseException:
-            if secret is not None:
-                wipe(secret)
-            raise
-        if secret is not None:
-            epoch.enter_phase(phase, secret, aeads, now)
+        receiver = epoch.receiver
+        context, moves = receiver.find(low_phase, counter, self.cipher, aeads, now)
+        kind, content = open_inner(context.decrypt, self.nonce(counter), header, packet[HEADER:], associated_data)
+        verdict = epoch.window.check(counter)
+        if verdict is not Verdict.FRESH:
+            raise ReplayDetected if verdict is Verdict.REPLAYED else CounterTooOld
+        if moves and receiver.commit(low_phase, counter, aeads, now):
             self._reschedule()
         newest = counter > epoch.window.highest and epoch is not self.previous
         epoch.window.commit(counter)
         epoch.opened += 1
         if self.last_step:
-            self.last_step, self.repeat_at = b"", math.inf
+            self.last_step = b""
+            self.repeat_timer.stop()
             self._reschedule()
         if self.former_connection_ids and self.former_until == math.inf and packet[1:9] == self.connection_id:
             self.former_until = now + GRACE_S
@@ -255,47 +253,50 @@ class DatagramRecords:
         self.previous, self.current = self.current, epoch
         self.begun = None
         self.rotated_at = now
-        self._reschedule()
+        self._count_anew()
 
     def offer(self, epoch: Epoch, aeads: AeadCache) -> None:
         """Responder: hold `epoch` as `next` until a record of it opens; it replaces an older `next`."""
         self._retire(self.next, aeads)
         self.next = epoch
 
-    def rekey(self, aeads: AeadCache) -> bool:
-        """Move sending to the next phase; False when the epoch's phases are used up."""
-        return self.current.rekey_send(aeads)
-
     def ask(self, now: float, aeads: AeadCache, random_bytes: Callable[[int], bytes]) -> bytes:
         """A keep-alive that the peer must answer; repeated by `upkeep` until the current epoch is confirmed."""
-        content = _ASK + random_bytes(KEEP_ALIVE_TOKEN)
-        return self.remind(Kind.KEEP_ALIVE, content, now, aeads)
+        return self.remind(Kind.KEEP_ALIVE, question(random_bytes), now, aeads)
 
     def remind(self, kind: Kind, content: bytes, now: float, aeads: AeadCache) -> bytes:
         """Send a control record now, and again in a new record whenever `upkeep` finds it due."""
-        self.reminder = (kind, content)
-        self.remind_delay = REMIND_FIRST_S
-        self.remind_at = now + REMIND_FIRST_S
+        self.reminder.start(kind, content, now)
         self._reschedule()
         return self.control(kind, content, aeads)
+
+    def nudge(self, now: float) -> None:
+        """Responder: want a rotation. Everything that is sent says so; after a second of silence a keep-alive does."""
+        self.wants_rotation = WANTS_ROTATION
+        self.reminder.nudge(self.current.send_counter, now)
+        self.rotate_at = math.inf
+        self._reschedule()
+
+    def postpone_rotation(self, until: float) -> None:
+        """The policy's rotation cannot begin now."""
+        self.rotate_at = until
+        self._reschedule()
 
     def repeat(self, packet: bytes, now: float) -> None:
         """Initiator: have `upkeep` repeat the last packet of the handshake, which may be lost, until a record opens."""
         self.last_step = packet
-        self.repeat_at = now + REMIND_FIRST_S
+        self.repeat_timer.start(now)
         self._reschedule()
 
     def forget_reminder(self) -> None:
         """The peer has reacted."""
-        self.reminder = None
-        self.remind_at = math.inf
+        self.reminder.stop()
         self._reschedule()
 
     def keep_alive_answer(self, content: bytes, aeads: AeadCache) -> tuple[bytes, ...]:
         """The record that a keep-alive of the peer asks for, if it asks."""
-        if len(content) != 1 + KEEP_ALIVE_TOKEN or content[:1] != _ASK:
-            return ()
-        return self.aside(Kind.KEEP_ALIVE, _ANSWER + content[1:], aeads)
+        answer = answer_to(content)
+        return self.aside(Kind.KEEP_ALIVE, answer, aeads) if answer else ()
 
     def upkeep(self, now: float, aeads: AeadCache) -> tuple[bytes, ...]:
         """Do what is due: wipe keys whose grace has ended, repeat what the peer has not reacted to.
@@ -309,15 +310,11 @@ class DatagramRecords:
             self.former_connection_ids, self.former_until = (), math.inf
         for epoch in (self.previous, self.current, self.next):
             if epoch is not None:
-                epoch.forget_passed(now)
+                epoch.receiver.forget(now)
         records: tuple[bytes, ...] = ()
-        if self.reminder is not None and now >= self.remind_at:
-            self.remind_delay = min(self.remind_delay * REMIND_GROWTH, REMIND_LAST_S)
-            self.remind_at = now + self.remind_delay
-            records = self.aside(*self.reminder, aeads)
-        if self.last_step and now >= self.repeat_at:
-            self.repeat_delay = min(self.repeat_delay * REMIND_GROWTH, REMIND_LAST_S)
-            self.repeat_at = now + self.repeat_delay
+        if (said := self.reminder.due(self.current.send_counter, now)) is not None:
+            records = self.aside(*said, aeads)
+        if self.repeat_timer.due(now):
             records = (self.last_step, *records)
         self._reschedule()
         return records
@@ -339,7 +336,7 @@ class DatagramRecords:
             wipe(self.mask_key)
         if self.begun is not None:
             self.begun.wipe()
-        self.begun = self.answered = self.reminder = None
+        self.begun = self.answered = self.reminder.record = None
 
     def _epoch(self, low: int, now: float) -> Epoch:
         for epoch in (self.current, self.next, self.previous):
@@ -347,30 +344,20 @@ class DatagramRecords:
                 return epoch
         raise DecryptFailed
 
-    def _decrypt(
-        self,
-        decrypt: Callable[[bytes, bytes, bytes], bytes],
-        counter: int,
-        header: bytes,
-        body: bytes,
-        associated_data: bytes,
-    ) -> tuple[int, bytes]:
-        # Only data carries the caller's associated data: a record opens with it as data, or without it as control.
-        nonce = self.nonce(counter)
-        try:
-            try:
-                kind, content = unpad(decrypt(nonce, body, header + associated_data))
-                carried = True
-            except InvalidTag:
-                if not associated_data:
-                    raise
-                kind, content = unpad(decrypt(nonce, body, header))
-                carried = False
-        except (InvalidTag, MalformedPadding):
-            raise DecryptFailed from None
-        if associated_data and carried is not (kind & ~WANTS_ROTATION == Kind.DATA):
-            raise DecryptFailed
-        return kind, content
+    def _look(self, epoch: Epoch) -> None:
+        counter, sent = epoch.send_counter, epoch.sent_bytes
+        if self.limits.is_hard_passed(counter, sent):
+            raise RekeyRequired("this epoch's keys have sealed as much as they may")
+        if not self.due and self.limits.is_soft_passed(counter, sent):
+            self.fall_due()
+        self.look_at = self.limits.next_look(counter, sent, MAX_DATAGRAM_PLAINTEXT, due=self.due)
+
+    def _count_anew(self) -> None:
+        """The current epoch is a new one: so are its limits."""
+        self.due = False
+        self.rotate_at = self.current.began_at + self.limits.soft_age
+        self.look_at = 0
+        self._reschedule()
 
     def _confirm(self, epoch: Epoch, now: float, aeads: AeadCache) -> None:
         epoch.confirmed = True
@@ -381,6 +368,7 @@ class DatagramRecords:
             self.answered = None
             self.rotated_at = now
             self.wants_rotation = 0
+            self._count_anew()
         if self.previous is not None:
             self.previous.expires_at = now + GRACE_S
             wipe(self.previous.root)
@@ -391,9 +379,10 @@ class DatagramRecords:
             epoch.wipe(aeads)
 
     def _reschedule(self) -> None:
-        due = min(self.remind_at, self.repeat_at, self.former_until, self.current.passed_until)
+        due = min(self.reminder.timer.at, self.repeat_timer.at, self.rotate_at, self.former_until)
+        due = min(due, self.current.began_at + self.limits.hard_age, self.current.receiver.kept_until)
         if self.previous is not None:
-            due = min(due, self.previous.expires_at, self.previous.passed_until)
+            due = min(due, self.previous.expires_at, self.previous.receiver.kept_until)
         if self.next is not None:
-            due = min(due, self.next.passed_until)
+            due = min(due, self.next.receiver.kept_until)
         self.due_at = due

@@ -10,7 +10,7 @@ from noisegate_server.noise import HandshakeState
 from noisegate_server.noise.primitives import CIPHERS, wipe
 from noisegate_server.session.aeads import AeadCache
 from noisegate_server.session.datagram import DatagramRecords
-from noisegate_server.session.epoch import Epoch
+from noisegate_server.session.epoch import begin_epoch
 from noisegate_server.session.hello import Flags
 from noisegate_server.session.keys import derive_epoch, derive_session
 from noisegate_server.session.limits import RotationLimits
@@ -42,6 +42,7 @@ def establish(
     k1, k2 = first.take_key(), second.take_key()
     secrets, kept = derive_session(h, k1, k2)
     initiator = session.role is Role.INITIATOR
+    ratchet = bool(session.flags & Flags.RATCHET)
     session.remote_static = remote_static
     session.anonymous_initiator = anonymous_initiator
     records: NoiseRecords | DatagramRecords
@@ -51,6 +52,7 @@ def establish(
             cipher=cipher,
             send=Stream(send, aeads),
             receive=Stream(receive, aeads),
+            ratchet=ratchet,
             root=bytearray(secrets.root),
             h=h,
             limits=limits,
@@ -62,12 +64,14 @@ def establish(
             connection_id=connection_id,
             mask_key=bytearray(kept.mask) if session.flags & Flags.MASK else None,
             padded=bool(session.flags & Flags.PAD),
-            epoch=Epoch(
+            ratchet=ratchet,
+            epoch=begin_epoch(
                 number=0,
                 h=h,
                 root=secrets.root,
                 send_secret=secrets.i2r if initiator else secrets.r2i,
                 receive_secret=secrets.r2i if initiator else secrets.i2r,
+                ratchet=ratchet,
                 aeads=aeads,
                 now=now,
                 confirmed=True,

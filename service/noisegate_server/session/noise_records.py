@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from noisegate_server.noise import CipherState, HandshakeState
-from noisegate_server.noise.primitives import Cipher, InvalidTag, wipe
+from noisegate_server.noise.cipher_state import rekeyed
+from noisegate_server.noise.primitives import Aead, Cipher, InvalidTag, wipe
 from noisegate_server.session.aeads import AeadCache
 from noisegate_server.session.constants import (
     MAX_COUNTER,
@@ -51,6 +52,11 @@ class Stream:
         self.key = fresh
         self.serial = aeads.serial()
 
+    def advance(self, context: Aead, cipher: Cipher) -> None:
+        """As `rekey`, by the context of a key of which no context is kept."""
+        fresh = rekeyed(cipher, context)
+        self.key[:] = fresh
+
     def wipe(self, aeads: AeadCache) -> None:
         aeads.drop(self.serial)
         wipe(self.key)
@@ -71,17 +77,21 @@ class NoiseRecords:
 
     __slots__ = (
         "cipher",
+        "due",
         "due_at",
         "epoch",
         "h",
         "limits",
+        "look_at",
         "nonce",
         "opened",
+        "ratchet",
         "receive",
         "renegotiation",
         "replacement",
         "root",
         "sealed",
+        "sealed_bytes",
         "send",
     )
 
@@ -89,18 +99,34 @@ class NoiseRecords:
     overhead: Final = NOISE_OVERHEAD
 
     def __init__(
-        self, *, cipher: Cipher, send: Stream, receive: Stream, root: bytearray, h: bytes, limits: RotationLimits
+        self,
+        *,
+        cipher: Cipher,
+        send: Stream,
+        receive: Stream,
+        ratchet: bool,
+        root: bytearray,
+        h: bytes,
+        limits: RotationLimits,
     ) -> None:
         self.cipher = cipher
         self.nonce = cipher.nonce
         self.send = send
         self.receive = receive
+        self.ratchet = ratchet
+        """Whether each direction does Rekey() after each of its messages."""
         self.root = root
         self.h = h
         self.limits = limits
         self.epoch = 0
         self.sealed = 0
+        """Messages since the last switch, as the next."""
+        self.sealed_bytes = 0
         self.opened = 0
+        self.due = False
+        """A soft limit is passed."""
+        self.look_at = 0
+        """The number of sealed messages from which on `seal` has to look at the limits."""
         self.renegotiation: HandshakeState | None = None
         self.replacement: Replacement | None = None
         self.due_at = math.inf
@@ -119,15 +145,25 @@ class NoiseRecords:
         """Seal a transport message. RekeyRequired when the counter is used up; MessageTooLarge."""
         stream = self.send
         n = stream.n
+        size = len(plaintext)
         if n >= MAX_COUNTER - RESERVED_COUNTERS:
             raise RekeyRequired("this key has sealed as many messages as it may")
-        if len(plaintext) > MAX_NOISE_PLAINTEXT:
+        if size > MAX_NOISE_PLAINTEXT:
             raise MessageTooLarge("plaintext", MAX_NOISE_PLAINTEXT)
+        sealed = self.sealed
+        if sealed >= self.look_at:
+            self._look(sealed)
         stream.n = n + 1
-        context = aeads.get(stream.serial) or aeads.build(stream.serial, self.cipher, stream.key)
-        self.sealed += 1
-        ciphertext = context.encrypt(self.nonce(n), plaintext, associated_data)
-        return Sealed(ciphertext, n, self.epoch, self.sealed > self.limits.soft_messages)
+        self.sealed = sealed + 1
+        self.sealed_bytes += size
+        if self.ratchet:
+            context = self.cipher.new(stream.key)
+            ciphertext = context.encrypt(self.nonce(n), plaintext, associated_data)
+            stream.advance(context, self.cipher)
+        else:
+            context = aeads.get(stream.serial) or aeads.build(stream.serial, self.cipher, stream.key)
+            ciphertext = context.encrypt(self.nonce(n), plaintext, associated_data)
+        return Sealed(ciphertext, n, self.epoch, self.due)
 
     def open(self, message: bytes, associated_data: bytes, now: float, aeads: AeadCache) -> Opened:
         """Open the transport message that comes next in the stream. DecryptFailed changes nothing."""
@@ -135,14 +171,23 @@ class NoiseRecords:
         n = stream.n
         if not NOISE_OVERHEAD <= len(message) <= MAX_NOISE_MESSAGE or n > MAX_COUNTER:
             raise DecryptFailed
-        context = aeads.get(stream.serial) or aeads.build(stream.serial, self.cipher, stream.key)
+        if self.ratchet:
+            context = self.cipher.new(stream.key)
+        else:
+            context = aeads.get(stream.serial) or aeads.build(stream.serial, self.cipher, stream.key)
         try:
             content = context.decrypt(self.nonce(n), message, associated_data)
         except InvalidTag:
             raise DecryptFailed from None
         stream.n = n + 1
+        if self.ratchet:
+            stream.advance(context, self.cipher)
         self.opened += 1
         return Opened(Kind.DATA, content, n, self.epoch, True, False, False)
+
+    def fall_due(self) -> None:
+        """A soft limit is passed: answers say so, and the game rotates."""
+        self.due = True
 
     def rekey_send(self, aeads: AeadCache) -> int:
         """Rekey() what we seal; the counter of the first message under the new key."""
@@ -169,7 +214,8 @@ class NoiseRecords:
         self.send.wipe(aeads)
         self.send, replacement.send = replacement.send, None
         self.epoch += 1
-        self.sealed = 0
+        self.sealed = self.sealed_bytes = self.look_at = 0
+        self.due = False
         self._settle(replacement)
 
     def switch_receive(self, aeads: AeadCache) -> None:
@@ -195,6 +241,14 @@ class NoiseRecords:
                     stream.wipe(aeads)
             wipe(self.replacement.root)
         self.renegotiation = self.replacement = None
+
+    def _look(self, sealed: int) -> None:
+        # Soft limits alone: a plain library cannot rotate by itself, so nothing is refused.
+        if not self.due and self.limits.is_soft_passed(sealed, self.sealed_bytes):
+            self.due = True
+        self.look_at = self.limits.next_look(sealed, self.sealed_bytes, MAX_NOISE_PLAINTEXT, due=False)
+        if self.due:
+            self.look_at = MAX_COUNTER
 
     def _settle(self, replacement: Replacement) -> None:
         if replacement.send is None and replacement.receive is None:

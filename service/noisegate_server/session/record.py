@@ -2,7 +2,8 @@
 
     fields, version first ‖ window ‖ secrets; always SESSION_RECORD bytes
 
-Only a session at rest has such a form: established, with one epoch, nothing under way and no passed keys. The secrets
+Only a session at rest has such a form: established, with one epoch, nothing under way and no
+passed or skipped keys. The secrets
 stand together at the end, so that they go from buffer to buffer without a copy that nobody can wipe.
 
 The tenant is not in it. A tenant's name has no small bound (a SPIFFE id), and whoever keeps records knows it already:
@@ -14,6 +15,7 @@ Times are the monotonic seconds of the process that packed it; only the end of t
 
 from __future__ import annotations
 
+import math
 import struct
 from typing import Final, NamedTuple
 
@@ -25,12 +27,14 @@ from noisegate_server.session.epoch import Epoch
 from noisegate_server.session.hello import Flags
 from noisegate_server.session.limits import RotationLimits
 from noisegate_server.session.noise_records import NoiseRecords, Stream
+from noisegate_server.session.phases import PhaseReceiver, PhaseSender
+from noisegate_server.session.ratchet import Ratchet, RatchetReceiver, RatchetSender
 from noisegate_server.session.replay import PACKED_WINDOW, ReplayWindow
 from noisegate_server.session.session import Session
 from noisegate_server.session.state import RecordMode, Role, SessionState
 from noisegate_server.session.suites import SUITES, Pattern, Suite
 
-VERSION: Final = 1
+VERSION: Final = 2
 _NAME: Final = 64
 """Bytes of a peer id and of a group at most (contract, InitiateHandshake.peer_id)."""
 
@@ -80,17 +84,20 @@ class _Fields(NamedTuple):
     connection_id: bytes = b""
     has_former: bool = False
     former_connection_id: bytes = b""
+    sealed_bytes: int = 0
+    """Both modes: of the game's plaintexts, under the keys in use."""
 
 
 _FIELDS: Final = struct.Struct(
     f">B{SESSION_ID}s{1 + _NAME}p{1 + _NAME}p5B5?7dQ{HASH}s{HASH}s{KEY}sI{HASH}s4Q"
-    f"2B2d?{CONNECTION_ID}s?{CONNECTION_ID}s"
+    f"2B2d?{CONNECTION_ID}s?{CONNECTION_ID}sQ"
 )
 _SECRETS_AT: Final = _FIELDS.size + PACKED_WINDOW
-_SEND, _RECEIVE, _ROOT, _EXPORT, _MASK = range(5)
-"""The secrets, 32 bytes each; zeros where there is none."""
-SESSION_RECORD: Final = _SECRETS_AT + 5 * KEY
-"""Bytes of every record: 733."""
+_SEND, _RECEIVE, _ROOT, _EXPORT, _MASK, _SEND_NEXT, _RECEIVE_NEXT = _SECRETS = range(7)
+"""The secrets, 32 bytes each; zeros where there is none. With the ratchet a direction has a chain value and, last in
+the record, the secret of its next phase."""
+SESSION_RECORD: Final = _SECRETS_AT + len(_SECRETS) * KEY
+"""Bytes of every record: 805."""
 
 
 class RecordRefused(ValueError):
@@ -104,12 +111,12 @@ def packable(session: Session) -> bool:
         return False
     if isinstance(records, NoiseRecords):
         return not records.rotating
-    under_way = (records.previous, records.next, records.begun, records.answered, records.reminder)
+    under_way = (records.previous, records.next, records.begun, records.answered, records.reminder.record)
     return (
         all(each is None for each in under_way)
         and not records.wants_rotation
         and not records.last_step
-        and not records.current.passed
+        and records.current.receiver.kept_until == math.inf
         and records.current.confirmed
     )
 
@@ -124,19 +131,19 @@ def pack(session: Session) -> bytearray:
     if records is None or not packable(session):
         raise ValueError("the session is not at rest")
     packed = bytearray(SESSION_RECORD)
-    secrets: tuple[bytearray, ...]
+    secrets = {_EXPORT: session.export}
     if isinstance(records, NoiseRecords):
         fields = _noise_fields(session, records)
-        secrets = (records.send.key, records.receive.key, records.root, session.export)
+        secrets |= {_SEND: records.send.key, _RECEIVE: records.receive.key, _ROOT: records.root}
     else:
         fields = _datagram_fields(session, records)
         epoch = records.current
-        secrets = (epoch.send_secret, epoch.receive_secret, epoch.root, session.export)
+        secrets |= {_ROOT: epoch.root, **_direction_secrets(epoch)}
         if records.mask_key is not None:
-            secrets += (records.mask_key,)
+            secrets[_MASK] = records.mask_key
         packed[_FIELDS.size : _SECRETS_AT] = epoch.window.pack()
     _FIELDS.pack_into(packed, 0, *fields)
-    for number, secret in enumerate(secrets):
+    for number, secret in secrets.items():
         packed[_secret_at(number)] = secret
     return packed
 
@@ -157,13 +164,28 @@ def unpack(record: bytes | bytearray | memoryview, *, tenant: str, aeads: AeadCa
         raise RecordRefused("fields") from None
     if max(fields.send_phase, fields.receive_phase) >= MAX_PHASES:
         raise RecordRefused("fields")
-    secrets = [bytearray(view[_secret_at(number)]) for number in range(5)]
+    secrets = [bytearray(view[_secret_at(number)]) for number in _SECRETS]
     if session.mode is RecordMode.NOISE:
         session.records = _noise_records(fields, session, secrets, limits)
     else:
         session.records = _datagram_records(fields, session, secrets, window, limits)
     session.export = secrets[_EXPORT]
     return session
+
+
+def _direction_secrets(epoch: Epoch) -> dict[int, bytearray]:
+    sender, receiver = epoch.sender, epoch.receiver
+    if isinstance(sender, PhaseSender) and isinstance(receiver, PhaseReceiver):
+        return {_SEND: sender.secret, _RECEIVE: receiver.secret}
+    if isinstance(sender, RatchetSender) and isinstance(receiver, RatchetReceiver):
+        sends, receives = sender.ratchet, receiver.ratchet
+        return {
+            _SEND: sends.chain,
+            _SEND_NEXT: sends.following,
+            _RECEIVE: receives.chain,
+            _RECEIVE_NEXT: receives.following,
+        }
+    raise ValueError("both directions have the ratchet, or neither")
 
 
 def _secret_at(number: int) -> slice:
@@ -215,6 +237,7 @@ def _noise_fields(session: Session, records: NoiseRecords) -> _Fields:
         h=records.h,
         sealed=records.sealed,
         opened=records.opened,
+        sealed_bytes=records.sealed_bytes,
         send_counter=records.send.n,
         receive_counter=records.receive.n,
     )
@@ -228,8 +251,9 @@ def _datagram_fields(session: Session, records: DatagramRecords) -> _Fields:
         h=epoch.h,
         opened=epoch.opened,
         send_counter=epoch.send_counter,
-        send_phase=epoch.send_phase,
-        receive_phase=epoch.receive_phase,
+        send_phase=0 if records.ratchet else epoch.sender.phase,
+        receive_phase=0 if records.ratchet else epoch.receiver.phase,
+        sealed_bytes=epoch.sent_bytes,
         began_at=epoch.began_at,
         rotated_at=records.rotated_at,
         has_mask=records.mask_key is not None,
@@ -282,12 +306,14 @@ def _noise_records(fields: _Fields, session: Session, secrets: list[bytearray], 
         cipher=CIPHERS[SUITES[session.suite].cipher],
         send=send,
         receive=receive,
+        ratchet=bool(session.flags & Flags.RATCHET),
         root=secrets[_ROOT],
         h=fields.h,
         limits=limits,
     )
     records.epoch = fields.epoch
     records.sealed = fields.sealed
+    records.sealed_bytes = fields.sealed_bytes
     records.opened = fields.opened
     return records
 
@@ -295,19 +321,19 @@ def _noise_records(fields: _Fields, session: Session, secrets: list[bytearray], 
 def _datagram_records(
     fields: _Fields, session: Session, secrets: list[bytearray], window: ReplayWindow, limits: RotationLimits
 ) -> DatagramRecords:
+    ratchet = bool(session.flags & Flags.RATCHET)
+    sender, receiver = _ratchets(fields, secrets, window) if ratchet else _phases(fields, secrets, session.aeads)
     epoch = Epoch(
         number=fields.epoch,
         h=fields.h,
         root=secrets[_ROOT],
-        send_secret=secrets[_SEND],
-        receive_secret=secrets[_RECEIVE],
-        aeads=session.aeads,
+        sender=sender,
+        receiver=receiver,
         now=fields.began_at,
         confirmed=True,
     )
-    epoch.send_phase = fields.send_phase
     epoch.send_counter = fields.send_counter
-    epoch.receive_phase = fields.receive_phase
+    epoch.sent_bytes = fields.sealed_bytes
     epoch.opened = fields.opened
     epoch.window = window
     records = DatagramRecords(
@@ -315,9 +341,22 @@ def _datagram_records(
         connection_id=fields.connection_id,
         mask_key=secrets[_MASK] if fields.has_mask else None,
         padded=bool(session.flags & Flags.PAD),
+        ratchet=ratchet,
         epoch=epoch,
         limits=limits,
     )
     records.former_connection_ids = (fields.former_connection_id,) if fields.has_former else ()
     records.rotated_at = fields.rotated_at
     return records
+
+
+def _phases(fields: _Fields, secrets: list[bytearray], aeads: AeadCache) -> tuple[PhaseSender, PhaseReceiver]:
+    sender, receiver = PhaseSender(secrets[_SEND], aeads), PhaseReceiver(secrets[_RECEIVE], aeads)
+    sender.phase, receiver.phase = fields.send_phase, fields.receive_phase
+    return sender, receiver
+
+
+def _ratchets(fields: _Fields, secrets: list[bytearray], window: ReplayWindow) -> tuple[RatchetSender, RatchetReceiver]:
+    sends = Ratchet(at=fields.send_counter, chain=secrets[_SEND], following=secrets[_SEND_NEXT])
+    receives = Ratchet(at=window.highest + 1, chain=secrets[_RECEIVE], following=secrets[_RECEIVE_NEXT])
+    return RatchetSender(sends), RatchetReceiver(receives)

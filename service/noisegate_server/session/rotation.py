@@ -9,12 +9,13 @@ so in the kind of what it sends. Every function returns the records that must go
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from noisegate_server.session.aeads import AeadCache
-from noisegate_server.session.constants import ROTATION_QUIET_S, ROTATION_WISH_S
+from noisegate_server.session.constants import REMIND_LAST_S, ROTATION_QUIET_S, ROTATION_WISH_S
 from noisegate_server.session.datagram import DatagramRecords
-from noisegate_server.session.epoch import Epoch
+from noisegate_server.session.epoch import Epoch, begin_epoch
 from noisegate_server.session.packets import WANTS_ROTATION, Kind
 from noisegate_server.session.renegotiation import Agreed, Parties, answer, begin, finish
 
@@ -35,6 +36,7 @@ def start(
     current = records.current
     if not current.confirmed:
         return ()
+    records.rotate_at = math.inf
     records.begun = begin(
         h=current.h, root=current.root, number=current.number, parties=parties, random_bytes=random_bytes
     )
@@ -45,8 +47,33 @@ def wish(records: DatagramRecords, now: float, aeads: AeadCache) -> tuple[bytes,
     """Responder: ask the initiator for a rotation, now and until it has begun."""
     if records.next is not None or not records.has_room:
         return ()
+    records.rotate_at = math.inf
     records.wants_rotation = WANTS_ROTATION
     return (records.remind(Kind.KEEP_ALIVE, b"", now, aeads),)
+
+
+def begin_due(
+    records: DatagramRecords,
+    parties: Parties,
+    now: float,
+    aeads: AeadCache,
+    random_bytes: RandomBytes,
+    *,
+    initiator: bool,
+) -> tuple[bytes, ...]:
+    """A soft limit is passed: begin a rotation as initiator, as responder want one; later where one is under way."""
+    records.due = True
+    if not records.has_room or (initiator and not parties.remote_static):
+        # Nothing may be sealed any more; or a resumed session whose peer was anonymous, which nobody can renegotiate
+        # and which lives until its hard limit.
+        records.postpone_rotation(math.inf)
+    elif initiator and records.begun is None and records.current.confirmed:
+        return start(records, parties, now, aeads, random_bytes)
+    elif not initiator and records.next is None:
+        records.nudge(now)
+    else:
+        records.postpone_rotation(now + REMIND_LAST_S)
+    return ()
 
 
 def grant(
@@ -73,7 +100,7 @@ def respond(
         message, h=current.h, root=current.root, number=current.number, parties=parties, random_bytes=random_bytes
     )
     records.answered = answered
-    records.offer(_epoch(agreed, aeads, now, initiator=False), aeads)
+    records.offer(_epoch(records, agreed, aeads, now, initiator=False), aeads)
     records.forget_reminder()
     return (records.control(Kind.ROTATE_2, answered.answer, aeads),)
 
@@ -85,18 +112,19 @@ def conclude(
     if records.begun is None:
         return ()
     agreed = finish(records.begun, message)
-    records.install(_epoch(agreed, aeads, now, initiator=True), aeads, now)
+    records.install(_epoch(records, agreed, aeads, now, initiator=True), aeads, now)
     return (records.ask(now, aeads, random_bytes),)
 
 
-def _epoch(agreed: Agreed, aeads: AeadCache, now: float, *, initiator: bool) -> Epoch:
+def _epoch(records: DatagramRecords, agreed: Agreed, aeads: AeadCache, now: float, *, initiator: bool) -> Epoch:
     secrets = agreed.secrets
-    return Epoch(
+    return begin_epoch(
         number=agreed.number,
         h=agreed.h,
         root=secrets.root,
         send_secret=secrets.i2r if initiator else secrets.r2i,
         receive_secret=secrets.r2i if initiator else secrets.i2r,
+        ratchet=records.ratchet,
         aeads=aeads,
         now=now,
         confirmed=False,

@@ -80,12 +80,12 @@ def test_a_rekey_past_the_last_phase_begins_a_renegotiation(engines: Engines, wh
         assert end.rekey().to_peer == ()
     done = end.rekey()
     assert (done.state, done.epoch, len(done.to_peer)) == (SessionState.ROTATING, 0, 1)
-    assert end.datagrams.current.send_phase == MAX_PHASES - 1
+    assert end.datagrams.current.sender.phase == MAX_PHASES - 1
     link.talk()
     assert link.epochs() == (1, 1)
     assert end.session.state is SessionState.ESTABLISHED
     assert end.rekey().to_peer == ()
-    assert end.datagrams.current.send_phase == 1
+    assert end.datagrams.current.sender.phase == 1
     link.talk()
 
 

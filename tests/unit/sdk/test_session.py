@@ -284,10 +284,11 @@ async def test_the_service_resumes_and_proceeds_by_resume(scripted: ScriptedServ
 async def test_options_left_out_are_the_services_defaults(scripted: ScriptedService, client: noisegate.Client) -> None:
     """A zero is not sent as a duration of zero, which the service would have to refuse."""
     scripted.answer("Handshake", STEP_1)
-    options = noisegate.SessionOptions(idle_timeout=1.5, pad=True)
+    options = noisegate.SessionOptions(idle_timeout=1.5, pad=True, ratchet=True)
     await client.respond(mode=RecordMode.DATAGRAM, message=b"packet", options=options)
     sent = scripted.requests("Handshake")[0].respond.options
-    assert (sent.idle_timeout.seconds, sent.idle_timeout.nanos, sent.pad) == (1, 500_000_000, True)
+    assert (sent.idle_timeout.seconds, sent.idle_timeout.nanos) == (1, 500_000_000)
+    assert (sent.pad, sent.ratchet, sent.mask) == (True, True, False)
     assert not sent.HasField("lifetime")
 
 

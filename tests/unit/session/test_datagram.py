@@ -24,6 +24,7 @@ from noisegate_server.session.errors import (
 )
 from noisegate_server.session.limits import RotationLimits
 from noisegate_server.session.packets import Kind, PacketType
+from noisegate_server.session.phases import PhaseReceiver
 from noisegate_server.session.state import SessionState
 from noisegate_server.session.suites import Suite
 from tests.support.engines import ALL_OPTIONS, End, Engines, Link, establish, outcome_of
@@ -240,7 +241,7 @@ def test_phases_that_were_lost_are_caught_up(link: Link, ahead: int) -> None:
         link.initiator.rekey()
     packet = link.initiator.seal(b"roll")
     assert outcome_of(link.responder, packet) == b"roll"
-    assert link.responder.datagrams.current.receive_phase == ahead
+    assert link.responder.datagrams.current.receiver.phase == ahead
 
 
 @pytest.mark.parametrize("phase", [MAX_PHASES, MAX_PHASES + 1, 127])
@@ -275,11 +276,13 @@ def test_passed_keys_are_wiped_at_the_next_call_after_their_grace(engines: Engin
     link.initiator.rekey()
     link.initiator.send(b"after")
     link.settle()
-    key, _ = link.responder.datagrams.current.passed[0]
+    receiver = link.responder.datagrams.current.receiver
+    assert isinstance(receiver, PhaseReceiver)
+    key, _ = receiver.passed[0]
     link.clock.step(GRACE_S)
     link.responder.send(b"any call")
     assert not any(key)
-    assert not link.responder.datagrams.current.passed
+    assert not receiver.passed
 
 
 def test_rekey_needs_no_round_trip_and_counters_run_on(link: Link) -> None:

@@ -1,4 +1,4 @@
-"""An epoch's phases: which keys exist when, and what a record that lies ahead or behind costs."""
+"""An epoch's phases with the ratchet off: which keys exist when, and what a record that lies ahead or behind costs."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import pytest
 from noisegate_server.noise.primitives import CIPHERS
 from noisegate_server.session.aeads import AeadCache
 from noisegate_server.session.constants import GRACE_S, MAX_PHASES
-from noisegate_server.session.epoch import Epoch
+from noisegate_server.session.epoch import Epoch, begin_epoch
 from noisegate_server.session.errors import DecryptFailed
+from noisegate_server.session.phases import PhaseReceiver, PhaseSender
 
 CIPHER = CIPHERS["ChaChaPoly"]
 NONCE = bytes(12)
@@ -19,16 +20,29 @@ NONCE = bytes(12)
 
 def make(aeads: AeadCache, *, send: bytes = b"s" * 32, receive: bytes = b"r" * 32) -> Epoch:
     """Epoch 0 with these traffic secrets."""
-    return Epoch(
+    return begin_epoch(
         number=0,
         h=bytes(32),
         root=bytearray(b"o" * 32),
         send_secret=bytearray(send),
         receive_secret=bytearray(receive),
+        ratchet=False,
         aeads=aeads,
         now=0.0,
         confirmed=True,
     )
+
+
+def sends(epoch: Epoch) -> PhaseSender:
+    """The keys of what it seals."""
+    assert isinstance(epoch.sender, PhaseSender)
+    return epoch.sender
+
+
+def receives(epoch: Epoch) -> PhaseReceiver:
+    """The keys of what it opens."""
+    assert isinstance(epoch.receiver, PhaseReceiver)
+    return epoch.receiver
 
 
 def key_by_hand(secret: bytes, phase: int) -> bytes:
@@ -42,10 +56,10 @@ def opens(epoch: Epoch, phase: int, aeads: AeadCache, secret: bytes, now: float 
     """Whether the context of `phase` opens what the key of that phase, computed by hand, has sealed."""
     nonce = os.urandom(12)
     sealed = CIPHER.new(key_by_hand(secret, phase)).encrypt(nonce, b"roll", b"")
-    context, ahead = epoch.receive_context(phase, CIPHER, aeads, now)
+    context, moves = epoch.receiver.find(phase, 0, CIPHER, aeads, now)
     opened = context.decrypt(nonce, sealed, b"") == b"roll"
-    if ahead is not None:
-        epoch.enter_phase(phase, ahead, aeads, now)
+    if moves:
+        epoch.receiver.commit(phase, 0, aeads, now)
     return opened
 
 
@@ -55,9 +69,9 @@ def test_a_phase_s_key_is_the_specification_s(phase: int) -> None:
     aeads, secret = AeadCache(), os.urandom(32)
     sender, receiver = make(aeads, send=secret), make(aeads, receive=secret)
     for _ in range(phase):
-        assert sender.rekey_send(aeads)
+        assert sender.sender.rekey(aeads)
     by_hand = CIPHER.new(key_by_hand(secret, phase))
-    assert by_hand.decrypt(NONCE, sender.send_context(CIPHER, aeads).encrypt(NONCE, b"roll", b""), b"") == b"roll"
+    assert by_hand.decrypt(NONCE, sender.sender.context(0, CIPHER, aeads).encrypt(NONCE, b"roll", b""), b"") == b"roll"
     assert opens(receiver, phase, aeads, secret)
 
 
@@ -65,10 +79,10 @@ def test_an_epoch_has_sixty_four_phases() -> None:
     """The 64th REKEY of a direction is refused and changes nothing (protocol, section 3)."""
     aeads = AeadCache()
     epoch = make(aeads)
-    assert [epoch.rekey_send(aeads) for _ in range(MAX_PHASES - 1)] == [True] * 63
-    before = (epoch.send_phase, epoch.send_serial, bytes(epoch.send_secret))
-    assert epoch.rekey_send(aeads) is False
-    assert (epoch.send_phase, epoch.send_serial, bytes(epoch.send_secret)) == before
+    assert [epoch.sender.rekey(aeads) for _ in range(MAX_PHASES - 1)] == [True] * 63
+    before = (epoch.sender.phase, epoch.sender.serial, bytes(sends(epoch).secret))
+    assert epoch.sender.rekey(aeads) is False
+    assert (epoch.sender.phase, epoch.sender.serial, bytes(sends(epoch).secret)) == before
 
 
 @pytest.mark.parametrize("phase", [MAX_PHASES, MAX_PHASES + 1, 200])
@@ -77,7 +91,7 @@ def test_a_phase_that_no_epoch_has_is_refused_without_a_derivation(phase: int) -
     aeads = AeadCache()
     epoch = make(aeads)
     with pytest.raises(DecryptFailed):
-        epoch.receive_context(phase, CIPHER, aeads, 0.0)
+        epoch.receiver.find(phase, 0, CIPHER, aeads, 0.0)
     assert len(aeads) == 0
 
 
@@ -86,11 +100,11 @@ def test_looking_ahead_changes_nothing() -> None:
     aeads, secret = AeadCache(), os.urandom(32)
     epoch = make(aeads, receive=secret)
     for _ in range(3):
-        _, ahead = epoch.receive_context(40, CIPHER, aeads, 0.0)
-        assert ahead is not None
-    assert epoch.receive_phase == 0
-    assert bytes(epoch.receive_secret) == secret
-    assert not epoch.passed
+        _, moves = epoch.receiver.find(40, 0, CIPHER, aeads, 0.0)
+        assert moves
+    assert epoch.receiver.phase == 0
+    assert bytes(receives(epoch).secret) == secret
+    assert not receives(epoch).passed
 
 
 def test_passed_phases_open_until_their_grace_ends() -> None:
@@ -101,7 +115,7 @@ def test_passed_phases_open_until_their_grace_ends() -> None:
     for phase in range(3):
         assert opens(epoch, phase, aeads, secret, now=100.0 + GRACE_S - 0.001)
         with pytest.raises(DecryptFailed):
-            epoch.receive_context(phase, CIPHER, aeads, 100.0 + GRACE_S)
+            epoch.receiver.find(phase, 0, CIPHER, aeads, 100.0 + GRACE_S)
 
 
 def test_passed_keys_are_wiped_when_their_grace_ends() -> None:
@@ -110,10 +124,10 @@ def test_passed_keys_are_wiped_when_their_grace_ends() -> None:
     epoch = make(aeads, receive=secret)
     assert opens(epoch, 1, aeads, secret, now=100.0)
     assert opens(epoch, 2, aeads, secret, now=110.0)
-    first, second = (epoch.passed[phase][0] for phase in (0, 1))
-    assert epoch.passed_until == 100.0 + GRACE_S
-    epoch.forget_passed(100.0 + GRACE_S)
-    assert list(epoch.passed) == [1]
+    first, second = (receives(epoch).passed[phase][0] for phase in (0, 1))
+    assert epoch.receiver.kept_until == 100.0 + GRACE_S
+    epoch.receiver.forget(100.0 + GRACE_S)
+    assert list(receives(epoch).passed) == [1]
     assert not any(first)
     assert any(second)
 
@@ -122,8 +136,8 @@ def test_a_phase_that_is_left_is_wiped() -> None:
     """Moving on overwrites the secret of the phase before, in both directions: it would yield every later key."""
     aeads, secret = AeadCache(), os.urandom(32)
     epoch = make(aeads, send=secret, receive=secret)
-    sent, received = epoch.send_secret, epoch.receive_secret
-    epoch.rekey_send(aeads)
+    sent, received = sends(epoch).secret, receives(epoch).secret
+    epoch.sender.rekey(aeads)
     assert opens(epoch, 2, aeads, secret)
     assert not any(sent)
     assert not any(received)
@@ -133,15 +147,20 @@ def test_wiping_leaves_no_secret_and_no_context() -> None:
     """After `wipe` every buffer is zero, and the cache is empty."""
     aeads, secret = AeadCache(), os.urandom(32)
     epoch = make(aeads, send=os.urandom(32), receive=secret)
-    epoch.send_context(CIPHER, aeads)
+    epoch.sender.context(0, CIPHER, aeads)
     assert opens(epoch, 2, aeads, secret)
     assert opens(epoch, 2, aeads, secret)
-    buffers = [epoch.send_secret, epoch.receive_secret, epoch.root, *(key for key, _ in epoch.passed.values())]
+    buffers = [
+        sends(epoch).secret,
+        receives(epoch).secret,
+        epoch.root,
+        *(key for key, _ in receives(epoch).passed.values()),
+    ]
     assert len(buffers) == 5
     epoch.wipe(aeads)
     assert not any(any(buffer) for buffer in buffers)
     assert len(aeads) == 0
-    assert not epoch.passed
+    assert not receives(epoch).passed
 
 
 def test_its_repr_shows_no_secret() -> None:

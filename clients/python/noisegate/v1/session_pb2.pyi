@@ -273,12 +273,18 @@ class SessionOptions(_message.Message):
     PAD_FIELD_NUMBER: _builtins.int
     MASK_FIELD_NUMBER: _builtins.int
     TICKETS_FIELD_NUMBER: _builtins.int
+    RATCHET_FIELD_NUMBER: _builtins.int
     pad: _builtins.bool
     """DATAGRAM, initiating: pad records to size classes. No security boundary."""
     mask: _builtins.bool
     """DATAGRAM, initiating: mask epoch, phase and counter in the header. No security boundary."""
     tickets: _builtins.bool
     """DATAGRAM, initiating: ask the player's side for resumption tickets."""
+    ratchet: _builtins.bool
+    """A key for every message, wiped once it is used. DATAGRAM, initiating: the hello asks for it; responding, the
+    player's hello alone decides. NOISE, in either role: Rekey() of each direction after each of its messages (Noise,
+    section 11.3); nothing on the wire says so, so the game must have its player do the same.
+    """
     @_builtins.property
     def idle_timeout(self) -> _duration_pb2.Duration:
         """The session ends when nothing was sealed or opened for this long. 1 s to 24 h; default 10 min."""
@@ -295,10 +301,11 @@ class SessionOptions(_message.Message):
         pad: _builtins.bool = ...,
         mask: _builtins.bool = ...,
         tickets: _builtins.bool = ...,
+        ratchet: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["idle_timeout", b"idle_timeout", "lifetime", b"lifetime"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["idle_timeout", b"idle_timeout", "lifetime", b"lifetime", "mask", b"mask", "pad", b"pad", "tickets", b"tickets"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["idle_timeout", b"idle_timeout", "lifetime", b"lifetime", "mask", b"mask", "pad", b"pad", "ratchet", b"ratchet", "tickets", b"tickets"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

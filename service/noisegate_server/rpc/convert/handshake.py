@@ -32,6 +32,7 @@ def options(value: session_pb2.SessionOptions, path: str) -> Options:
         pad=value.pad,
         mask=value.mask,
         tickets=value.tickets,
+        ratchet=value.ratchet,
     )
 
 

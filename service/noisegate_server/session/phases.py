@@ -1,0 +1,136 @@
+"""The keys of one direction with the ratchet off: one AEAD key for each phase (docs/protocol.md, section 3).
+
+P(0) is the direction's traffic secret, P(p+1) follows from P(p), the AEAD key of a phase from its P. Sending moves only
+when we rekey, receiving only after a record of a later phase has opened. Passed P are wiped, so nothing kept here
+yields an earlier key; the AEAD keys of passed phases are kept for records that are late.
+
+`session.ratchet` has the same interface for a key of every message.
+"""
+
+from __future__ import annotations
+
+import math
+
+from noisegate_server.noise.primitives import Aead, Cipher, wipe
+from noisegate_server.session.aeads import AeadCache
+from noisegate_server.session.constants import GRACE_S, MAX_PHASES
+from noisegate_server.session.errors import DecryptFailed
+from noisegate_server.session.keys import next_phase, phase_key
+from noisegate_server.session.replay import nearest
+
+
+class PhaseSender:
+    """Keys of what we seal. The secret is this object's from here on."""
+
+    __slots__ = ("phase", "secret", "serial")
+
+    def __init__(self, secret: bytearray, aeads: AeadCache) -> None:
+        self.secret = secret
+        self.phase = 0
+        self.serial = aeads.serial()
+        """Under which the cache may have the context of this phase."""
+
+    def context(self, _counter: int, cipher: Cipher, aeads: AeadCache) -> Aead:
+        """Build the AEAD context of the phase; the caller has looked in the cache before."""
+        key = phase_key(self.secret)
+        context = aeads.build(self.serial, cipher, key)
+        wipe(key)
+        return context
+
+    def rekey(self, aeads: AeadCache) -> bool:
+        """Move to the next phase. False, and nothing done, when the epoch's 64 phases are used up."""
+        if self.phase + 1 >= MAX_PHASES:
+            return False
+        following = next_phase(self.secret)
+        self.wipe(aeads)
+        self.secret = following
+        self.phase += 1
+        self.serial = aeads.serial()
+        return True
+
+    def wipe(self, aeads: AeadCache) -> None:
+        """Wipe what seals."""
+        aeads.drop(self.serial)
+        wipe(self.secret)
+
+
+class PhaseReceiver:
+    """Keys of what we open. The secret is this object's from here on."""
+
+    __slots__ = ("passed", "phase", "secret", "serial")
+
+    def __init__(self, secret: bytearray, aeads: AeadCache) -> None:
+        self.secret = secret
+        self.phase = 0
+        self.serial = aeads.serial()
+        self.passed: dict[int, tuple[bytearray, float]] = {}
+        """AEAD keys of passed phases, oldest first, each until its grace ends (monotonic seconds)."""
+
+    def find(self, low_phase: int, _counter: int, cipher: Cipher, aeads: AeadCache, now: float) -> tuple[Aead, bool]:
+        """The context with which a record may open, and whether `commit` has something to do once it has.
+
+        Changes nothing: a phase ahead is derived aside. DecryptFailed for a phase more than 64 ahead, or passed for
+        longer than the grace.
+        """
+        phase = nearest(low_phase, 8, self.phase)
+        ahead = phase - self.phase
+        if ahead == 0:
+            context = aeads.get(self.serial)
+            if context is None:
+                key = phase_key(self.secret)
+                context = aeads.build(self.serial, cipher, key)
+                wipe(key)
+            return context, False
+        if ahead < 0:
+            passed = self.passed.get(phase)
+            if passed is None or now >= passed[1]:
+                raise DecryptFailed
+            return cipher.new(passed[0]), False
+        if ahead > MAX_PHASES or phase >= MAX_PHASES:
+            raise DecryptFailed
+        secret = bytearray(self.secret)
+        for _ in range(ahead):
+            following = next_phase(secret)
+            wipe(secret)
+            secret = following
+        key = phase_key(secret)
+        context = cipher.new(key)
+        wipe(key)
+        wipe(secret)
+        return context, True
+
+    def commit(self, low_phase: int, _counter: int, aeads: AeadCache, now: float) -> bool:
+        """Move to the phase of a record that has opened, and keep the keys passed on the way for the grace.
+
+        True: `kept_until` has changed.
+        """
+        self.forget(now)
+        phase = nearest(low_phase, 8, self.phase)
+        secret = self.secret
+        for passed in range(self.phase, phase):
+            self.passed[passed] = (phase_key(secret), now + GRACE_S)
+            following = next_phase(secret)
+            wipe(secret)
+            secret = following
+        aeads.drop(self.serial)
+        self.serial = aeads.serial()
+        self.phase = phase
+        self.secret = secret
+        return True
+
+    @property
+    def kept_until(self) -> float:
+        """When `forget` next has something to wipe (monotonic seconds)."""
+        return next(iter(self.passed.values()))[1] if self.passed else math.inf
+
+    def forget(self, now: float) -> None:
+        """Wipe the keys of passed phases whose grace has ended."""
+        for phase in [phase for phase, (_, until) in self.passed.items() if now >= until]:
+            key, _ = self.passed.pop(phase)
+            wipe(key)
+
+    def wipe(self, aeads: AeadCache) -> None:
+        """Wipe what opens."""
+        self.forget(math.inf)
+        aeads.drop(self.serial)
+        wipe(self.secret)
