@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import grpc.aio
 
@@ -55,7 +55,9 @@ def process(*command: str) -> Iterator[tuple[int, str]]:
 def _pin(pid: int, core: int) -> None:
     cores = sorted(os.sched_getaffinity(pid))
     for task in os.listdir(f"/proc/{pid}/task"):
-        os.sched_setaffinity(int(task), {cores[core % len(cores)]})
+        # A thread may have ended since it was listed.
+        with suppress(ProcessLookupError):
+            os.sched_setaffinity(int(task), {cores[core % len(cores)]})
 
 
 async def _bodies(address: str) -> list[bytes]:
