@@ -100,22 +100,8 @@ def initiate(parts: Parts, tenant: str, request: Initiation, now: float, wall: f
         initiator=True,
         remote_static=request.remote_static_key or None,
     )
-    session = new_session(
-        parts,
-        tenant,
-        mode=request.mode,
-        role=Role.INITIATOR,
-        pattern=pattern,
-        suite=suite,
-        flags=flags,
-        peer_id=request.peer_id,
-        group=request.group,
-        prologue=request.prologue,
-        options=request.options,
-        chain_end_wall=wall + parts.policy.chain_lifetime,
-        opening=Opening(handshake=handshake),
-        now=now,
-    )
+    opening = Opening(handshake=handshake)
+    session = _begun(parts, tenant, request, Role.INITIATOR, (pattern, suite), flags, opening, now, wall)
     message = _write(handshake, request.payload, "initiate.payload")
     admit(parts, session, now)
     connection_id = opening_of(session, resumes=False).connection_id
@@ -159,22 +145,8 @@ def respond(parts: Parts, tenant: str, request: Response, now: float, wall: floa
         raise HandshakeFailed from None
     _refuse_own_key(handshake, identity)
     require_new(parts, tenant, handshake, timestamp_ms)
-    session = new_session(
-        parts,
-        tenant,
-        mode=request.mode,
-        role=Role.RESPONDER,
-        pattern=pattern,
-        suite=suite,
-        flags=flags,
-        peer_id=request.peer_id,
-        group=request.group,
-        prologue=request.prologue,
-        options=request.options,
-        chain_end_wall=wall + parts.policy.chain_lifetime,
-        opening=Opening(handshake=handshake, timestamp_ms=timestamp_ms),
-        now=now,
-    )
+    opening = Opening(handshake=handshake, timestamp_ms=timestamp_ms)
+    session = _begun(parts, tenant, request, Role.RESPONDER, (pattern, suite), flags, opening, now, wall)
     reply = _write(handshake, request.payload, "respond.payload")
     admit(parts, session, now, proposed)
     # Not before: who was turned away for want of room comes again with the same packet.
@@ -231,6 +203,36 @@ def proceed(
     if datagram:
         parts.answers.put(repeat, step, now)
     return step
+
+
+def _begun(
+    parts: Parts,
+    tenant: str,
+    request: Initiation | Response,
+    role: Role,
+    protocol: tuple[Pattern, Suite],
+    flags: Flags,
+    opening: Opening,
+    now: float,
+    wall: float,
+) -> Session:
+    """The session that message 1 begins; no store has it yet."""
+    return new_session(
+        parts,
+        tenant,
+        mode=request.mode,
+        role=role,
+        pattern=protocol[0],
+        suite=protocol[1],
+        flags=flags,
+        peer_id=request.peer_id,
+        group=request.group,
+        prologue=request.prologue,
+        options=request.options,
+        chain_end_wall=wall + parts.policy.chain_lifetime,
+        opening=opening,
+        now=now,
+    )
 
 
 def _our_hello(
