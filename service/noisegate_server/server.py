@@ -12,6 +12,7 @@ import logging
 import os
 import resource
 import signal
+import ssl
 import stat
 import time
 import traceback
@@ -250,11 +251,34 @@ def _policy(config: Config) -> Policy:
 def _credentials(config: Config) -> Credentials | None:
     if config.tls_certificate is None or config.tls_key is None:
         return None
+    _check_tls(config.tls_certificate, config.tls_key, config.tls_client_ca)
     return Credentials(
         certificate=_read("--tls-certificate", config.tls_certificate),
         private_key=_read_secret("--tls-key", config.tls_key),
         client_ca=None if config.tls_client_ca is None else _read("--tls-client-ca", config.tls_client_ca),
     )
+
+
+def _check_tls(certificate: Path, key: Path, client_ca: Path | None) -> None:
+    """Read the files as TLS would: grpcio says of a file that it cannot use only that it cannot listen."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(certificate, key, password="")
+    except ssl.SSLError as error:
+        if error.reason == "KEY_VALUES_MISMATCH":
+            raise ConfigError("--tls-key", f"{key}: is not the key of --tls-certificate {certificate}") from None
+        raise ConfigError(
+            "--tls-certificate", f"{certificate} and --tls-key {key}: not a PEM chain and its key"
+        ) from None
+    except OSError:
+        return  # a file that cannot be opened is named where it is read
+    try:
+        if client_ca is not None:
+            context.load_verify_locations(client_ca)
+    except ssl.SSLError:
+        raise ConfigError("--tls-client-ca", f"{client_ca}: no certificate in it") from None
+    except OSError:
+        return
 
 
 def _identities(config: Config, random_bytes: RandomBytes) -> Identities:

@@ -151,7 +151,7 @@ async def measure() -> Figure:
         ratios, above, below,
         id="own-cost",
         what="server CPU of one unary Encrypt (256 B, DATAGRAM) on grpcio",
-        reference="a no-op RPC of a bare grpc.aio server with the same options",
+        reference="a no-op RPC of a bare grpc.aio server with the same channel options",
         must=1.10,
         aim=1.05,
     )  # fmt: skip

@@ -70,6 +70,9 @@ class Policy:
         return Caller(identity=identity, tenant=tenant, address=peer.address)
 
 
+_SHAPE: Final = 'Each caller is a table: [[caller]], id = "spiffe://...", tenant = "...", methods = ["*"]'
+
+
 class _Entry(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -98,7 +101,8 @@ def read_policy(text: str, methods: Iterable[str]) -> Policy:
         raise PolicyError(f"not TOML: {error}") from None
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        raise PolicyError(f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}") from None
+        where = ".".join(str(part) for part in first["loc"])
+        raise PolicyError(f"{where}: {first['msg']}. {_SHAPE}") from None
     tenants: dict[str, str] = {}
     rights: dict[str, frozenset[str]] = {}
     for entry in parsed.caller:
