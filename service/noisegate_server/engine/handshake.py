@@ -6,7 +6,17 @@ from dataclasses import dataclass, replace
 
 from noisegate_server.engine.freshness import remember, require_new
 from noisegate_server.engine.negotiation import ANONYMOUS, LEARNS_REMOTE, accept, allowed, bound_prologue, check_psk
-from noisegate_server.engine.opening import admit, find, finish, greeting, identity_of, new_session, opening_of, read
+from noisegate_server.engine.opening import (
+    admit,
+    find,
+    finish,
+    greeting,
+    identity_of,
+    new_session,
+    opening_of,
+    read,
+    repeat_key,
+)
 from noisegate_server.engine.outcomes import HandshakeStep, established
 from noisegate_server.engine.parts import Parts
 from noisegate_server.engine.policy import Options
@@ -114,10 +124,10 @@ def initiate(parts: Parts, tenant: str, request: Initiation, now: float, wall: f
 def respond(parts: Parts, tenant: str, request: Response, now: float, wall: float) -> HandshakeStep:
     """Read message 1, make message 2 and the session that they begin. A repeated packet gets the same answer."""
     datagram = request.mode is RecordMode.DATAGRAM
-    repeat = (tenant, sha256(request.message))
-    if datagram and (answer := parts.answers.get(repeat, now)) is not None and isinstance(answer, HandshakeStep):
-        return answer
     hello, message, proposed = _first_message(request)
+    repeat = (tenant, repeat_key(hello, message, request.prologue))
+    if datagram and isinstance(answer := parts.answers.get(repeat, now), HandshakeStep):
+        return answer
     timestamp_ms: int | None = None
     if hello:
         pattern, suite, flags, timestamp_ms = accept(parts.policy, hello, wall, datagram=datagram)

@@ -100,6 +100,15 @@ def find(parts: Parts, tenant: str, session_id: bytes, connection_id: bytes, now
     return parts.store.get_by_connection(tenant, connection_id, now)
 
 
+def repeat_key(*parts: bytes) -> bytes:
+    """What makes two first packets the same one: hello, ticket and Noise message (docs/protocol.md, sections 2 and 6).
+
+    Not the whole packet: its connection id and puzzle are authenticated by nothing, and a copy with another one that
+    came first would take the place of the genuine packet, with its timestamp or its ticket.
+    """
+    return sha256(b"".join(len(part).to_bytes(4, "big") + part for part in parts))
+
+
 def opening_of(session: Session, *, resumes: bool) -> Opening:
     """The session's unfinished handshake (or resume); HandshakeNotDue where there is none."""
     opening = session.opening

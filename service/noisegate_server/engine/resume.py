@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from noisegate_server.engine.opening import admit, find, finish, identity_of, new_session, opening_of, read
+from noisegate_server.engine.opening import admit, find, finish, identity_of, new_session, opening_of, read, repeat_key
 from noisegate_server.engine.outcomes import ResumeStep, established
 from noisegate_server.engine.parts import Parts
 from noisegate_server.engine.policy import Options
@@ -112,10 +112,10 @@ def respond(parts: Parts, tenant: str, request: ResumeRequested, now: float, wal
     ticket is not spent. A repeated packet gets the same answer for 10 s.
     """
     datagram = request.mode is RecordMode.DATAGRAM
-    repeat = (tenant, sha256(b"".join((request.hello, request.ticket, request.message))))
+    first = _first_packet(request)
+    repeat = (tenant, repeat_key(first.hello, first.ticket, first.message, request.prologue))
     if datagram and isinstance(answer := parts.answers.get(repeat, now), ResumeStep):
         return answer
-    first = _first_packet(request)
     ticket = _usable(parts, tenant, first, request, now, wall)
     try:
         suite = Suite(ticket.suite)

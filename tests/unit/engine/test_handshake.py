@@ -112,6 +112,17 @@ def test_a_repeated_packet_gets_the_same_answer_for_ten_seconds(engines: Engines
         first.proceed(begun.session_id, answered.to_peer[0])
 
 
+def test_a_copy_with_another_connection_id_does_not_take_the_genuine_packets_place(engines: Engines) -> None:
+    """Nothing authenticates the id of step 1: whoever alters it and comes first makes the same session, not another."""
+    first, second = engines.make(), engines.make()
+    begun = first.initiate(initiation(remote_static_key=second.identity.public))
+    genuine = begun.to_peer[0]
+    altered = genuine[:1] + bytes((genuine[1] ^ 1,)) + genuine[2:]
+    answered = second.respond(response(altered))
+    assert second.respond(response(genuine)) is answered
+    assert sessions_of(second) == 1
+
+
 def test_a_repeated_answer_is_for_its_own_tenant_alone(engines: Engines) -> None:
     """Another tenant that sends the same packet does not get what the first one got (row 15)."""
     identity = KeyPair.generate(os.urandom)

@@ -135,6 +135,17 @@ def test_a_repeat_gets_the_same_answer_for_ten_seconds(engines: Engines) -> None
     assert sessions_of(taker) == 2
 
 
+def test_a_copy_with_another_connection_id_does_not_burn_the_ticket(engines: Engines) -> None:
+    """As for a handshake: the genuine packet that comes after it gets the answer that its ticket has earned."""
+    link = with_ticket(engines)
+    request = request_of(link)
+    assert request.mode is RecordMode.DATAGRAM
+    altered = replace(request, message=request.message[:1] + bytes((request.message[1] ^ 1,)) + request.message[2:])
+    taker = link.responder.engine
+    answer = taker.accept_resume(altered)
+    assert taker.accept_resume(request) is answer
+
+
 def test_the_spent_mark_outlives_the_ticket(engines: Engines) -> None:
     """At no time in a ticket's life is it taken a second time, also where policy lets tickets live shorter."""
     link = with_ticket(engines, responder=engines.make(policy=Policy(ticket_lifetime=600.0)))
