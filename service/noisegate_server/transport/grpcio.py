@@ -134,7 +134,7 @@ class GrpcioTransport:
     def _handler(self, row: Method) -> grpc.RpcMethodHandler[bytes, bytes]:
         if row.unary is not None:
             # grpc.aio waits for the message itself and leaves a caller that never sends one to its own deadline. To
-            # read it as a stream would let us answer that caller, at 60 microseconds more for every other call.
+            # read it as a stream would let us answer that caller, with a timer and one more wait in every other call.
             return grpc.unary_unary_rpc_method_handler(self._unary(row.unary))
         # On the wire all shapes of stream are one. Whether more messages may come is for the method to judge, so that a
         # wrong number of them is its refusal and not gRPC's.
