@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from noisegate_server.rpc import limits
 from noisegate_server.rpc.call import Code, Reply
+from noisegate_server.rpc.eager import begin
 from noisegate_server.rpc.repeats import Key
 from noisegate_server.rpc.unary import Row, Rpc, refuser
 from noisegate_server.session.errors import InvalidField
@@ -41,8 +42,9 @@ class Once:
         if known is not None:
             return known
         if self._row.waits:
-            waiting = asyncio.ensure_future(self._wait(key, digest, request))
-            repeats.begin(key, digest, waiting)
+            waiting = begin(self._wait(key, digest, request))
+            if isinstance(waiting, asyncio.Task):
+                repeats.begin(key, digest, waiting)
             return waiting
         response = None
         try:

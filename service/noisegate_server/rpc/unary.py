@@ -6,7 +6,6 @@ object made but the request and the response.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from operator import methodcaller
@@ -14,6 +13,7 @@ from typing import Any, Final
 
 from noisegate_server.rpc import limits
 from noisegate_server.rpc.call import Call, Caller, Reply, Unary
+from noisegate_server.rpc.eager import begin
 from noisegate_server.rpc.errors import CallerForbidden, CallerUnauthenticated, Draining, defect, refusal
 from noisegate_server.rpc.health import Health
 from noisegate_server.rpc.policy import LOCAL, Policy
@@ -24,7 +24,7 @@ __all__ = ["Row", "Rpc", "admission", "refuser", "unary"]
 
 # A table holds handlers of different request types, so their types are Any here; the tests run every row.
 Handler = Callable[[Any, str, Any, float, float], Any]
-"""(parts, tenant, request, now, wall) -> response, or an awaitable of it in a row that `waits`."""
+"""(parts, tenant, request, now, wall) -> response, or a coroutine of it in a row that `waits`."""
 
 Encode = Callable[[Any], bytes]
 """response -> its serialised message."""
@@ -53,7 +53,7 @@ class Row:
     closes: bool = False
     """Does success end the session, and with it the answers that are kept for it?"""
     waits: bool = False
-    """Does the handler return an awaitable?"""
+    """Is the handler a coroutine function? Then it runs at once, and becomes a task where it has to wait."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,7 +145,7 @@ def unary(method: str, row: Row, rpc: Rpc, run_once: RunOnce) -> Unary:
                     return run_once(tenant, request, body, now)
             response = handle(parts, tenant, request, now, wall())
             if waits:
-                return asyncio.ensure_future(_settle(response, encode, refuse))
+                return begin(_settle(response, encode, refuse))
             if closes:
                 repeats.forget(tenant, request.session_id)
             return 0, encode(response)

@@ -45,7 +45,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_SESSION_CLOSED: _ErrorReason.ValueType  # 10
     """FAILED_PRECONDITION: the session has ended. metadata.cause says why, metadata.resumable whether a ticket may help."""
     ERROR_REASON_NOT_ESTABLISHED: _ErrorReason.ValueType  # 11
-    """FAILED_PRECONDITION: the session's handshake has not finished. metadata.state names the state."""
+    """FAILED_PRECONDITION: the session's handshake has not finished, or its caller suspended it. metadata.state names
+    the state.
+    """
     ERROR_REASON_DECRYPT_FAILED: _ErrorReason.ValueType  # 12
     """INVALID_ARGUMENT: a record did not open. It never says why, and nothing has changed."""
     ERROR_REASON_REPLAY_DETECTED: _ErrorReason.ValueType  # 13
@@ -74,6 +76,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """PERMISSION_DENIED: the caller may not use this tenant or method. metadata.permission names what was missing."""
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 25
     """INTERNAL: a defect of the service; no detail is given."""
+    ERROR_REASON_PEER_REVOKED: _ErrorReason.ValueType  # 26
+    """FAILED_PRECONDITION: this player's static key was revoked (AdminService.RevokePeer)."""
+    ERROR_REASON_BLOB_REJECTED: _ErrorReason.ValueType  # 27
+    """FAILED_PRECONDITION: the blob of a suspended session cannot be used, for whatever cause: used, too old, another
+    tenant's, sealed under a key that is gone.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The `reason` of the google.rpc.ErrorInfo in every refusal, without this enum's prefix; its `domain` is "noisegate"."""
@@ -101,7 +109,9 @@ ERROR_REASON_SESSION_NOT_FOUND: ErrorReason.ValueType  # 9
 ERROR_REASON_SESSION_CLOSED: ErrorReason.ValueType  # 10
 """FAILED_PRECONDITION: the session has ended. metadata.cause says why, metadata.resumable whether a ticket may help."""
 ERROR_REASON_NOT_ESTABLISHED: ErrorReason.ValueType  # 11
-"""FAILED_PRECONDITION: the session's handshake has not finished. metadata.state names the state."""
+"""FAILED_PRECONDITION: the session's handshake has not finished, or its caller suspended it. metadata.state names
+the state.
+"""
 ERROR_REASON_DECRYPT_FAILED: ErrorReason.ValueType  # 12
 """INVALID_ARGUMENT: a record did not open. It never says why, and nothing has changed."""
 ERROR_REASON_REPLAY_DETECTED: ErrorReason.ValueType  # 13
@@ -130,4 +140,10 @@ ERROR_REASON_CALLER_FORBIDDEN: ErrorReason.ValueType  # 24
 """PERMISSION_DENIED: the caller may not use this tenant or method. metadata.permission names what was missing."""
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 25
 """INTERNAL: a defect of the service; no detail is given."""
+ERROR_REASON_PEER_REVOKED: ErrorReason.ValueType  # 26
+"""FAILED_PRECONDITION: this player's static key was revoked (AdminService.RevokePeer)."""
+ERROR_REASON_BLOB_REJECTED: ErrorReason.ValueType  # 27
+"""FAILED_PRECONDITION: the blob of a suspended session cannot be used, for whatever cause: used, too old, another
+tenant's, sealed under a key that is gone.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

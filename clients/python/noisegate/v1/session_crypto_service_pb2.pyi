@@ -109,6 +109,78 @@ DIRECTION_RECEIVE: Direction.ValueType  # 2
 """From the player to noisegate."""
 Global___Direction: _TypeAlias = Direction  # noqa: Y015
 
+class _EarlyData:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _EarlyDataEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EarlyData.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    EARLY_DATA_UNSPECIFIED: _EarlyData.ValueType  # 0
+    """There was none."""
+    EARLY_DATA_ACCEPTED: _EarlyData.ValueType  # 1
+    """It was delivered, once. Until the player's first record opens it may have been sent by somebody who has only recorded
+    it.
+    """
+    EARLY_DATA_REJECTED: _EarlyData.ValueType  # 2
+    """It was dropped: the ticket does not allow it, the caller did not ask for it, or nothing proves that it comes for the
+    first time. The sender has to send it again, as a record.
+    """
+
+class EarlyData(_EarlyData, metaclass=_EarlyDataEnumTypeWrapper):
+    """What became of early data."""
+
+EARLY_DATA_UNSPECIFIED: EarlyData.ValueType  # 0
+"""There was none."""
+EARLY_DATA_ACCEPTED: EarlyData.ValueType  # 1
+"""It was delivered, once. Until the player's first record opens it may have been sent by somebody who has only recorded
+it.
+"""
+EARLY_DATA_REJECTED: EarlyData.ValueType  # 2
+"""It was dropped: the ticket does not allow it, the caller did not ask for it, or nothing proves that it comes for the
+first time. The sender has to send it again, as a record.
+"""
+Global___EarlyData: _TypeAlias = EarlyData  # noqa: Y015
+
+class _SessionEventKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SessionEventKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SessionEventKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SESSION_EVENT_KIND_UNSPECIFIED: _SessionEventKind.ValueType  # 0
+    """Not set."""
+    SESSION_EVENT_KIND_ESTABLISHED: _SessionEventKind.ValueType  # 1
+    """Its handshake or resume has finished."""
+    SESSION_EVENT_KIND_ROTATION_DUE: _SessionEventKind.ValueType  # 2
+    """A soft limit is passed: a rotation is due."""
+    SESSION_EVENT_KIND_ROTATED: _SessionEventKind.ValueType  # 3
+    """It has new keys, confirmed by the player."""
+    SESSION_EVENT_KIND_SUSPENDED: _SessionEventKind.ValueType  # 4
+    """It has left memory and can come back."""
+    SESSION_EVENT_KIND_RESTORED: _SessionEventKind.ValueType  # 5
+    """It has come back."""
+    SESSION_EVENT_KIND_ENDED: _SessionEventKind.ValueType  # 6
+    """It has ended."""
+
+class SessionEventKind(_SessionEventKind, metaclass=_SessionEventKindEnumTypeWrapper):
+    """What happened to a session."""
+
+SESSION_EVENT_KIND_UNSPECIFIED: SessionEventKind.ValueType  # 0
+"""Not set."""
+SESSION_EVENT_KIND_ESTABLISHED: SessionEventKind.ValueType  # 1
+"""Its handshake or resume has finished."""
+SESSION_EVENT_KIND_ROTATION_DUE: SessionEventKind.ValueType  # 2
+"""A soft limit is passed: a rotation is due."""
+SESSION_EVENT_KIND_ROTATED: SessionEventKind.ValueType  # 3
+"""It has new keys, confirmed by the player."""
+SESSION_EVENT_KIND_SUSPENDED: SessionEventKind.ValueType  # 4
+"""It has left memory and can come back."""
+SESSION_EVENT_KIND_RESTORED: SessionEventKind.ValueType  # 5
+"""It has come back."""
+SESSION_EVENT_KIND_ENDED: SessionEventKind.ValueType  # 6
+"""It has ended."""
+Global___SessionEventKind: _TypeAlias = SessionEventKind  # noqa: Y015
+
 @_typing.final
 class GetCapabilitiesRequest(_message.Message):
     """Asks nothing in particular."""
@@ -169,6 +241,7 @@ class GetCapabilitiesResponse(_message.Message):
     MAX_PLAINTEXT_BYTES_FIELD_NUMBER: _builtins.int
     MAX_DATAGRAM_PLAINTEXT_BYTES_FIELD_NUMBER: _builtins.int
     MAX_REQUEST_BYTES_FIELD_NUMBER: _builtins.int
+    MAX_EARLY_DATA_BYTES_FIELD_NUMBER: _builtins.int
     protocol_version: _builtins.int
     """The version of the player's protocol (docs/protocol.md): 1."""
     server_version: _builtins.str
@@ -183,6 +256,8 @@ class GetCapabilitiesResponse(_message.Message):
     """The longest plaintext of one Encrypt in DATAGRAM mode, bytes: 65,475, the largest UDP payload less the overhead."""
     max_request_bytes: _builtins.int
     """The longest request, bytes: 73,728. A longer one is refused with MESSAGE_TOO_LARGE."""
+    max_early_data_bytes: _builtins.int
+    """The most early data that a ticket may allow, bytes: 0 unless the operator has set it."""
     @_builtins.property
     def protocols(self) -> _containers.RepeatedCompositeFieldContainer[Global___SupportedProtocol]:
         """Protocols that Handshake runs, the service's preferred one first."""
@@ -203,10 +278,11 @@ class GetCapabilitiesResponse(_message.Message):
         max_plaintext_bytes: _builtins.int = ...,
         max_datagram_plaintext_bytes: _builtins.int = ...,
         max_request_bytes: _builtins.int = ...,
+        max_early_data_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["endpoint", b"endpoint", "max_datagram_plaintext_bytes", b"max_datagram_plaintext_bytes", "max_plaintext_bytes", b"max_plaintext_bytes", "max_request_bytes", b"max_request_bytes", "modes", b"modes", "protocol_version", b"protocol_version", "protocols", b"protocols", "server_version", b"server_version", "static_key", b"static_key"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["endpoint", b"endpoint", "max_datagram_plaintext_bytes", b"max_datagram_plaintext_bytes", "max_early_data_bytes", b"max_early_data_bytes", "max_plaintext_bytes", b"max_plaintext_bytes", "max_request_bytes", b"max_request_bytes", "modes", b"modes", "protocol_version", b"protocol_version", "protocols", b"protocols", "server_version", b"server_version", "static_key", b"static_key"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -394,7 +470,9 @@ class ProceedHandshake(_message.Message):
     session_id: _builtins.bytes
     """The session that the first step named: 24 bytes. DATAGRAM: may be empty, then the packet's connection id finds it."""
     message: _builtins.bytes
-    """NOISE: the player's message; DATAGRAM: the player's HANDSHAKE packet of step 2 or 3. At most 65,535 bytes."""
+    """NOISE: the player's message; DATAGRAM: the player's HANDSHAKE packet of step 2 or 3, or its RETRY, which needs a
+    `session_id`. At most 65,535 bytes.
+    """
     payload: _builtins.bytes
     """The payload of our next message: at most 16,384 bytes."""
     def __init__(
@@ -437,6 +515,53 @@ class HandshakePending(_message.Message):
 Global___HandshakePending: _TypeAlias = HandshakePending  # noqa: Y015
 
 @_typing.final
+class HandshakeRetry(_message.Message):
+    """The player chose another protocol out of its offer than this service does, or its clock is wrong. `to_peer` has a RETRY
+    that says so; there is no session. DATAGRAM alone.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Reason:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[HandshakeRetry._Reason.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        REASON_UNSPECIFIED: HandshakeRetry._Reason.ValueType  # 0
+        """Not set."""
+        REASON_CHOOSE: HandshakeRetry._Reason.ValueType  # 1
+        """Another protocol of the same offer, or fewer flags."""
+        REASON_CLOCK: HandshakeRetry._Reason.ValueType  # 2
+        """The player's clock: the challenge carries the service's time."""
+
+    class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
+        """Why."""
+
+    REASON_UNSPECIFIED: HandshakeRetry.Reason.ValueType  # 0
+    """Not set."""
+    REASON_CHOOSE: HandshakeRetry.Reason.ValueType  # 1
+    """Another protocol of the same offer, or fewer flags."""
+    REASON_CLOCK: HandshakeRetry.Reason.ValueType  # 2
+    """The player's clock: the challenge carries the service's time."""
+
+    REASON_FIELD_NUMBER: _builtins.int
+    reason: Global___HandshakeRetry.Reason.ValueType
+    """Why."""
+    def __init__(
+        self,
+        *,
+        reason: Global___HandshakeRetry.Reason.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HandshakeRetry: _TypeAlias = HandshakeRetry  # noqa: Y015
+
+@_typing.final
 class HandshakeResponse(_message.Message):
     """What a handshake's step gave."""
 
@@ -450,8 +575,9 @@ class HandshakeResponse(_message.Message):
     CONNECTION_ID_FIELD_NUMBER: _builtins.int
     PENDING_FIELD_NUMBER: _builtins.int
     ESTABLISHED_FIELD_NUMBER: _builtins.int
+    RETRY_FIELD_NUMBER: _builtins.int
     session_id: _builtins.bytes
-    """The session, from the first step on: opaque, 24 bytes."""
+    """The session, from the first step on: opaque, 24 bytes. Empty beside `retry`."""
     payload: _builtins.bytes
     """The payload of the message that was read. Until `established` and a first record, treat it as possibly replayed."""
     endpoint: _builtins.str
@@ -472,6 +598,10 @@ class HandshakeResponse(_message.Message):
     def established(self) -> _session_pb2.Established:
         """The handshake is finished; records may flow."""
 
+    @_builtins.property
+    def retry(self) -> Global___HandshakeRetry:
+        """The player has to begin anew, otherwise."""
+
     def __init__(
         self,
         *,
@@ -483,12 +613,13 @@ class HandshakeResponse(_message.Message):
         connection_id: _builtins.bytes = ...,
         pending: Global___HandshakePending | None = ...,
         established: _session_pb2.Established | None = ...,
+        retry: Global___HandshakeRetry | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["established", b"established", "pending", b"pending", "progress", b"progress"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["established", b"established", "pending", b"pending", "progress", b"progress", "retry", b"retry"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["connection_id", b"connection_id", "endpoint", b"endpoint", "established", b"established", "hello", b"hello", "payload", b"payload", "pending", b"pending", "progress", b"progress", "session_id", b"session_id", "to_peer", b"to_peer"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["connection_id", b"connection_id", "endpoint", b"endpoint", "established", b"established", "hello", b"hello", "payload", b"payload", "pending", b"pending", "progress", b"progress", "retry", b"retry", "session_id", b"session_id", "to_peer", b"to_peer"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_progress: _TypeAlias = _typing.Literal["pending", "established"]  # noqa: Y015
+    _WhichOneofReturnType_progress: _TypeAlias = _typing.Literal["pending", "established", "retry"]  # noqa: Y015
     _WhichOneofArgType_progress: _TypeAlias = _typing.Literal["progress", b"progress"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_progress) -> _WhichOneofReturnType_progress | None: ...
 
@@ -830,19 +961,25 @@ class InitiateResume(_message.Message):
 
     SESSION_ID_FIELD_NUMBER: _builtins.int
     PROLOGUE_FIELD_NUMBER: _builtins.int
+    EARLY_DATA_FIELD_NUMBER: _builtins.int
     session_id: _builtins.bytes
     """The session in which the ticket came: 24 bytes; it need not live any more."""
     prologue: _builtins.bytes
     """The caller's prologue; must be that of the session in which the ticket was issued. At most 1,024 bytes."""
+    early_data: _builtins.bytes
+    """The payload of message 1, which the player may read before it has proved anything anew: at most what the ticket
+    allows. The answer to `proceed` says whether the player took it. Secret.
+    """
     def __init__(
         self,
         *,
         session_id: _builtins.bytes = ...,
         prologue: _builtins.bytes = ...,
+        early_data: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["prologue", b"prologue", "session_id", b"session_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["early_data", b"early_data", "prologue", b"prologue", "session_id", b"session_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -860,6 +997,13 @@ class RespondResume(_message.Message):
     HELLO_FIELD_NUMBER: _builtins.int
     PROLOGUE_FIELD_NUMBER: _builtins.int
     PAYLOAD_FIELD_NUMBER: _builtins.int
+    ACCEPT_EARLY_DATA_FIELD_NUMBER: _builtins.int
+    FALLBACK_MESSAGE_FIELD_NUMBER: _builtins.int
+    FALLBACK_PROTOCOL_FIELD_NUMBER: _builtins.int
+    PSK_FIELD_NUMBER: _builtins.int
+    PEER_ID_FIELD_NUMBER: _builtins.int
+    GROUP_FIELD_NUMBER: _builtins.int
+    OPTIONS_FIELD_NUMBER: _builtins.int
     mode: _session_pb2.RecordMode.ValueType
     """How records will travel; must be that of the ticket."""
     message: _builtins.bytes
@@ -872,6 +1016,27 @@ class RespondResume(_message.Message):
     """The caller's prologue; must be that of the session in which the ticket was issued. At most 1,024 bytes."""
     payload: _builtins.bytes
     """The payload of message 2: at most 16,384 bytes."""
+    accept_early_data: _builtins.bool
+    """Take early data, if the ticket allows it and this instance can prove that the ticket is unspent."""
+    fallback_message: _builtins.bytes
+    """NOISE: message 1 of a full handshake, if it came with the resume; in DATAGRAM mode the packet has it. Where the ticket
+    is refused it is answered instead, in the same call. At most 65,535 bytes. This field and those below are for that
+    handshake alone.
+    """
+    psk: _builtins.bytes
+    """The pre-shared key of a psk pattern: 32 bytes, not all zero; empty otherwise. Secret."""
+    peer_id: _builtins.str
+    """The player: at most 64 bytes."""
+    group: _builtins.str
+    """The match, room or table: at most 64 bytes."""
+    @_builtins.property
+    def fallback_protocol(self) -> _session_pb2.Protocol:
+        """NOISE without a hello: the protocol of `fallback_message`. Otherwise unset."""
+
+    @_builtins.property
+    def options(self) -> _session_pb2.SessionOptions:
+        """What the caller wants for that session."""
+
     def __init__(
         self,
         *,
@@ -881,10 +1046,17 @@ class RespondResume(_message.Message):
         hello: _builtins.bytes = ...,
         prologue: _builtins.bytes = ...,
         payload: _builtins.bytes = ...,
+        accept_early_data: _builtins.bool = ...,
+        fallback_message: _builtins.bytes = ...,
+        fallback_protocol: _session_pb2.Protocol | None = ...,
+        psk: _builtins.bytes = ...,
+        peer_id: _builtins.str = ...,
+        group: _builtins.str = ...,
+        options: _session_pb2.SessionOptions | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["fallback_protocol", b"fallback_protocol", "options", b"options"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["hello", b"hello", "message", b"message", "mode", b"mode", "payload", b"payload", "prologue", b"prologue", "ticket", b"ticket"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accept_early_data", b"accept_early_data", "fallback_message", b"fallback_message", "fallback_protocol", b"fallback_protocol", "group", b"group", "hello", b"hello", "message", b"message", "mode", b"mode", "options", b"options", "payload", b"payload", "peer_id", b"peer_id", "prologue", b"prologue", "psk", b"psk", "ticket", b"ticket"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -932,6 +1104,9 @@ class ResumeResponse(_message.Message):
     GROUP_FIELD_NUMBER: _builtins.int
     PENDING_FIELD_NUMBER: _builtins.int
     ESTABLISHED_FIELD_NUMBER: _builtins.int
+    FELL_BACK_FIELD_NUMBER: _builtins.int
+    EARLY_FIELD_NUMBER: _builtins.int
+    EARLY_DATA_FIELD_NUMBER: _builtins.int
     session_id: _builtins.bytes
     """The new session: opaque, 24 bytes."""
     endpoint: _builtins.str
@@ -946,6 +1121,12 @@ class ResumeResponse(_message.Message):
     """The player, as the ticket names it."""
     group: _builtins.str
     """The match, room or table, as the ticket names it."""
+    fell_back: _builtins.bool
+    """The ticket was refused, and what this answers is the full handshake that came with it: the next step is Handshake's."""
+    early: Global___EarlyData.ValueType
+    """What became of the early data of message 1: the player's, or ours once `proceed` has read the answer."""
+    early_data: _builtins.bytes
+    """The player's early data, when it was accepted. Secret."""
     @_builtins.property
     def to_peer(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """Messages that must go to the player, in this order, each on its own."""
@@ -971,10 +1152,13 @@ class ResumeResponse(_message.Message):
         group: _builtins.str = ...,
         pending: Global___HandshakePending | None = ...,
         established: _session_pb2.Established | None = ...,
+        fell_back: _builtins.bool = ...,
+        early: Global___EarlyData.ValueType = ...,
+        early_data: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["established", b"established", "pending", b"pending", "progress", b"progress"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["connection_id", b"connection_id", "endpoint", b"endpoint", "established", b"established", "group", b"group", "payload", b"payload", "peer_id", b"peer_id", "pending", b"pending", "progress", b"progress", "session_id", b"session_id", "ticket", b"ticket", "to_peer", b"to_peer"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["connection_id", b"connection_id", "early", b"early", "early_data", b"early_data", "endpoint", b"endpoint", "established", b"established", "fell_back", b"fell_back", "group", b"group", "payload", b"payload", "peer_id", b"peer_id", "pending", b"pending", "progress", b"progress", "session_id", b"session_id", "ticket", b"ticket", "to_peer", b"to_peer"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_progress: _TypeAlias = _typing.Literal["pending", "established"]  # noqa: Y015
     _WhichOneofArgType_progress: _TypeAlias = _typing.Literal["progress", b"progress"]  # noqa: Y015
@@ -1199,3 +1383,445 @@ class CloseSessionResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CloseSessionResponse: _TypeAlias = CloseSessionResponse  # noqa: Y015
+
+@_typing.final
+class SuspendSessionRequest(_message.Message):
+    """Suspends a session."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSION_ID_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    RETURN_BLOB_FIELD_NUMBER: _builtins.int
+    session_id: _builtins.bytes
+    """The session: 24 bytes."""
+    request_id: _builtins.str
+    """Repeats of the same request get the same answer for 5 s: at most 64 bytes; empty for none."""
+    return_blob: _builtins.bool
+    """DATAGRAM: give the blob to the caller, and keep nothing of the session. Refused in NOISE mode, whose blobs hold the
+    keys of records.
+    """
+    def __init__(
+        self,
+        *,
+        session_id: _builtins.bytes = ...,
+        request_id: _builtins.str = ...,
+        return_blob: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id", "return_blob", b"return_blob", "session_id", b"session_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SuspendSessionRequest: _TypeAlias = SuspendSessionRequest  # noqa: Y015
+
+@_typing.final
+class SuspendSessionResponse(_message.Message):
+    """The session is suspended: it is out of memory, and answers NOT_ESTABLISHED until it is restored."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BLOB_FIELD_NUMBER: _builtins.int
+    EXPIRES_IN_FIELD_NUMBER: _builtins.int
+    blob: _builtins.bytes
+    """The sealed session, where the caller asked for it: opaque, at most 4,096 bytes. It is for RestoreSession, once."""
+    @_builtins.property
+    def expires_in(self) -> _duration_pb2.Duration:
+        """The session can be restored for this long."""
+
+    def __init__(
+        self,
+        *,
+        blob: _builtins.bytes = ...,
+        expires_in: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expires_in", b"expires_in"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blob", b"blob", "expires_in", b"expires_in"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SuspendSessionResponse: _TypeAlias = SuspendSessionResponse  # noqa: Y015
+
+@_typing.final
+class RestoreSessionRequest(_message.Message):
+    """Brings a session back."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    SESSION_ID_FIELD_NUMBER: _builtins.int
+    BLOB_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Repeats of the same request get the same answer for 5 s: at most 64 bytes; empty for none."""
+    session_id: _builtins.bytes
+    """A session that the service keeps: 24 bytes. One that is not suspended is answered as it is."""
+    blob: _builtins.bytes
+    """The blob that SuspendSession gave."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        session_id: _builtins.bytes = ...,
+        blob: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["blob", b"blob", "session_id", b"session_id", "source", b"source"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blob", b"blob", "request_id", b"request_id", "session_id", b"session_id", "source", b"source"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_source: _TypeAlias = _typing.Literal["session_id", "blob"]  # noqa: Y015
+    _WhichOneofArgType_source: _TypeAlias = _typing.Literal["source", b"source"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_source) -> _WhichOneofReturnType_source | None: ...
+
+Global___RestoreSessionRequest: _TypeAlias = RestoreSessionRequest  # noqa: Y015
+
+@_typing.final
+class RestoreSessionResponse(_message.Message):
+    """The session is back."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TO_PEER_FIELD_NUMBER: _builtins.int
+    SESSION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def to_peer(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """DATAGRAM: a keep-alive that tells the player the new keys."""
+
+    @_builtins.property
+    def session(self) -> _session_pb2.Session:
+        """The session."""
+
+    def __init__(
+        self,
+        *,
+        to_peer: _abc.Iterable[_builtins.bytes] | None = ...,
+        session: _session_pb2.Session | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["session", b"session"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["session", b"session", "to_peer", b"to_peer"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RestoreSessionResponse: _TypeAlias = RestoreSessionResponse  # noqa: Y015
+
+@_typing.final
+class ChangeNetworkRequest(_message.Message):
+    """A player is on another network."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    SESSION_ID_FIELD_NUMBER: _builtins.int
+    PEER_ID_FIELD_NUMBER: _builtins.int
+    NETWORK_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Repeats of the same request get the same answer for 5 s: at most 64 bytes; empty for none."""
+    session_id: _builtins.bytes
+    """One session: 24 bytes."""
+    peer_id: _builtins.str
+    """All sessions of a player: at most 64 bytes."""
+    network: _session_pb2.Network.ValueType
+    """Which network. WIFI: a new connection id and a new key agreement (DATAGRAM; in NOISE mode the game runs it with
+    Rotate), and a suspended session comes back. CELLULAR: a longer keep-alive and no padding; a suspended session comes
+    back. NONE: suspends.
+    """
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        session_id: _builtins.bytes = ...,
+        peer_id: _builtins.str = ...,
+        network: _session_pb2.Network.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["peer_id", b"peer_id", "session_id", b"session_id", "target", b"target"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["network", b"network", "peer_id", b"peer_id", "request_id", b"request_id", "session_id", b"session_id", "target", b"target"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_target: _TypeAlias = _typing.Literal["session_id", "peer_id"]  # noqa: Y015
+    _WhichOneofArgType_target: _TypeAlias = _typing.Literal["target", b"target"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_target) -> _WhichOneofReturnType_target | None: ...
+
+Global___ChangeNetworkRequest: _TypeAlias = ChangeNetworkRequest  # noqa: Y015
+
+@_typing.final
+class NetworkChange(_message.Message):
+    """What the change did to one session."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSION_ID_FIELD_NUMBER: _builtins.int
+    TO_PEER_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    CONNECTION_ID_FIELD_NUMBER: _builtins.int
+    KEEP_ALIVE_FIELD_NUMBER: _builtins.int
+    IDLE_TIMEOUT_FIELD_NUMBER: _builtins.int
+    ROTATION_DUE_FIELD_NUMBER: _builtins.int
+    session_id: _builtins.bytes
+    """The session: 24 bytes."""
+    state: _session_pb2.SessionState.ValueType
+    """Where the session is in its life now."""
+    connection_id: _builtins.bytes
+    """DATAGRAM: the connection id that the player's packets will carry, 8 bytes."""
+    rotation_due: _builtins.bool
+    """NOISE: the game should run a RENEGOTIATE now."""
+    @_builtins.property
+    def to_peer(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """Messages that must go to the player, in this order, each on its own."""
+
+    @_builtins.property
+    def keep_alive(self) -> _duration_pb2.Duration:
+        """The player should send something at least this often."""
+
+    @_builtins.property
+    def idle_timeout(self) -> _duration_pb2.Duration:
+        """The session ends when nothing was sealed or opened for this long."""
+
+    def __init__(
+        self,
+        *,
+        session_id: _builtins.bytes = ...,
+        to_peer: _abc.Iterable[_builtins.bytes] | None = ...,
+        state: _session_pb2.SessionState.ValueType = ...,
+        connection_id: _builtins.bytes = ...,
+        keep_alive: _duration_pb2.Duration | None = ...,
+        idle_timeout: _duration_pb2.Duration | None = ...,
+        rotation_due: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["idle_timeout", b"idle_timeout", "keep_alive", b"keep_alive"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["connection_id", b"connection_id", "idle_timeout", b"idle_timeout", "keep_alive", b"keep_alive", "rotation_due", b"rotation_due", "session_id", b"session_id", "state", b"state", "to_peer", b"to_peer"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NetworkChange: _TypeAlias = NetworkChange  # noqa: Y015
+
+@_typing.final
+class ChangeNetworkResponse(_message.Message):
+    """What the change did."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANGES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___NetworkChange]:
+        """One for each session of the target, at most 1,000."""
+
+    def __init__(
+        self,
+        *,
+        changes: _abc.Iterable[Global___NetworkChange] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ChangeNetworkResponse: _TypeAlias = ChangeNetworkResponse  # noqa: Y015
+
+@_typing.final
+class WatchSessionsRequest(_message.Message):
+    """Which sessions to watch; both empty: all of the caller's tenant."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PEER_ID_FIELD_NUMBER: _builtins.int
+    GROUP_FIELD_NUMBER: _builtins.int
+    peer_id: _builtins.str
+    """Only sessions of this player: at most 64 bytes; empty for any."""
+    group: _builtins.str
+    """Only sessions of this group: at most 64 bytes; empty for any."""
+    def __init__(
+        self,
+        *,
+        peer_id: _builtins.str = ...,
+        group: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["group", b"group", "peer_id", b"peer_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchSessionsRequest: _TypeAlias = WatchSessionsRequest  # noqa: Y015
+
+@_typing.final
+class SessionEvent(_message.Message):
+    """Something has happened to a session."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    SESSION_ID_FIELD_NUMBER: _builtins.int
+    PEER_ID_FIELD_NUMBER: _builtins.int
+    GROUP_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    TERMINATION_REASON_FIELD_NUMBER: _builtins.int
+    RESUMABLE_FIELD_NUMBER: _builtins.int
+    kind: Global___SessionEventKind.ValueType
+    """What."""
+    session_id: _builtins.bytes
+    """The session: 24 bytes."""
+    peer_id: _builtins.str
+    """The player, as the caller named it."""
+    group: _builtins.str
+    """The match, room or table, as the caller named it."""
+    epoch: _builtins.int
+    """The key epoch."""
+    termination_reason: _session_pb2.TerminationReason.ValueType
+    """Why it ended; set only with SESSION_EVENT_KIND_ENDED."""
+    resumable: _builtins.bool
+    """A ticket may bring the player back, or, suspended, RestoreSession or the next call."""
+    def __init__(
+        self,
+        *,
+        kind: Global___SessionEventKind.ValueType = ...,
+        session_id: _builtins.bytes = ...,
+        peer_id: _builtins.str = ...,
+        group: _builtins.str = ...,
+        epoch: _builtins.int = ...,
+        termination_reason: _session_pb2.TerminationReason.ValueType = ...,
+        resumable: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "group", b"group", "kind", b"kind", "peer_id", b"peer_id", "resumable", b"resumable", "session_id", b"session_id", "termination_reason", b"termination_reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SessionEvent: _TypeAlias = SessionEvent  # noqa: Y015
+
+@_typing.final
+class Lagged(_message.Message):
+    """The watcher read too slowly."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MISSED_FIELD_NUMBER: _builtins.int
+    missed: _builtins.int
+    """How many events it has missed since the last one."""
+    def __init__(
+        self,
+        *,
+        missed: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["missed", b"missed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Lagged: _TypeAlias = Lagged  # noqa: Y015
+
+@_typing.final
+class Watching(_message.Message):
+    """The watch is in place: what happens from here on is told."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Watching: _TypeAlias = Watching  # noqa: Y015
+
+@_typing.final
+class WatchSessionsResponse(_message.Message):
+    """One thing that a watcher is told."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WATCHING_FIELD_NUMBER: _builtins.int
+    EVENT_FIELD_NUMBER: _builtins.int
+    LAGGED_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def watching(self) -> Global___Watching:
+        """First of all, once."""
+
+    @_builtins.property
+    def event(self) -> Global___SessionEvent:
+        """Something has happened to a session."""
+
+    @_builtins.property
+    def lagged(self) -> Global___Lagged:
+        """Something was missed."""
+
+    def __init__(
+        self,
+        *,
+        watching: Global___Watching | None = ...,
+        event: Global___SessionEvent | None = ...,
+        lagged: Global___Lagged | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "lagged", b"lagged", "watching", b"watching", "what", b"what"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "lagged", b"lagged", "watching", b"watching", "what", b"what"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_what: _TypeAlias = _typing.Literal["watching", "event", "lagged"]  # noqa: Y015
+    _WhichOneofArgType_what: _TypeAlias = _typing.Literal["what", b"what"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_what) -> _WhichOneofReturnType_what | None: ...
+
+Global___WatchSessionsResponse: _TypeAlias = WatchSessionsResponse  # noqa: Y015
+
+@_typing.final
+class ExportSecretRequest(_message.Message):
+    """Asks for an exporter secret."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSION_ID_FIELD_NUMBER: _builtins.int
+    LABEL_FIELD_NUMBER: _builtins.int
+    CONTEXT_FIELD_NUMBER: _builtins.int
+    LENGTH_FIELD_NUMBER: _builtins.int
+    session_id: _builtins.bytes
+    """The session: 24 bytes."""
+    label: _builtins.str
+    """What the secret is for, the same at both ends: 1 to 64 bytes."""
+    context: _builtins.bytes
+    """What else it is bound to, the same at both ends: at most 1,024 bytes."""
+    length: _builtins.int
+    """Bytes of the secret: 16 to 255."""
+    def __init__(
+        self,
+        *,
+        session_id: _builtins.bytes = ...,
+        label: _builtins.str = ...,
+        context: _builtins.bytes = ...,
+        length: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "label", b"label", "length", b"length", "session_id", b"session_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportSecretRequest: _TypeAlias = ExportSecretRequest  # noqa: Y015
+
+@_typing.final
+class ExportSecretResponse(_message.Message):
+    """An exporter secret."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SECRET_FIELD_NUMBER: _builtins.int
+    secret: _builtins.bytes
+    """As many bytes as were asked for; docs/protocol.md, section 3, says how the player derives it. Secret."""
+    def __init__(
+        self,
+        *,
+        secret: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["secret", b"secret"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportSecretResponse: _TypeAlias = ExportSecretResponse  # noqa: Y015

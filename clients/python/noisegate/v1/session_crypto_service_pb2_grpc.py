@@ -88,6 +88,31 @@ class SessionCryptoServiceStub(object):
                 request_serializer=noisegate_dot_v1_dot_session__crypto__service__pb2.CloseSessionRequest.SerializeToString,
                 response_deserializer=noisegate_dot_v1_dot_session__crypto__service__pb2.CloseSessionResponse.FromString,
                 _registered_method=True)
+        self.SuspendSession = channel.unary_unary(
+                '/noisegate.v1.SessionCryptoService/SuspendSession',
+                request_serializer=noisegate_dot_v1_dot_session__crypto__service__pb2.SuspendSessionRequest.SerializeToString,
+                response_deserializer=noisegate_dot_v1_dot_session__crypto__service__pb2.SuspendSessionResponse.FromString,
+                _registered_method=True)
+        self.RestoreSession = channel.unary_unary(
+                '/noisegate.v1.SessionCryptoService/RestoreSession',
+                request_serializer=noisegate_dot_v1_dot_session__crypto__service__pb2.RestoreSessionRequest.SerializeToString,
+                response_deserializer=noisegate_dot_v1_dot_session__crypto__service__pb2.RestoreSessionResponse.FromString,
+                _registered_method=True)
+        self.ChangeNetwork = channel.unary_unary(
+                '/noisegate.v1.SessionCryptoService/ChangeNetwork',
+                request_serializer=noisegate_dot_v1_dot_session__crypto__service__pb2.ChangeNetworkRequest.SerializeToString,
+                response_deserializer=noisegate_dot_v1_dot_session__crypto__service__pb2.ChangeNetworkResponse.FromString,
+                _registered_method=True)
+        self.WatchSessions = channel.unary_stream(
+                '/noisegate.v1.SessionCryptoService/WatchSessions',
+                request_serializer=noisegate_dot_v1_dot_session__crypto__service__pb2.WatchSessionsRequest.SerializeToString,
+                response_deserializer=noisegate_dot_v1_dot_session__crypto__service__pb2.WatchSessionsResponse.FromString,
+                _registered_method=True)
+        self.ExportSecret = channel.unary_unary(
+                '/noisegate.v1.SessionCryptoService/ExportSecret',
+                request_serializer=noisegate_dot_v1_dot_session__crypto__service__pb2.ExportSecretRequest.SerializeToString,
+                response_deserializer=noisegate_dot_v1_dot_session__crypto__service__pb2.ExportSecretResponse.FromString,
+                _registered_method=True)
 
 
 class SessionCryptoServiceServicer(object):
@@ -167,6 +192,42 @@ class SessionCryptoServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SuspendSession(self, request, context):
+        """Takes a session out of memory; what is left is a sealed blob, which the service keeps or the caller is given.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RestoreSession(self, request, context):
+        """Brings a suspended session back, once.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ChangeNetwork(self, request, context):
+        """Tells that a player is on another network: new keys, another keep-alive, or a suspended session.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchSessions(self, request, context):
+        """Tells what happens to the caller's sessions while it listens.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExportSecret(self, request, context):
+        """Derives a secret that the player can derive too, for something beside this session. The caller's policy must name
+        this method: "*" does not.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SessionCryptoServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -219,6 +280,31 @@ def add_SessionCryptoServiceServicer_to_server(servicer, server):
                     servicer.CloseSession,
                     request_deserializer=noisegate_dot_v1_dot_session__crypto__service__pb2.CloseSessionRequest.FromString,
                     response_serializer=noisegate_dot_v1_dot_session__crypto__service__pb2.CloseSessionResponse.SerializeToString,
+            ),
+            'SuspendSession': grpc.unary_unary_rpc_method_handler(
+                    servicer.SuspendSession,
+                    request_deserializer=noisegate_dot_v1_dot_session__crypto__service__pb2.SuspendSessionRequest.FromString,
+                    response_serializer=noisegate_dot_v1_dot_session__crypto__service__pb2.SuspendSessionResponse.SerializeToString,
+            ),
+            'RestoreSession': grpc.unary_unary_rpc_method_handler(
+                    servicer.RestoreSession,
+                    request_deserializer=noisegate_dot_v1_dot_session__crypto__service__pb2.RestoreSessionRequest.FromString,
+                    response_serializer=noisegate_dot_v1_dot_session__crypto__service__pb2.RestoreSessionResponse.SerializeToString,
+            ),
+            'ChangeNetwork': grpc.unary_unary_rpc_method_handler(
+                    servicer.ChangeNetwork,
+                    request_deserializer=noisegate_dot_v1_dot_session__crypto__service__pb2.ChangeNetworkRequest.FromString,
+                    response_serializer=noisegate_dot_v1_dot_session__crypto__service__pb2.ChangeNetworkResponse.SerializeToString,
+            ),
+            'WatchSessions': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchSessions,
+                    request_deserializer=noisegate_dot_v1_dot_session__crypto__service__pb2.WatchSessionsRequest.FromString,
+                    response_serializer=noisegate_dot_v1_dot_session__crypto__service__pb2.WatchSessionsResponse.SerializeToString,
+            ),
+            'ExportSecret': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExportSecret,
+                    request_deserializer=noisegate_dot_v1_dot_session__crypto__service__pb2.ExportSecretRequest.FromString,
+                    response_serializer=noisegate_dot_v1_dot_session__crypto__service__pb2.ExportSecretResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -495,6 +581,141 @@ class SessionCryptoService(object):
             '/noisegate.v1.SessionCryptoService/CloseSession',
             noisegate_dot_v1_dot_session__crypto__service__pb2.CloseSessionRequest.SerializeToString,
             noisegate_dot_v1_dot_session__crypto__service__pb2.CloseSessionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SuspendSession(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/noisegate.v1.SessionCryptoService/SuspendSession',
+            noisegate_dot_v1_dot_session__crypto__service__pb2.SuspendSessionRequest.SerializeToString,
+            noisegate_dot_v1_dot_session__crypto__service__pb2.SuspendSessionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RestoreSession(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/noisegate.v1.SessionCryptoService/RestoreSession',
+            noisegate_dot_v1_dot_session__crypto__service__pb2.RestoreSessionRequest.SerializeToString,
+            noisegate_dot_v1_dot_session__crypto__service__pb2.RestoreSessionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ChangeNetwork(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/noisegate.v1.SessionCryptoService/ChangeNetwork',
+            noisegate_dot_v1_dot_session__crypto__service__pb2.ChangeNetworkRequest.SerializeToString,
+            noisegate_dot_v1_dot_session__crypto__service__pb2.ChangeNetworkResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchSessions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/noisegate.v1.SessionCryptoService/WatchSessions',
+            noisegate_dot_v1_dot_session__crypto__service__pb2.WatchSessionsRequest.SerializeToString,
+            noisegate_dot_v1_dot_session__crypto__service__pb2.WatchSessionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportSecret(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/noisegate.v1.SessionCryptoService/ExportSecret',
+            noisegate_dot_v1_dot_session__crypto__service__pb2.ExportSecretRequest.SerializeToString,
+            noisegate_dot_v1_dot_session__crypto__service__pb2.ExportSecretResponse.FromString,
             options,
             channel_credentials,
             insecure,

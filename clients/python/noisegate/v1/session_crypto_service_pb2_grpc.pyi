@@ -57,6 +57,18 @@ class SessionCryptoServiceStub:
     """Lists the caller's sessions, of one player or of one group."""
     CloseSession: _grpc.UnaryUnaryMultiCallable[_session_crypto_service_pb2.CloseSessionRequest, _session_crypto_service_pb2.CloseSessionResponse]
     """Ends a session or a handshake and wipes its secrets."""
+    SuspendSession: _grpc.UnaryUnaryMultiCallable[_session_crypto_service_pb2.SuspendSessionRequest, _session_crypto_service_pb2.SuspendSessionResponse]
+    """Takes a session out of memory; what is left is a sealed blob, which the service keeps or the caller is given."""
+    RestoreSession: _grpc.UnaryUnaryMultiCallable[_session_crypto_service_pb2.RestoreSessionRequest, _session_crypto_service_pb2.RestoreSessionResponse]
+    """Brings a suspended session back, once."""
+    ChangeNetwork: _grpc.UnaryUnaryMultiCallable[_session_crypto_service_pb2.ChangeNetworkRequest, _session_crypto_service_pb2.ChangeNetworkResponse]
+    """Tells that a player is on another network: new keys, another keep-alive, or a suspended session."""
+    WatchSessions: _grpc.UnaryStreamMultiCallable[_session_crypto_service_pb2.WatchSessionsRequest, _session_crypto_service_pb2.WatchSessionsResponse]
+    """Tells what happens to the caller's sessions while it listens."""
+    ExportSecret: _grpc.UnaryUnaryMultiCallable[_session_crypto_service_pb2.ExportSecretRequest, _session_crypto_service_pb2.ExportSecretResponse]
+    """Derives a secret that the player can derive too, for something beside this session. The caller's policy must name
+    this method: "*" does not.
+    """
 
 @_typing.type_check_only
 class SessionCryptoServiceAsyncStub(SessionCryptoServiceStub):
@@ -87,6 +99,18 @@ class SessionCryptoServiceAsyncStub(SessionCryptoServiceStub):
     """Lists the caller's sessions, of one player or of one group."""
     CloseSession: _aio.UnaryUnaryMultiCallable[_session_crypto_service_pb2.CloseSessionRequest, _session_crypto_service_pb2.CloseSessionResponse]  # type: ignore[assignment]
     """Ends a session or a handshake and wipes its secrets."""
+    SuspendSession: _aio.UnaryUnaryMultiCallable[_session_crypto_service_pb2.SuspendSessionRequest, _session_crypto_service_pb2.SuspendSessionResponse]  # type: ignore[assignment]
+    """Takes a session out of memory; what is left is a sealed blob, which the service keeps or the caller is given."""
+    RestoreSession: _aio.UnaryUnaryMultiCallable[_session_crypto_service_pb2.RestoreSessionRequest, _session_crypto_service_pb2.RestoreSessionResponse]  # type: ignore[assignment]
+    """Brings a suspended session back, once."""
+    ChangeNetwork: _aio.UnaryUnaryMultiCallable[_session_crypto_service_pb2.ChangeNetworkRequest, _session_crypto_service_pb2.ChangeNetworkResponse]  # type: ignore[assignment]
+    """Tells that a player is on another network: new keys, another keep-alive, or a suspended session."""
+    WatchSessions: _aio.UnaryStreamMultiCallable[_session_crypto_service_pb2.WatchSessionsRequest, _session_crypto_service_pb2.WatchSessionsResponse]  # type: ignore[assignment]
+    """Tells what happens to the caller's sessions while it listens."""
+    ExportSecret: _aio.UnaryUnaryMultiCallable[_session_crypto_service_pb2.ExportSecretRequest, _session_crypto_service_pb2.ExportSecretResponse]  # type: ignore[assignment]
+    """Derives a secret that the player can derive too, for something beside this session. The caller's policy must name
+    this method: "*" does not.
+    """
 
 class SessionCryptoServiceServicer(metaclass=_abc_1.ABCMeta):
     """Runs the Noise handshakes of a game's players and seals and opens their records.
@@ -174,5 +198,47 @@ class SessionCryptoServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_session_crypto_service_pb2.CloseSessionResponse, _abc.Awaitable[_session_crypto_service_pb2.CloseSessionResponse]]:
         """Ends a session or a handshake and wipes its secrets."""
+
+    @_abc_1.abstractmethod
+    def SuspendSession(
+        self,
+        request: _session_crypto_service_pb2.SuspendSessionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_session_crypto_service_pb2.SuspendSessionResponse, _abc.Awaitable[_session_crypto_service_pb2.SuspendSessionResponse]]:
+        """Takes a session out of memory; what is left is a sealed blob, which the service keeps or the caller is given."""
+
+    @_abc_1.abstractmethod
+    def RestoreSession(
+        self,
+        request: _session_crypto_service_pb2.RestoreSessionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_session_crypto_service_pb2.RestoreSessionResponse, _abc.Awaitable[_session_crypto_service_pb2.RestoreSessionResponse]]:
+        """Brings a suspended session back, once."""
+
+    @_abc_1.abstractmethod
+    def ChangeNetwork(
+        self,
+        request: _session_crypto_service_pb2.ChangeNetworkRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_session_crypto_service_pb2.ChangeNetworkResponse, _abc.Awaitable[_session_crypto_service_pb2.ChangeNetworkResponse]]:
+        """Tells that a player is on another network: new keys, another keep-alive, or a suspended session."""
+
+    @_abc_1.abstractmethod
+    def WatchSessions(
+        self,
+        request: _session_crypto_service_pb2.WatchSessionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_session_crypto_service_pb2.WatchSessionsResponse], _abc.AsyncIterator[_session_crypto_service_pb2.WatchSessionsResponse]]:
+        """Tells what happens to the caller's sessions while it listens."""
+
+    @_abc_1.abstractmethod
+    def ExportSecret(
+        self,
+        request: _session_crypto_service_pb2.ExportSecretRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_session_crypto_service_pb2.ExportSecretResponse, _abc.Awaitable[_session_crypto_service_pb2.ExportSecretResponse]]:
+        """Derives a secret that the player can derive too, for something beside this session. The caller's policy must name
+        this method: "*" does not.
+        """
 
 def add_SessionCryptoServiceServicer_to_server(servicer: SessionCryptoServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1anoisegate/v1/session.proto\x12\x0cnoisegate.v1\x1a\x1egoogle/protobuf/duration.proto\"V\n\x08Protocol\x12&\n\x07pattern\x18\x01 \x01(\x0e\x32\x15.noisegate.v1.Pattern\x12\"\n\x05suite\x18\x02 \x01(\x0e\x32\x13.noisegate.v1.Suite\"\xab\x01\n\x0eSessionOptions\x12/\n\x0cidle_timeout\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12+\n\x08lifetime\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0b\n\x03pad\x18\x03 \x01(\x08\x12\x0c\n\x04mask\x18\x04 \x01(\x08\x12\x0f\n\x07tickets\x18\x05 \x01(\x08\x12\x0f\n\x07ratchet\x18\x06 \x01(\x08\"\xc8\x01\n\x0b\x45stablished\x12\x19\n\x11remote_static_key\x18\x01 \x01(\x0c\x12\x16\n\x0ehandshake_hash\x18\x02 \x01(\x0c\x12(\n\x08protocol\x18\x03 \x01(\x0b\x32\x16.noisegate.v1.Protocol\x12\x15\n\rprotocol_name\x18\x04 \x01(\t\x12-\n\nexpires_in\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x16\n\x0eoverhead_bytes\x18\x06 \x01(\r\"\xd9\x03\n\x07Session\x12\x12\n\nsession_id\x18\x01 \x01(\x0c\x12)\n\x05state\x18\x02 \x01(\x0e\x32\x1a.noisegate.v1.SessionState\x12;\n\x12termination_reason\x18\x03 \x01(\x0e\x32\x1f.noisegate.v1.TerminationReason\x12&\n\x04mode\x18\x04 \x01(\x0e\x32\x18.noisegate.v1.RecordMode\x12 \n\x04role\x18\x05 \x01(\x0e\x32\x12.noisegate.v1.Role\x12\x0f\n\x07peer_id\x18\x06 \x01(\t\x12\r\n\x05group\x18\x07 \x01(\t\x12.\n\x0b\x65stablished\x18\x08 \x01(\x0b\x32\x19.noisegate.v1.Established\x12\r\n\x05\x65poch\x18\t \x01(\r\x12\x0e\n\x06sealed\x18\n \x01(\x04\x12\x0e\n\x06opened\x18\x0b \x01(\x04\x12\x0f\n\x07refused\x18\x0c \x01(\x04\x12&\n\x03\x61ge\x18\r \x01(\x0b\x32\x19.google.protobuf.Duration\x12\'\n\x04idle\x18\x0e \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x15\n\rconnection_id\x18\x0f \x01(\x0c\x12\x10\n\x08\x65ndpoint\x18\x10 \x01(\t*Z\n\nRecordMode\x12\x1b\n\x17RECORD_MODE_UNSPECIFIED\x10\x00\x12\x15\n\x11RECORD_MODE_NOISE\x10\x01\x12\x18\n\x14RECORD_MODE_DATAGRAM\x10\x02*D\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x12\n\x0eROLE_INITIATOR\x10\x01\x12\x12\n\x0eROLE_RESPONDER\x10\x02*\xca\x01\n\x07Pattern\x12\x17\n\x13PATTERN_UNSPECIFIED\x10\x00\x12\x0e\n\nPATTERN_XX\x10\x01\x12\x0e\n\nPATTERN_IK\x10\x02\x12\x0e\n\nPATTERN_NK\x10\x03\x12\x12\n\x0ePATTERN_XXPSK3\x10\x04\x12\x12\n\x0ePATTERN_IKPSK1\x10\x05\x12\x12\n\x0ePATTERN_IKPSK2\x10\x06\x12\x12\n\x0ePATTERN_NKPSK0\x10\x07\x12\x12\n\x0ePATTERN_NKPSK2\x10\x08\x12\x12\n\x0ePATTERN_NNPSK0\x10\t*\x8d\x01\n\x05Suite\x12\x15\n\x11SUITE_UNSPECIFIED\x10\x00\x12\"\n\x1eSUITE_CHACHA20_POLY1305_X25519\x10\x01\x12\x1b\n\x17SUITE_AES256_GCM_X25519\x10\x02\x12,\n(SUITE_MLKEM1024_X25519_CHACHA20_POLY1305\x10\x03*\xc2\x01\n\x0cSessionState\x12\x1d\n\x19SESSION_STATE_UNSPECIFIED\x10\x00\x12\x1d\n\x19SESSION_STATE_HANDSHAKING\x10\x01\x12\x1d\n\x19SESSION_STATE_ESTABLISHED\x10\x02\x12\x1a\n\x16SESSION_STATE_ROTATING\x10\x03\x12\x1b\n\x17SESSION_STATE_SUSPENDED\x10\x04\x12\x1c\n\x18SESSION_STATE_TERMINATED\x10\x05*\xce\x02\n\x11TerminationReason\x12\"\n\x1eTERMINATION_REASON_UNSPECIFIED\x10\x00\x12\x1d\n\x19TERMINATION_REASON_CLOSED\x10\x01\x12\"\n\x1eTERMINATION_REASON_PEER_CLOSED\x10\x02\x12\x1b\n\x17TERMINATION_REASON_IDLE\x10\x03\x12\x1f\n\x1bTERMINATION_REASON_LIFETIME\x10\x04\x12\'\n#TERMINATION_REASON_HANDSHAKE_FAILED\x10\x05\x12(\n$TERMINATION_REASON_HANDSHAKE_TIMEOUT\x10\x06\x12 \n\x1cTERMINATION_REASON_EXHAUSTED\x10\x07\x12\x1f\n\x1bTERMINATION_REASON_SHUTDOWN\x10\x08\x42t\n\x0fio.noisegate.v1B\x0cSessionProtoP\x01ZBgithub.com/noisegate/noisegate/clients/go/noisegate/v1;noisegatev1\xaa\x02\x0cNoisegate.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1anoisegate/v1/session.proto\x12\x0cnoisegate.v1\x1a\x1egoogle/protobuf/duration.proto\"V\n\x08Protocol\x12&\n\x07pattern\x18\x01 \x01(\x0e\x32\x15.noisegate.v1.Pattern\x12\"\n\x05suite\x18\x02 \x01(\x0e\x32\x13.noisegate.v1.Suite\"\xc0\x01\n\x0eRotationLimits\x12+\n\x08soft_age\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12+\n\x08hard_age\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x15\n\rsoft_messages\x18\x03 \x01(\x04\x12\x15\n\rhard_messages\x18\x04 \x01(\x04\x12\x12\n\nsoft_bytes\x18\x05 \x01(\x04\x12\x12\n\nhard_bytes\x18\x06 \x01(\x04\"\xa1\x02\n\x0eSessionOptions\x12/\n\x0cidle_timeout\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12+\n\x08lifetime\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0b\n\x03pad\x18\x03 \x01(\x08\x12\x0c\n\x04mask\x18\x04 \x01(\x08\x12\x0f\n\x07tickets\x18\x05 \x01(\x08\x12\x0f\n\x07ratchet\x18\x06 \x01(\x08\x12&\n\x07network\x18\x07 \x01(\x0e\x32\x15.noisegate.v1.Network\x12.\n\x08rotation\x18\x08 \x01(\x0b\x32\x1c.noisegate.v1.RotationLimits\x12\x1c\n\x14max_early_data_bytes\x18\t \x01(\r\"\xa8\x02\n\x0b\x45stablished\x12\x19\n\x11remote_static_key\x18\x01 \x01(\x0c\x12\x16\n\x0ehandshake_hash\x18\x02 \x01(\x0c\x12(\n\x08protocol\x18\x03 \x01(\x0b\x32\x16.noisegate.v1.Protocol\x12\x15\n\rprotocol_name\x18\x04 \x01(\t\x12-\n\nexpires_in\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x16\n\x0eoverhead_bytes\x18\x06 \x01(\r\x12-\n\nkeep_alive\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x0cidle_timeout\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xae\x04\n\x07Session\x12\x12\n\nsession_id\x18\x01 \x01(\x0c\x12)\n\x05state\x18\x02 \x01(\x0e\x32\x1a.noisegate.v1.SessionState\x12;\n\x12termination_reason\x18\x03 \x01(\x0e\x32\x1f.noisegate.v1.TerminationReason\x12&\n\x04mode\x18\x04 \x01(\x0e\x32\x18.noisegate.v1.RecordMode\x12 \n\x04role\x18\x05 \x01(\x0e\x32\x12.noisegate.v1.Role\x12\x0f\n\x07peer_id\x18\x06 \x01(\t\x12\r\n\x05group\x18\x07 \x01(\t\x12.\n\x0b\x65stablished\x18\x08 \x01(\x0b\x32\x19.noisegate.v1.Established\x12\r\n\x05\x65poch\x18\t \x01(\r\x12\x0e\n\x06sealed\x18\n \x01(\x04\x12\x0e\n\x06opened\x18\x0b \x01(\x04\x12\x0f\n\x07refused\x18\x0c \x01(\x04\x12&\n\x03\x61ge\x18\r \x01(\x0b\x32\x19.google.protobuf.Duration\x12\'\n\x04idle\x18\x0e \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x15\n\rconnection_id\x18\x0f \x01(\x0c\x12\x10\n\x08\x65ndpoint\x18\x10 \x01(\t\x12&\n\x07network\x18\x11 \x01(\x0e\x32\x15.noisegate.v1.Network\x12\x1c\n\x14suspended_by_service\x18\x12 \x01(\x08\x12\r\n\x05\x65\x61rly\x18\x13 \x01(\x08*Z\n\nRecordMode\x12\x1b\n\x17RECORD_MODE_UNSPECIFIED\x10\x00\x12\x15\n\x11RECORD_MODE_NOISE\x10\x01\x12\x18\n\x14RECORD_MODE_DATAGRAM\x10\x02*D\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x12\n\x0eROLE_INITIATOR\x10\x01\x12\x12\n\x0eROLE_RESPONDER\x10\x02*\xca\x01\n\x07Pattern\x12\x17\n\x13PATTERN_UNSPECIFIED\x10\x00\x12\x0e\n\nPATTERN_XX\x10\x01\x12\x0e\n\nPATTERN_IK\x10\x02\x12\x0e\n\nPATTERN_NK\x10\x03\x12\x12\n\x0ePATTERN_XXPSK3\x10\x04\x12\x12\n\x0ePATTERN_IKPSK1\x10\x05\x12\x12\n\x0ePATTERN_IKPSK2\x10\x06\x12\x12\n\x0ePATTERN_NKPSK0\x10\x07\x12\x12\n\x0ePATTERN_NKPSK2\x10\x08\x12\x12\n\x0ePATTERN_NNPSK0\x10\t*\x8d\x01\n\x05Suite\x12\x15\n\x11SUITE_UNSPECIFIED\x10\x00\x12\"\n\x1eSUITE_CHACHA20_POLY1305_X25519\x10\x01\x12\x1b\n\x17SUITE_AES256_GCM_X25519\x10\x02\x12,\n(SUITE_MLKEM1024_X25519_CHACHA20_POLY1305\x10\x03*\xc2\x01\n\x0cSessionState\x12\x1d\n\x19SESSION_STATE_UNSPECIFIED\x10\x00\x12\x1d\n\x19SESSION_STATE_HANDSHAKING\x10\x01\x12\x1d\n\x19SESSION_STATE_ESTABLISHED\x10\x02\x12\x1a\n\x16SESSION_STATE_ROTATING\x10\x03\x12\x1b\n\x17SESSION_STATE_SUSPENDED\x10\x04\x12\x1c\n\x18SESSION_STATE_TERMINATED\x10\x05*\x8b\x03\n\x11TerminationReason\x12\"\n\x1eTERMINATION_REASON_UNSPECIFIED\x10\x00\x12\x1d\n\x19TERMINATION_REASON_CLOSED\x10\x01\x12\"\n\x1eTERMINATION_REASON_PEER_CLOSED\x10\x02\x12\x1b\n\x17TERMINATION_REASON_IDLE\x10\x03\x12\x1f\n\x1bTERMINATION_REASON_LIFETIME\x10\x04\x12\'\n#TERMINATION_REASON_HANDSHAKE_FAILED\x10\x05\x12(\n$TERMINATION_REASON_HANDSHAKE_TIMEOUT\x10\x06\x12 \n\x1cTERMINATION_REASON_EXHAUSTED\x10\x07\x12\x1f\n\x1bTERMINATION_REASON_SHUTDOWN\x10\x08\x12\x1e\n\x1aTERMINATION_REASON_REVOKED\x10\t\x12\x1b\n\x17TERMINATION_REASON_LOST\x10\n*\\\n\x07Network\x12\x17\n\x13NETWORK_UNSPECIFIED\x10\x00\x12\x10\n\x0cNETWORK_WIFI\x10\x01\x12\x14\n\x10NETWORK_CELLULAR\x10\x02\x12\x10\n\x0cNETWORK_NONE\x10\x03\x42t\n\x0fio.noisegate.v1B\x0cSessionProtoP\x01ZBgithub.com/noisegate/noisegate/clients/go/noisegate/v1;noisegatev1\xaa\x02\x0cNoisegate.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,24 +33,28 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'noisegate.v1.session_pb2', 
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\017io.noisegate.v1B\014SessionProtoP\001ZBgithub.com/noisegate/noisegate/clients/go/noisegate/v1;noisegatev1\252\002\014Noisegate.V1'
-  _globals['_RECORDMODE']._serialized_start=1017
-  _globals['_RECORDMODE']._serialized_end=1107
-  _globals['_ROLE']._serialized_start=1109
-  _globals['_ROLE']._serialized_end=1177
-  _globals['_PATTERN']._serialized_start=1180
-  _globals['_PATTERN']._serialized_end=1382
-  _globals['_SUITE']._serialized_start=1385
-  _globals['_SUITE']._serialized_end=1526
-  _globals['_SESSIONSTATE']._serialized_start=1529
-  _globals['_SESSIONSTATE']._serialized_end=1723
-  _globals['_TERMINATIONREASON']._serialized_start=1726
-  _globals['_TERMINATIONREASON']._serialized_end=2060
+  _globals['_RECORDMODE']._serialized_start=1511
+  _globals['_RECORDMODE']._serialized_end=1601
+  _globals['_ROLE']._serialized_start=1603
+  _globals['_ROLE']._serialized_end=1671
+  _globals['_PATTERN']._serialized_start=1674
+  _globals['_PATTERN']._serialized_end=1876
+  _globals['_SUITE']._serialized_start=1879
+  _globals['_SUITE']._serialized_end=2020
+  _globals['_SESSIONSTATE']._serialized_start=2023
+  _globals['_SESSIONSTATE']._serialized_end=2217
+  _globals['_TERMINATIONREASON']._serialized_start=2220
+  _globals['_TERMINATIONREASON']._serialized_end=2615
+  _globals['_NETWORK']._serialized_start=2617
+  _globals['_NETWORK']._serialized_end=2709
   _globals['_PROTOCOL']._serialized_start=76
   _globals['_PROTOCOL']._serialized_end=162
-  _globals['_SESSIONOPTIONS']._serialized_start=165
-  _globals['_SESSIONOPTIONS']._serialized_end=336
-  _globals['_ESTABLISHED']._serialized_start=339
-  _globals['_ESTABLISHED']._serialized_end=539
-  _globals['_SESSION']._serialized_start=542
-  _globals['_SESSION']._serialized_end=1015
+  _globals['_ROTATIONLIMITS']._serialized_start=165
+  _globals['_ROTATIONLIMITS']._serialized_end=357
+  _globals['_SESSIONOPTIONS']._serialized_start=360
+  _globals['_SESSIONOPTIONS']._serialized_end=649
+  _globals['_ESTABLISHED']._serialized_start=652
+  _globals['_ESTABLISHED']._serialized_end=948
+  _globals['_SESSION']._serialized_start=951
+  _globals['_SESSION']._serialized_end=1509
 # @@protoc_insertion_point(module_scope)

@@ -212,6 +212,10 @@ class _TerminationReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Ter
     """A counter or a key's usage limit ran out."""
     TERMINATION_REASON_SHUTDOWN: _TerminationReason.ValueType  # 8
     """The service stopped."""
+    TERMINATION_REASON_REVOKED: _TerminationReason.ValueType  # 9
+    """The player was revoked (AdminService.RevokePeer)."""
+    TERMINATION_REASON_LOST: _TerminationReason.ValueType  # 10
+    """A suspended session could not come back: its blob was lost, or sealed under a key that the service no longer has."""
 
 class TerminationReason(_TerminationReason, metaclass=_TerminationReasonEnumTypeWrapper):
     """Why a session ended."""
@@ -234,7 +238,39 @@ TERMINATION_REASON_EXHAUSTED: TerminationReason.ValueType  # 7
 """A counter or a key's usage limit ran out."""
 TERMINATION_REASON_SHUTDOWN: TerminationReason.ValueType  # 8
 """The service stopped."""
+TERMINATION_REASON_REVOKED: TerminationReason.ValueType  # 9
+"""The player was revoked (AdminService.RevokePeer)."""
+TERMINATION_REASON_LOST: TerminationReason.ValueType  # 10
+"""A suspended session could not come back: its blob was lost, or sealed under a key that the service no longer has."""
 Global___TerminationReason: _TypeAlias = TerminationReason  # noqa: Y015
+
+class _Network:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _NetworkEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Network.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    NETWORK_UNSPECIFIED: _Network.ValueType  # 0
+    """Not set: as NETWORK_WIFI."""
+    NETWORK_WIFI: _Network.ValueType  # 1
+    """Cheap and mostly on: a keep-alive each 20 s, ends after 10 min without a record."""
+    NETWORK_CELLULAR: _Network.ValueType  # 2
+    """Dear and asleep half of the time: a keep-alive each 60 s, no padding, ends after 30 min without a record."""
+    NETWORK_NONE: _Network.ValueType  # 3
+    """None at present: the session is suspended."""
+
+class Network(_Network, metaclass=_NetworkEnumTypeWrapper):
+    """The network that a player is on: a profile of keep-alive, idle timeout and padding. Never of the suite."""
+
+NETWORK_UNSPECIFIED: Network.ValueType  # 0
+"""Not set: as NETWORK_WIFI."""
+NETWORK_WIFI: Network.ValueType  # 1
+"""Cheap and mostly on: a keep-alive each 20 s, ends after 10 min without a record."""
+NETWORK_CELLULAR: Network.ValueType  # 2
+"""Dear and asleep half of the time: a keep-alive each 60 s, no padding, ends after 30 min without a record."""
+NETWORK_NONE: Network.ValueType  # 3
+"""None at present: the session is suspended."""
+Global___Network: _TypeAlias = Network  # noqa: Y015
 
 @_typing.final
 class Protocol(_message.Message):
@@ -263,6 +299,56 @@ class Protocol(_message.Message):
 Global___Protocol: _TypeAlias = Protocol  # noqa: Y015
 
 @_typing.final
+class RotationLimits(_message.Message):
+    """When an epoch's keys must change, counted for what this side seals. Zero means: the service's or the tenant's own
+    limit. A session can have lower limits than these, never higher ones.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SOFT_AGE_FIELD_NUMBER: _builtins.int
+    HARD_AGE_FIELD_NUMBER: _builtins.int
+    SOFT_MESSAGES_FIELD_NUMBER: _builtins.int
+    HARD_MESSAGES_FIELD_NUMBER: _builtins.int
+    SOFT_BYTES_FIELD_NUMBER: _builtins.int
+    HARD_BYTES_FIELD_NUMBER: _builtins.int
+    soft_messages: _builtins.int
+    """A rotation is due after this many records: default 2^20."""
+    hard_messages: _builtins.int
+    """No more data is sealed after this many records less 1,024, which are for control records: default 2^23. In NOISE mode
+    only where it is set.
+    """
+    soft_bytes: _builtins.int
+    """A rotation is due after this many bytes of plaintext: default 2^36."""
+    hard_bytes: _builtins.int
+    """No more data is sealed after this many bytes of plaintext: default 2^39. In NOISE mode only where it is set."""
+    @_builtins.property
+    def soft_age(self) -> _duration_pb2.Duration:
+        """A rotation is due at this age. DATAGRAM: default 120 s. NOISE: default none."""
+
+    @_builtins.property
+    def hard_age(self) -> _duration_pb2.Duration:
+        """No more data is sealed from this age on. DATAGRAM: default 180 s. NOISE: default none."""
+
+    def __init__(
+        self,
+        *,
+        soft_age: _duration_pb2.Duration | None = ...,
+        hard_age: _duration_pb2.Duration | None = ...,
+        soft_messages: _builtins.int = ...,
+        hard_messages: _builtins.int = ...,
+        soft_bytes: _builtins.int = ...,
+        hard_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["hard_age", b"hard_age", "soft_age", b"soft_age"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hard_age", b"hard_age", "hard_bytes", b"hard_bytes", "hard_messages", b"hard_messages", "soft_age", b"soft_age", "soft_bytes", b"soft_bytes", "soft_messages", b"soft_messages"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RotationLimits: _TypeAlias = RotationLimits  # noqa: Y015
+
+@_typing.final
 class SessionOptions(_message.Message):
     """What a caller may set for one session. Zero and false mean: the service's default."""
 
@@ -274,6 +360,9 @@ class SessionOptions(_message.Message):
     MASK_FIELD_NUMBER: _builtins.int
     TICKETS_FIELD_NUMBER: _builtins.int
     RATCHET_FIELD_NUMBER: _builtins.int
+    NETWORK_FIELD_NUMBER: _builtins.int
+    ROTATION_FIELD_NUMBER: _builtins.int
+    MAX_EARLY_DATA_BYTES_FIELD_NUMBER: _builtins.int
     pad: _builtins.bool
     """DATAGRAM, initiating: pad records to size classes. No security boundary."""
     mask: _builtins.bool
@@ -285,6 +374,12 @@ class SessionOptions(_message.Message):
     player's hello alone decides. NOISE, in either role: Rekey() of each direction after each of its messages (Noise,
     section 11.3); nothing on the wire says so, so the game must have its player do the same.
     """
+    network: Global___Network.ValueType
+    """The network that the player is on; ChangeNetwork tells of another one."""
+    max_early_data_bytes: _builtins.int
+    """Tickets of this session allow this many bytes of early data; 0 for none. At most what GetCapabilities says, which is
+    0 unless the operator has set it.
+    """
     @_builtins.property
     def idle_timeout(self) -> _duration_pb2.Duration:
         """The session ends when nothing was sealed or opened for this long. 1 s to 24 h; default 10 min."""
@@ -292,6 +387,10 @@ class SessionOptions(_message.Message):
     @_builtins.property
     def lifetime(self) -> _duration_pb2.Duration:
         """The session ends this long after it was established, whatever happens. 1 s to 7 days; default 24 h."""
+
+    @_builtins.property
+    def rotation(self) -> Global___RotationLimits:
+        """When keys must change."""
 
     def __init__(
         self,
@@ -302,10 +401,13 @@ class SessionOptions(_message.Message):
         mask: _builtins.bool = ...,
         tickets: _builtins.bool = ...,
         ratchet: _builtins.bool = ...,
+        network: Global___Network.ValueType = ...,
+        rotation: Global___RotationLimits | None = ...,
+        max_early_data_bytes: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["idle_timeout", b"idle_timeout", "lifetime", b"lifetime"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["idle_timeout", b"idle_timeout", "lifetime", b"lifetime", "rotation", b"rotation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["idle_timeout", b"idle_timeout", "lifetime", b"lifetime", "mask", b"mask", "pad", b"pad", "ratchet", b"ratchet", "tickets", b"tickets"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["idle_timeout", b"idle_timeout", "lifetime", b"lifetime", "mask", b"mask", "max_early_data_bytes", b"max_early_data_bytes", "network", b"network", "pad", b"pad", "ratchet", b"ratchet", "rotation", b"rotation", "tickets", b"tickets"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -323,6 +425,8 @@ class Established(_message.Message):
     PROTOCOL_NAME_FIELD_NUMBER: _builtins.int
     EXPIRES_IN_FIELD_NUMBER: _builtins.int
     OVERHEAD_BYTES_FIELD_NUMBER: _builtins.int
+    KEEP_ALIVE_FIELD_NUMBER: _builtins.int
+    IDLE_TIMEOUT_FIELD_NUMBER: _builtins.int
     remote_static_key: _builtins.bytes
     """The player's static public key: 32 bytes, or empty where the pattern has none (NK, NN)."""
     handshake_hash: _builtins.bytes
@@ -339,6 +443,14 @@ class Established(_message.Message):
     def expires_in(self) -> _duration_pb2.Duration:
         """How long the session lives from now if it is used: the rest of its lifetime."""
 
+    @_builtins.property
+    def keep_alive(self) -> _duration_pb2.Duration:
+        """The player should send something, a keep-alive where there is nothing else, at least this often."""
+
+    @_builtins.property
+    def idle_timeout(self) -> _duration_pb2.Duration:
+        """The session ends when nothing was sealed or opened for this long."""
+
     def __init__(
         self,
         *,
@@ -348,10 +460,12 @@ class Established(_message.Message):
         protocol_name: _builtins.str = ...,
         expires_in: _duration_pb2.Duration | None = ...,
         overhead_bytes: _builtins.int = ...,
+        keep_alive: _duration_pb2.Duration | None = ...,
+        idle_timeout: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["expires_in", b"expires_in", "protocol", b"protocol"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expires_in", b"expires_in", "idle_timeout", b"idle_timeout", "keep_alive", b"keep_alive", "protocol", b"protocol"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["expires_in", b"expires_in", "handshake_hash", b"handshake_hash", "overhead_bytes", b"overhead_bytes", "protocol", b"protocol", "protocol_name", b"protocol_name", "remote_static_key", b"remote_static_key"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expires_in", b"expires_in", "handshake_hash", b"handshake_hash", "idle_timeout", b"idle_timeout", "keep_alive", b"keep_alive", "overhead_bytes", b"overhead_bytes", "protocol", b"protocol", "protocol_name", b"protocol_name", "remote_static_key", b"remote_static_key"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -379,6 +493,9 @@ class Session(_message.Message):
     IDLE_FIELD_NUMBER: _builtins.int
     CONNECTION_ID_FIELD_NUMBER: _builtins.int
     ENDPOINT_FIELD_NUMBER: _builtins.int
+    NETWORK_FIELD_NUMBER: _builtins.int
+    SUSPENDED_BY_SERVICE_FIELD_NUMBER: _builtins.int
+    EARLY_FIELD_NUMBER: _builtins.int
     session_id: _builtins.bytes
     """The session's id: opaque, 24 bytes."""
     state: Global___SessionState.ValueType
@@ -405,6 +522,14 @@ class Session(_message.Message):
     """DATAGRAM: the connection id that the player's packets carry, 8 bytes."""
     endpoint: _builtins.str
     """Where the session lives: HOST:PORT for all its later calls."""
+    network: Global___Network.ValueType
+    """The network that the player is on."""
+    suspended_by_service: _builtins.bool
+    """SESSION_STATE_SUSPENDED: the service itself suspended it, so that the first call for it brings it back. Otherwise
+    RestoreSession does.
+    """
+    early: _builtins.bool
+    """The session began with early data that the player has not confirmed yet by a record."""
     @_builtins.property
     def established(self) -> Global___Established:
         """Set once the handshake has finished."""
@@ -436,10 +561,13 @@ class Session(_message.Message):
         idle: _duration_pb2.Duration | None = ...,
         connection_id: _builtins.bytes = ...,
         endpoint: _builtins.str = ...,
+        network: Global___Network.ValueType = ...,
+        suspended_by_service: _builtins.bool = ...,
+        early: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["age", b"age", "established", b"established", "idle", b"idle"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["age", b"age", "connection_id", b"connection_id", "endpoint", b"endpoint", "epoch", b"epoch", "established", b"established", "group", b"group", "idle", b"idle", "mode", b"mode", "opened", b"opened", "peer_id", b"peer_id", "refused", b"refused", "role", b"role", "sealed", b"sealed", "session_id", b"session_id", "state", b"state", "termination_reason", b"termination_reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["age", b"age", "connection_id", b"connection_id", "early", b"early", "endpoint", b"endpoint", "epoch", b"epoch", "established", b"established", "group", b"group", "idle", b"idle", "mode", b"mode", "network", b"network", "opened", b"opened", "peer_id", b"peer_id", "refused", b"refused", "role", b"role", "sealed", b"sealed", "session_id", b"session_id", "state", b"state", "suspended_by_service", b"suspended_by_service", "termination_reason", b"termination_reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
