@@ -1,8 +1,7 @@
 """Runs a coroutine at once, as far as it comes without waiting.
 
-A use case that may have to wait (for a file, for a remote store) is written once, as a coroutine. Over a store in memory
-it never waits, and then the seam's answer is a plain reply: no task, no turn of the loop (design: the in-memory path
-returns no awaitable).
+A use case that may have to wait (for a file, for a remote store) is written once, as a coroutine. Over a store in
+memory it never waits, and then the seam's answer is a plain reply: no task, no turn of the loop.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ async def _finish(rest: _Rest[T]) -> T:
 def begin(coroutine: Coroutine[Any, Any, T]) -> T | asyncio.Task[T]:
     """The coroutine's result where it had to wait for nothing, otherwise a task that runs what is left of it.
 
-    What it raises before its first wait is raised here. Up to there it has no current task: no timeouts, no task groups.
+    What it raises before its first wait is raised here. Up to there it has no current task, so no timeout of asyncio's.
     """
     try:
         first = coroutine.send(None)
