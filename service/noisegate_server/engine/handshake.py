@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from noisegate_server.engine import messages
 from noisegate_server.engine.freshness import remember, require_new
-from noisegate_server.engine.negotiation import ANONYMOUS, LEARNS_REMOTE, accept, allowed, bound_prologue, check_psk
+from noisegate_server.engine.negotiation import (
+    ANONYMOUS,
+    LEARNS_REMOTE,
+    Accepted,
+    accept,
+    allowed,
+    bound_prologue,
+    check_psk,
+)
 from noisegate_server.engine.opening import (
     admit,
     find,
@@ -14,21 +23,22 @@ from noisegate_server.engine.opening import (
     identity_of,
     new_session,
     opening_of,
-    read,
+    read_answer,
     repeat_key,
 )
 from noisegate_server.engine.outcomes import HandshakeStep, established
 from noisegate_server.engine.parts import Parts
 from noisegate_server.engine.policy import Options
-from noisegate_server.noise import HandshakeState, KeyPair, MessageTooLong, NoiseError, ProtocolName
+from noisegate_server.engine.retry import first_message, first_packet, follow
+from noisegate_server.noise import HandshakeState, KeyPair, NoiseError
 from noisegate_server.noise.primitives import sha256
-from noisegate_server.session.constants import MAX_NOISE_MESSAGE, NO_CONNECTION_ID
+from noisegate_server.session.attempts import Attempts
+from noisegate_server.session.constants import NO_CONNECTION_ID
 from noisegate_server.session.datagram import DatagramRecords
 from noisegate_server.session.errors import (
     HandshakeFailed,
     HandshakeNotDue,
     InvalidField,
-    MessageTooLarge,
     StaleHandshake,
 )
 from noisegate_server.session.hello import (
@@ -46,10 +56,12 @@ from noisegate_server.session.packets import (
     MalformedPacket,
     decode_handshake,
     encode_handshake,
+    encode_retry,
+    is_retry,
 )
 from noisegate_server.session.session import Opening, Session
 from noisegate_server.session.state import RecordMode, Role, TerminationReason
-from noisegate_server.session.suites import NOISE_NAMES, Pattern, Suite
+from noisegate_server.session.suites import Pattern, Suite
 
 _SECOND, _THIRD = 2, 3
 
@@ -97,32 +109,32 @@ def initiate(parts: Parts, tenant: str, request: Initiation, now: float, wall: f
     if (pattern in LEARNS_REMOTE) is bool(request.remote_static_key):
         raise InvalidField("initiate.remote_static_key", "32 bytes for IK and NK, empty for XX")
     hello, flags = _our_hello(parts, request, (pattern, suite), wall)
-    identity = identity_of(parts, tenant)
-    if request.remote_static_key == identity.public:
+    if request.remote_static_key == identity_of(parts, tenant).public:
         raise InvalidField("initiate.remote_static_key", "this is the service's own key")
-    handshake = _handshake(
-        parts,
-        pattern,
-        suite,
-        request.psk,
-        identity,
-        bound_prologue(hello, request.prologue, "initiate.prologue"),
-        initiator=True,
-        remote_static=request.remote_static_key or None,
+    attempts = Attempts(
+        remote_static=request.remote_static_key,
+        psk=bytearray(request.psk),
+        prologue=request.prologue,
+        payload=bytearray(request.payload),
     )
+    handshake, message = first_message(parts, tenant, attempts, (pattern, suite), hello)
     opening = Opening(handshake=handshake)
     session = _begun(parts, tenant, request, Role.INITIATOR, (pattern, suite), flags, opening, now, wall)
-    message = _write(handshake, request.payload, "initiate.payload")
     admit(parts, session, now)
-    connection_id = opening_of(session, resumes=False).connection_id
-    if request.mode is RecordMode.DATAGRAM:
-        message = encode_handshake(FirstPacket(connection_id=connection_id, hello=hello or b"", message=message))
-        hello = None
-    return _step(session, (message,), now, hello=hello or b"", connection_id=connection_id)
+    if request.mode is RecordMode.DATAGRAM and hello is not None:
+        opening.attempts = attempts
+        packet = first_packet(attempts, handshake, hello, opening.connection_id, message)
+        return _step(session, (packet,), now, connection_id=opening.connection_id)
+    attempts.wipe()
+    return _step(session, (message,), now, hello=encode_hello(hello) if hello else b"")
 
 
 def respond(parts: Parts, tenant: str, request: Response, now: float, wall: float) -> HandshakeStep:
-    """Read message 1, make message 2 and the session that they begin. A repeated packet gets the same answer."""
+    """Read message 1, make message 2 and the session that they begin. A repeated packet gets the same answer.
+
+    A DATAGRAM hello that asks for what we do not choose or grant, or has another clock, gets a RETRY: no session, no
+    state, no work with keys, and fewer bytes than came.
+    """
     datagram = request.mode is RecordMode.DATAGRAM
     hello, message, proposed = _first_message(request)
     repeat = (tenant, repeat_key(hello, message, request.prologue))
@@ -130,7 +142,10 @@ def respond(parts: Parts, tenant: str, request: Response, now: float, wall: floa
         return answer
     timestamp_ms: int | None = None
     if hello:
-        pattern, suite, flags, timestamp_ms = accept(parts.policy, hello, wall, datagram=datagram)
+        taken = accept(parts.policy, hello, wall, refusing=request.message if datagram else None)
+        if not isinstance(taken, Accepted):
+            return HandshakeStep(session_id=b"", to_peer=(encode_retry(taken),), retry=taken.reason)
+        pattern, suite, flags, timestamp_ms = taken
     else:
         pattern, suite = allowed(parts.policy, request.pattern, request.suite)
         flags = Flags(0)
@@ -139,15 +154,13 @@ def respond(parts: Parts, tenant: str, request: Response, now: float, wall: floa
         flags = flags & ~Flags.RATCHET | _ratchet(request.options)
     check_psk(pattern, request.psk)
     identity = identity_of(parts, tenant)
-    handshake = _handshake(
+    handshake = messages.begin(
         parts,
-        pattern,
-        suite,
-        request.psk,
-        identity,
-        bound_prologue(hello or None, request.prologue, "respond.prologue"),
+        (pattern, suite),
+        identity=identity,
+        psk=request.psk,
+        prologue=bound_prologue(hello or None, request.prologue, "respond.prologue"),
         initiator=False,
-        remote_static=None,
     )
     try:
         payload = handshake.read_message(message)
@@ -157,7 +170,7 @@ def respond(parts: Parts, tenant: str, request: Response, now: float, wall: floa
     require_new(parts, tenant, handshake, timestamp_ms)
     opening = Opening(handshake=handshake, timestamp_ms=timestamp_ms)
     session = _begun(parts, tenant, request, Role.RESPONDER, (pattern, suite), flags, opening, now, wall)
-    reply = _write(handshake, request.payload, "respond.payload")
+    reply = messages.write(handshake, request.payload, "respond.payload")
     admit(parts, session, now, proposed)
     # Not before: who was turned away for want of room comes again with the same packet.
     remember(parts, tenant, handshake, timestamp_ms)
@@ -176,22 +189,23 @@ def respond(parts: Parts, tenant: str, request: Response, now: float, wall: floa
 def proceed(
     parts: Parts, tenant: str, session_id: bytes, message: bytes, payload: bytes, now: float, wall: float
 ) -> HandshakeStep:
-    """Read the player's next message and make ours, if there is one."""
+    """Read the player's next message and make ours, if there is one; or begin anew as its RETRY says."""
     repeat = (tenant, sha256(message))
     answer = parts.answers.get(repeat, now)
     if isinstance(answer, HandshakeStep) and session_id in (b"", answer.session_id):
         return answer
-    if session_id:
-        session = parts.store.get(tenant, session_id, now)
-    else:
-        session = find(parts, tenant, session_id, _packet(message).connection_id, now)
-    opening = opening_of(session, resumes=False)
+    session = _session_of(parts, tenant, session_id, message, now)
     datagram = session.mode is RecordMode.DATAGRAM
+    if datagram and is_retry(message):
+        step = follow(parts, tenant, session, message, now, wall)
+        parts.answers.put(repeat, step, now)
+        return step
+    opening = opening_of(session, resumes=False)
     inner = _due_message(session, opening, message) if datagram else message
-    handshake, peer_payload = read(parts, session, opening, inner, now)
+    handshake, peer_payload, hello = read_answer(parts, session, opening, inner, now)
     replies: tuple[bytes, ...] = ()
     if not handshake.is_finished:
-        reply = _write(handshake, payload, "proceed.payload")
+        reply = messages.write(handshake, payload, "proceed.payload")
         if datagram:
             reply = encode_handshake(Packet(connection_id=opening.connection_id, step=_THIRD, message=reply))
         replies = (reply,)
@@ -203,6 +217,8 @@ def proceed(
         parts.store.end(session, TerminationReason.HANDSHAKE_FAILED, now)
         raise
     remember(parts, tenant, handshake, timestamp_ms)
+    if hello is not None:
+        session.take_over(hello)
     _finish(parts, session, handshake, now)
     if replies and isinstance(session.records, DatagramRecords):
         session.records.repeat(replies[0], now)
@@ -213,6 +229,15 @@ def proceed(
     if datagram:
         parts.answers.put(repeat, step, now)
     return step
+
+
+def _session_of(parts: Parts, tenant: str, session_id: bytes, message: bytes, now: float) -> Session:
+    """The session that a step is for: the one that the call names or, DATAGRAM, that of the packet's connection id."""
+    if session_id:
+        return parts.store.get(tenant, session_id, now)
+    if is_retry(message):
+        raise InvalidField("proceed.session_id", "24 bytes: a RETRY has no connection id")
+    return find(parts, tenant, session_id, _packet(message).connection_id, now)
 
 
 def _begun(
@@ -247,7 +272,7 @@ def _begun(
 
 def _our_hello(
     parts: Parts, request: Initiation, pair: tuple[Pattern, Suite], wall: float
-) -> tuple[bytes | None, Flags]:
+) -> tuple[Hello | None, Flags]:
     """(our hello, if there is one; the flags of the session)."""
     flags = Flags(0)
     options = request.options
@@ -265,7 +290,7 @@ def _our_hello(
     if pair not in offer:
         raise InvalidField("initiate.offer", "must contain the protocol of message 1")
     hello = Hello(flags=flags, timestamp_ms=parts.timestamps.ours(wall), offer=offer, choice=offer.index(pair))
-    return encode_hello(hello), flags | ratchet
+    return hello, flags | ratchet
 
 
 def _ratchet(options: Options) -> Flags:
@@ -297,39 +322,6 @@ def _due_message(session: Session, opening: Opening, message: bytes) -> bytes:
     if packet.connection_id != opening.connection_id:
         raise HandshakeFailed
     return packet.message
-
-
-def _handshake(
-    parts: Parts,
-    pattern: Pattern,
-    suite: Suite,
-    psk: bytes,
-    identity: KeyPair,
-    prologue: bytes,
-    *,
-    initiator: bool,
-    remote_static: bytes | None,
-) -> HandshakeState:
-    return HandshakeState(
-        ProtocolName.parse(NOISE_NAMES[pattern, suite]),
-        initiator=initiator,
-        prologue=prologue,
-        s=None if initiator and pattern in ANONYMOUS else identity,
-        rs=remote_static,
-        psks=(psk,) if psk else (),
-        random_bytes=parts.random_bytes,
-    )
-
-
-def _write(handshake: HandshakeState, payload: bytes, field: str) -> bytes:
-    try:
-        return handshake.write_message(payload)
-    except MessageTooLong:
-        handshake.wipe()
-        raise MessageTooLarge(field, MAX_NOISE_MESSAGE) from None
-    except NoiseError:
-        # A remote key that is no usable point: it came from the caller, or from the player in message 1.
-        raise HandshakeFailed from None
 
 
 def _refuse_own_key(handshake: HandshakeState, identity: KeyPair) -> None:

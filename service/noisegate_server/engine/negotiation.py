@@ -6,6 +6,8 @@ the prologue binds offer and choice: nobody between can make either side settle 
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from noisegate_server.engine.policy import Policy
 from noisegate_server.session.errors import (
     ClockSkew,
@@ -22,6 +24,7 @@ from noisegate_server.session.hello import (
     decode_hello,
     hello_prologue,
 )
+from noisegate_server.session.packets import Retry, RetryChoice, RetryPuzzle, clock_challenge, retry_echo
 from noisegate_server.session.suites import NOISE_NAMES, Pattern, Suite
 
 ANONYMOUS = frozenset({Pattern.NK, Pattern.NKPSK0, Pattern.NKPSK2})
@@ -52,25 +55,44 @@ def check_psk(pattern: Pattern, psk: bytes) -> None:
         raise InvalidField("psk", "32 bytes for a psk pattern, empty otherwise")
 
 
-def accept(policy: Policy, data: bytes, wall: float, *, datagram: bool) -> tuple[Pattern, Suite, Flags, int]:
-    """The protocol, flags and timestamp of a player's hello; the first computed from its offer and our own order."""
+class Accepted(NamedTuple):
+    """What holds for a session whose hello was taken."""
+
+    pattern: Pattern
+    suite: Suite
+    flags: Flags
+    timestamp_ms: int
+
+
+def accept(policy: Policy, data: bytes, wall: float, *, refusing: bytes | None) -> Accepted | Retry:
+    """What a player's hello asks for, or the RETRY that sends the player elsewhere; no key is used for either.
+
+    The protocol is computed from the offer and our own order. `refusing`: DATAGRAM, the packet that a RETRY would
+    refuse; None in NOISE mode, which has no RETRY: there it is PolicyRejected or ClockSkew. PolicyRejected in both
+    where nothing is shared, HandshakeFailed where it is no hello of this mode.
+    """
     try:
         hello = decode_hello(data)
     except MalformedHello:
         raise HandshakeFailed from None
-    if bool(hello.flags & Flags.DATAGRAM) is not datagram:
+    if bool(hello.flags & Flags.DATAGRAM) is (refusing is None):
         raise HandshakeFailed
-    if abs(hello.timestamp_ms / 1000 - wall) > policy.clock_skew:
-        raise ClockSkew("the player's clock is too far from the service's")
-    preference = policy.preference()
-    right = choose(hello.offer, preference)
-    if right is None or right != hello.choice:
-        raise PolicyRejected("the hello's choice is not what this service chooses from its offer")
+    right = choose(hello.offer, policy.preference())
+    if right is None:
+        raise PolicyRejected("the hello offers no protocol that this service allows")
     flags = Flags(hello.flags & _KNOWN_FLAGS)
-    if flags & ~policy.flags & ~Flags.DATAGRAM:
-        raise PolicyRejected("the hello asks for a flag that this service does not grant")
+    granted = policy.flags | Flags.DATAGRAM
+    # The choice before the clock: who follows both RETRYs comes with the right clock last, while it is still right.
+    if right != hello.choice or flags & ~granted:
+        if refusing is None:
+            raise PolicyRejected("the hello's choice or flags are not what this service chooses or grants")
+        return RetryChoice(echo=retry_echo(refusing), choice=right, flags=granted & _KNOWN_FLAGS)
+    if abs(hello.timestamp_ms / 1000 - wall) > policy.clock_skew:
+        if refusing is None:
+            raise ClockSkew("the player's clock is too far from the service's")
+        return RetryPuzzle(echo=retry_echo(refusing), challenge=clock_challenge(int(wall * 1000)))
     pattern, suite = hello.chosen
-    return Pattern(pattern), Suite(suite), flags, hello.timestamp_ms
+    return Accepted(Pattern(pattern), Suite(suite), flags, hello.timestamp_ms)
 
 
 def bound_prologue(hello: bytes | None, prologue: bytes, field: str) -> bytes:

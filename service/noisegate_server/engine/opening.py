@@ -11,6 +11,7 @@ from noisegate_server.session.constants import CONNECTION_ID, HANDSHAKE_FAILURES
 from noisegate_server.session.datagram import DatagramRecords
 from noisegate_server.session.errors import HandshakeFailed, HandshakeNotDue, PolicyRejected
 from noisegate_server.session.establishment import establish
+from noisegate_server.session.hello import Hello
 from noisegate_server.session.packets import Kind
 from noisegate_server.session.session import Opening, Session
 from noisegate_server.session.state import RecordMode, Role, TerminationReason
@@ -123,23 +124,48 @@ def read(parts: Parts, session: Session, opening: Opening, message: bytes, now: 
     It is read on a copy, which the caller takes over once its step is complete. So a spoofed packet of DATAGRAM mode
     does not end the handshake; 16 of them do. NOISE ends at the first failure (Noise, section 5).
     """
-    handshake = opening.handshake.copy()
+    heard = _read(parts, session, opening.handshake, message)
+    if heard is None:
+        raise _failed(parts, session, opening, now)
+    return heard
+
+
+def read_answer(
+    parts: Parts, session: Session, opening: Opening, message: bytes, now: float
+) -> tuple[HandshakeState, bytes, Hello | None]:
+    """As `read`, whichever of our first packets the peer has answered (the latest is tried first), and its hello."""
+    attempts = opening.attempts
+    if attempts is None:
+        return *read(parts, session, opening, message, now), None
+    for attempt in reversed(attempts.made):
+        heard = _read(parts, session, attempt.handshake, message, attempts.remote_static)
+        if heard is not None:
+            return *heard, attempt.hello
+    raise _failed(parts, session, opening, now)
+
+
+def _read(
+    parts: Parts, session: Session, handshake: HandshakeState, message: bytes, expected: bytes = b""
+) -> tuple[HandshakeState, bytes] | None:
+    """The handshake after a message, and its payload, or None. `expected`: the one key that the peer may show."""
+    handshake = handshake.copy()
     try:
         payload = handshake.read_message(message)
-        _refuse_own_key(parts, session, handshake)
-    except (NoiseError, HandshakeFailed):
+    except NoiseError:
         handshake.wipe()
-        opening.failures += 1
-        if session.mode is RecordMode.NOISE or opening.failures >= HANDSHAKE_FAILURES:
-            parts.store.end(session, TerminationReason.HANDSHAKE_FAILED, now)
-        raise HandshakeFailed from None
+        return None
+    # A reflection of ourselves proves nothing about any player.
+    if handshake.rs == identity_of(parts, session.tenant).public or (expected and handshake.rs != expected):
+        handshake.wipe()
+        return None
     return handshake, payload
 
 
-def _refuse_own_key(parts: Parts, session: Session, handshake: HandshakeState) -> None:
-    # A reflection of ourselves proves nothing about any player.
-    if handshake.rs == identity_of(parts, session.tenant).public:
-        raise HandshakeFailed
+def _failed(parts: Parts, session: Session, opening: Opening, now: float) -> HandshakeFailed:
+    opening.failures += 1
+    if session.mode is RecordMode.NOISE or opening.failures >= HANDSHAKE_FAILURES:
+        parts.store.end(session, TerminationReason.HANDSHAKE_FAILED, now)
+    return HandshakeFailed()
 
 
 def finish(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from noisegate_server.session.packets import RetryReason
 from noisegate_server.session.session import Session
 from noisegate_server.session.suites import NOISE_NAMES
 
@@ -28,6 +29,7 @@ class HandshakeStep:
     """What a step of a handshake gave."""
 
     session_id: bytes
+    """Empty beside `retry`."""
     to_peer: tuple[bytes, ...] = ()
     payload: bytes = b""
     hello: bytes = b""
@@ -36,6 +38,8 @@ class HandshakeStep:
     """None: another message of the player is needed."""
     expires_in: float = 0.0
     """While not established: seconds until the handshake is given up."""
+    retry: RetryReason | None = None
+    """`to_peer` is a RETRY: the player begins anew, and there is no session."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

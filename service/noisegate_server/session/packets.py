@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final
+from typing import ClassVar, Final
 
 from noisegate_server.noise.primitives import sha256
 from noisegate_server.session.constants import (
@@ -40,6 +40,8 @@ FRAGMENT_HEADER: Final = struct.Struct(">B8sHBB")
 _STEP_HEADER: Final = struct.Struct(">B8sB")
 _RETRY_HEADER: Final = struct.Struct(">B8s8sB")
 _RETRY_CHOICE: Final = struct.Struct(">BB")
+_CLOCK: Final = struct.Struct(">BQ")
+_NO_WORK: Final = 0
 
 
 class PacketType(IntEnum):
@@ -73,9 +75,12 @@ FIRST_BYTES: Final[dict[PacketType, int]] = {kind: _BASE | kind for kind in Pack
 _TYPES: Final = {first: kind for kind, first in FIRST_BYTES.items()}
 
 
-class _Reason(IntEnum):
+class RetryReason(IntEnum):
+    """Why a first packet was refused; the numbers are those of the contract's HandshakeRetry."""
+
     CHOOSE = 1
     PUZZLE = 2
+    """In version 1 the puzzle is none: the challenge carries the responder's clock, and there is nothing to solve."""
 
 
 class MalformedPacket(ValueError):
@@ -140,6 +145,7 @@ class ResumeStep2:
 class RetryChoice:
     """RETRY, reason 1: begin again with another protocol of the same offer."""
 
+    reason: ClassVar[RetryReason] = RetryReason.CHOOSE
     echo: bytes
     """`retry_echo` of the refused packet."""
     choice: int
@@ -150,8 +156,9 @@ class RetryChoice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPuzzle:
-    """RETRY, reason 2: begin again with a solution of this puzzle."""
+    """RETRY, reason 2: begin again with a solution of this puzzle, or by this clock."""
 
+    reason: ClassVar[RetryReason] = RetryReason.PUZZLE
     echo: bytes
     """`retry_echo` of the refused packet."""
     challenge: bytes
@@ -183,9 +190,28 @@ def peek(packet: bytes) -> tuple[PacketType, bytes] | None:
     return None if kind is None else (kind, packet[1 : 1 + CONNECTION_ID])
 
 
+def is_retry(packet: bytes) -> bool:
+    """Whether the packet claims to be a RETRY."""
+    return packet[:1] == bytes((FIRST_BYTES[PacketType.RETRY],))
+
+
 def retry_echo(packet: bytes) -> bytes:
     """What a RETRY to `packet` carries: the first 8 bytes of its SHA-256."""
     return sha256(packet)[:RETRY_ECHO]
+
+
+def clock_challenge(time_ms: int) -> bytes:
+    """The challenge that carries a clock (unix milliseconds) and no work; MalformedPacket for what fits no u64."""
+    _require(0 <= time_ms < 1 << 64, "time")
+    return _CLOCK.pack(_NO_WORK, time_ms)
+
+
+def challenge_time(challenge: bytes) -> int:
+    """The clock in a challenge (unix milliseconds). MalformedPacket where there is work: version 1 has none."""
+    _require(len(challenge) == _CLOCK.size, "length")
+    work, time_ms = _CLOCK.unpack(challenge)
+    _require(work == _NO_WORK, "work")
+    return int(time_ms)
 
 
 def encode_handshake(packet: HandshakeStep1 | HandshakeStep) -> bytes:
@@ -253,10 +279,10 @@ def encode_retry(packet: Retry) -> bytes:
     _require(len(packet.echo) == RETRY_ECHO, "echo")
     if isinstance(packet, RetryChoice):
         _require(0 <= packet.choice <= _MAX_BYTE and 0 <= packet.flags <= _MAX_BYTE, "choice or flags")
-        reason, rest = _Reason.CHOOSE, _RETRY_CHOICE.pack(packet.choice, packet.flags)
+        reason, rest = RetryReason.CHOOSE, _RETRY_CHOICE.pack(packet.choice, packet.flags)
     else:
         _require(1 <= len(packet.challenge) <= MAX_PUZZLE, "challenge")
-        reason, rest = _Reason.PUZZLE, packet.challenge
+        reason, rest = RetryReason.PUZZLE, packet.challenge
     return _RETRY_HEADER.pack(FIRST_BYTES[PacketType.RETRY], NO_CONNECTION_ID, packet.echo, reason) + rest
 
 
@@ -266,11 +292,11 @@ def decode_retry(packet: bytes) -> Retry:
     first, connection_id, echo, reason = _RETRY_HEADER.unpack_from(packet)
     _require(first == FIRST_BYTES[PacketType.RETRY] and connection_id == NO_CONNECTION_ID, "header")
     rest = packet[_RETRY_HEADER.size :]
-    if reason == _Reason.CHOOSE:
+    if reason == RetryReason.CHOOSE:
         _require(len(rest) == _RETRY_CHOICE.size, "length")
         choice, flags = _RETRY_CHOICE.unpack(rest)
         return RetryChoice(echo=echo, choice=choice, flags=flags)
-    _require(reason == _Reason.PUZZLE and len(rest) <= MAX_PUZZLE, "reason or length")
+    _require(reason == RetryReason.PUZZLE and len(rest) <= MAX_PUZZLE, "reason or length")
     return RetryPuzzle(echo=echo, challenge=rest)
 
 

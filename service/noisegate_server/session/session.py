@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from noisegate_server.noise import HandshakeState
 from noisegate_server.noise.primitives import wipe
 from noisegate_server.session.aeads import AeadCache
+from noisegate_server.session.attempts import Attempts
 from noisegate_server.session.datagram import DatagramRecords
+from noisegate_server.session.hello import Hello
 from noisegate_server.session.noise_records import NoiseRecords
 from noisegate_server.session.state import (
     RecordMode,
@@ -39,9 +41,13 @@ class Opening:
     """A resume, whose packets are RESUME's."""
     timestamp_ms: int | None = None
     """Responder: the hello's, while the static key that it goes with has not come (XX)."""
+    attempts: Attempts | None = None
+    """DATAGRAM initiator: `handshake`, which is the first of them, and those that a RETRY brought about."""
 
     def wipe(self) -> None:
         self.handshake.wipe()
+        if self.attempts is not None:
+            self.attempts.wipe()
 
 
 class Session:
@@ -154,6 +160,11 @@ class Session:
         if self.opening is not None and self.opening.connection_id:
             return (self.opening.connection_id,)
         return ()
+
+    def take_over(self, hello: Hello) -> None:
+        """Initiator: the peer has answered the attempt with this hello, whose protocol and flags are the session's."""
+        self.pattern, self.suite = Pattern(hello.chosen[0]), Suite(hello.chosen[1])
+        self.flags = hello.flags
 
     def establish(self, records: Records, *, handshake_hash: bytes, export: bytearray, now: float) -> None:
         """The handshake has finished."""

@@ -293,3 +293,25 @@ def test_kinds_leave_the_rotation_bit_free() -> None:
 def test_an_echo_is_the_start_of_the_packets_hash() -> None:
     """Eight bytes of SHA-256 of the whole refused packet."""
     assert retry_echo(b"refused") == hashlib.sha256(b"refused").digest()[:8]
+
+
+@pytest.mark.parametrize("time_ms", [0, 1_795_000_000_000, 2**64 - 1])
+def test_a_clock_challenge_is_no_work_and_the_time(time_ms: int) -> None:
+    """One zero byte, then 64 bits of milliseconds, and the same time back."""
+    challenge = b"\0" + time_ms.to_bytes(8, "big")
+    assert packets.clock_challenge(time_ms) == challenge
+    assert packets.challenge_time(challenge) == time_ms
+
+
+@pytest.mark.parametrize("challenge", [b"", b"\0", bytes(8), bytes(10), b"\x01" + bytes(8), b"\xff" + bytes(20)])
+def test_a_challenge_of_another_shape_has_no_time(challenge: bytes) -> None:
+    """Version 1 has no puzzles: work, or another length, is refused."""
+    with pytest.raises(MalformedPacket):
+        packets.challenge_time(challenge)
+
+
+@pytest.mark.parametrize("time_ms", [-1, 2**64])
+def test_a_time_outside_64_bits_is_no_challenge(time_ms: int) -> None:
+    """It has no place in one."""
+    with pytest.raises(MalformedPacket):
+        packets.clock_challenge(time_ms)

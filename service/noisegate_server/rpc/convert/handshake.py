@@ -90,7 +90,11 @@ def to_response(step: HandshakeStep, endpoint: str) -> pb.HandshakeResponse:
         hello=step.hello,
         connection_id=step.connection_id,
     )
-    if step.established is None:
+    if step.retry is not None:
+        # Nothing lives anywhere: the player may begin anew with another instance.
+        message.endpoint = ""
+        message.retry.reason = pb.HandshakeRetry.Reason.ValueType(step.retry)
+    elif step.established is None:
         message.pending.CopyFrom(pending(step.expires_in))
     else:
         message.established.CopyFrom(established(step.established))
