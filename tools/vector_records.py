@@ -135,6 +135,7 @@ def records_of(
         DatagramRecords(
             cipher=cipher, connection_id=connection_id, mask_key=bytearray(schedule.mask) if wanted.masked else None,
             padded=wanted.padded, ratchet=wanted.ratchet, epoch=epoch, limits=RotationLimits(),
+            initiator=(wanted.direction == "i2r") is sends,
         ),
         aeads,
     )  # fmt: skip

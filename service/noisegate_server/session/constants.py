@@ -41,6 +41,8 @@ NOISE_OVERHEAD: Final = TAG
 """Bytes that a NOISE-mode record is longer than its plaintext (Noise, section 5.1)."""
 SALT: Final = 16
 """Bytes of a salted epoch's salt (protocol, section 5)."""
+SALTED_OVERHEAD: Final = SALTED_HEADER + 1 + TAG
+"""Bytes that a SALTED record is longer than its content: header, kind, tag (protocol, section 2)."""
 RETRY_ECHO: Final = 8
 """Bytes of SHA-256 of the refused packet that RETRY repeats (protocol, section 2)."""
 KEEP_ALIVE_TOKEN: Final = 8
@@ -147,6 +149,8 @@ MAX_NOISE_PLAINTEXT: Final = MAX_NOISE_MESSAGE - NOISE_OVERHEAD
 """Bytes of the largest plaintext in NOISE mode: 65,519 (contract, EncryptRequest.plaintext)."""
 MAX_INNER: Final = MAX_DATAGRAM_PLAINTEXT + 1
 """Bytes of the largest content with its kind: padding stops here, so that the packet fits a datagram."""
+MAX_SALTED_INNER: Final = MAX_UDP_PAYLOAD - SALTED_HEADER - TAG
+"""Bytes of the largest content of a SALTED record with its kind: 65,459."""
 WINDOW_BLOCK: Final = 64
 """Bits of a block of the replay window (RFC 6479)."""
 WINDOW_BLOCKS: Final = 17
@@ -157,5 +161,12 @@ HANDSHAKE_FAILURES: Final = 16
 """Packets that may fail against one DATAGRAM handshake before it is given up (protocol, section 2)."""
 HALF_OPEN_S: Final = 10.0
 """A handshake is given up when its next packet has not come after this long."""
+BLOB_ID: Final = 16
+"""Bytes of the id under which a suspended session's blob is marked used."""
+MAX_BLOB: Final = 4_096
+"""Bytes of a sealed session (contract, SuspendSessionResponse.blob)."""
+MAX_HELD_ROOTS: Final = 8
+"""Roots of earlier epochs that a session keeps while a salted epoch is under way: more come only of ever new restores
+that the peer has heard nothing of."""
 TICKET_SKEW_S: Final = 60.0
 """How far in the future another instance's ticket may have been issued."""

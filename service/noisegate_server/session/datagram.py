@@ -26,6 +26,7 @@ from noisegate_server.session.padding import pad
 from noisegate_server.session.reminder import Reminder
 from noisegate_server.session.renegotiation import Answered, Begun
 from noisegate_server.session.replay import Verdict, nearest
+from noisegate_server.session.roots import Root
 from noisegate_server.session.sealed import Opened, Sealed
 from noisegate_server.session.state import RecordMode
 
@@ -51,6 +52,8 @@ class DatagramRecords:
         "due_at",
         "former_connection_ids",
         "former_until",
+        "held",
+        "initiator",
         "last_step",
         "limits",
         "look_at",
@@ -78,6 +81,7 @@ class DatagramRecords:
         mask_key: bytearray | None,
         padded: bool,
         ratchet: bool,
+        initiator: bool,
         epoch: Epoch,
         limits: RotationLimits,
     ) -> None:
@@ -93,9 +97,13 @@ class DatagramRecords:
         self.padded = padded
         self.ratchet = ratchet
         """Whether every message has a key of its own; the epochs to come are made so as well."""
+        self.initiator = initiator
+        """Whether this side is the session's Noise initiator."""
         self.current = epoch
         self.previous: Epoch | None = None
         self.next: Epoch | None = None
+        self.held: list[Root] = []
+        """Roots of epochs before a salted one, oldest first, until a plain RECORD of it opens."""
         self.limits = limits.ratcheted() if ratchet else limits
         self.control_limit = min(self.limits.hard_messages, MAX_COUNTER)
         self.due = False
@@ -332,6 +340,8 @@ class DatagramRecords:
         """Wipe every secret of this session's records."""
         for epoch in (self.previous, self.current, self.next):
             self._retire(epoch, aeads)
+        for root in self.held:
+            root.wipe()
         if self.mask_key is not None:
             wipe(self.mask_key)
         if self.begun is not None:

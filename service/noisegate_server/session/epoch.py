@@ -29,9 +29,11 @@ class Epoch:
         "h",
         "number",
         "opened",
+        "receive_tail",
         "receiver",
         "root",
         "send_counter",
+        "send_tail",
         "sender",
         "sent_bytes",
         "window",
@@ -63,6 +65,10 @@ class Epoch:
         self.began_at = now
         self.expires_at = math.inf
         """Set when a newer epoch was confirmed: the receive keys live until then (monotonic seconds)."""
+        self.send_tail = b""
+        """A salted epoch of ours that the peer has not confirmed: base ‖ salt, which its SALTED packets carry."""
+        self.receive_tail = b""
+        """A salted epoch of the peer: base ‖ salt of its SALTED packets."""
 
     def __repr__(self) -> str:
         return f"Epoch(number={self.number}, confirmed={self.confirmed})"

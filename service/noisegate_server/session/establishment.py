@@ -65,6 +65,7 @@ def establish(
             mask_key=bytearray(kept.mask) if session.flags & Flags.MASK else None,
             padded=bool(session.flags & Flags.PAD),
             ratchet=ratchet,
+            initiator=initiator,
             epoch=begin_epoch(
                 number=0,
                 h=h,

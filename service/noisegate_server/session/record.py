@@ -342,6 +342,7 @@ def _datagram_records(
         mask_key=secrets[_MASK] if fields.has_mask else None,
         padded=bool(session.flags & Flags.PAD),
         ratchet=ratchet,
+        initiator=session.role is Role.INITIATOR,
         epoch=epoch,
         limits=limits,
     )

@@ -1,11 +1,9 @@
 """Resumption tickets (docs/protocol.md, section 6): what the service will need to know, sealed under its own key.
 
-    ticket  = key id(8) ‖ nonce(12) ‖ AES-256-GCM-SIV(version(1) ‖ fields); AAD = key id ‖ tenant
+    ticket  = version(1) ‖ fields, sealed (session/sealing.py) and bound to the tenant
     content = lifetime_s(4) ‖ max_early(4) ‖ psk(32) ‖ ticket, what travels inside the session
 
-GCM-SIV (RFC 8452), because many instances draw nonces under one key and a repeated one must cost nothing but the
-equality of two tickets. Rules for the key: RFC 5077, sections 5.5 and 5.6. Whether a ticket is spent, revoked or of a
-suite that policy has dropped since, the engine knows.
+Whether a ticket is spent, revoked or of a suite that policy has dropped since, the engine knows.
 """
 
 from __future__ import annotations
@@ -16,28 +14,24 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
-
 from noisegate_server.noise.primitives import wipe
 from noisegate_server.session.constants import (
     HASH,
     KEY,
     MAX_TICKET,
-    TAG,
     TICKET_ID,
     TICKET_LIFETIME_S,
     TICKET_SKEW_S,
 )
 from noisegate_server.session.hello import Flags
+from noisegate_server.session.sealing import SEALING_OVERHEAD, SealingKey, SealingKeys, SealRefused, open_sealed, seal
 from noisegate_server.session.state import RecordMode, Role
 from noisegate_server.session.suites import Suite
 
-TICKET_KEY_ID: Final = 8
-"""Bytes of a ticket key's id."""
+TicketKey = SealingKey
+"""One key of the ring: at most 12 h old when it seals, 24 h more when it opens."""
+TicketKeys = SealingKeys
 _VERSION: Final = 1
-_NONCE: Final = 12
-_HEAD: Final = TICKET_KEY_ID + _NONCE
 _FIELDS: Final = struct.Struct(">B16s32s32sBBBBdd")
 """version, id, psk, prologue hash, role, suite, mode, flags, issued, absolute end; then texts, each with its length."""
 _CONTENT: Final = struct.Struct(">II32s")
@@ -49,28 +43,6 @@ _NO_PSK: Final = bytes(KEY)
 
 class TicketUnusable(ValueError):
     """A ticket, or a record's ticket content, that cannot be used. What is wrong goes to nobody but the metrics."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TicketKey:
-    """One key of the ring: at most 12 h old when it seals, 24 h more when it opens."""
-
-    key_id: bytes
-    """8 bytes, at random."""
-    key: bytes = field(repr=False)
-    """32 bytes, used for nothing else."""
-
-    def __post_init__(self) -> None:
-        if len(self.key_id) != TICKET_KEY_ID or len(self.key) != KEY:
-            raise ValueError("key_id: 8 bytes, key: 32 bytes")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TicketKeys:
-    """The ring: `current` seals and opens, `previous` only opens."""
-
-    current: TicketKey
-    previous: TicketKey | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,14 +105,11 @@ class TicketContent:
 
 def seal_ticket(keys: TicketKeys, ticket: Ticket, random_bytes: Callable[[int], bytes]) -> bytes:
     """The ticket as the player keeps it, at most 1,024 bytes. ValueError: a field outside its limits."""
-    key = keys.current
-    nonce = random_bytes(_NONCE)
     plaintext = _encode(ticket)
     try:
-        sealed = AESGCMSIV(key.key).encrypt(nonce, bytes(plaintext), key.key_id + ticket.tenant.encode())
+        return seal(keys, plaintext, ticket.tenant.encode(), random_bytes)
     finally:
         wipe(plaintext)
-    return key.key_id + nonce + sealed
 
 
 def open_ticket(keys: TicketKeys, tenant: str, blob: bytes, wall: float) -> Ticket:
@@ -149,14 +118,16 @@ def open_ticket(keys: TicketKeys, tenant: str, blob: bytes, wall: float) -> Tick
     Refused: garbage, a key that left the ring, another tenant's, issued over 24 h ago or more than 60 s ahead, and past
     the absolute end of its chain.
     """
-    if not _HEAD + _FIELDS.size + TAG <= len(blob) <= MAX_TICKET:
+    if not SEALING_OVERHEAD + _FIELDS.size <= len(blob) <= MAX_TICKET:
         raise TicketUnusable("length")
-    key = _find(keys, blob[:TICKET_KEY_ID])
     try:
-        opened = AESGCMSIV(key.key).decrypt(blob[TICKET_KEY_ID:_HEAD], blob[_HEAD:], key.key_id + tenant.encode())
-    except InvalidTag:
-        raise TicketUnusable("tag") from None
-    ticket = _decode(opened)
+        opened = open_sealed(keys, blob, tenant.encode())
+    except SealRefused as refusal:
+        raise TicketUnusable(str(refusal)) from None
+    try:
+        ticket = _decode(opened)
+    finally:
+        wipe(opened)
     # Written so that a comparison with NaN refuses.
     if not -TICKET_SKEW_S <= wall - ticket.issued_wall <= TICKET_LIFETIME_S or not wall < ticket.absolute_end_wall:
         ticket.wipe()
@@ -187,13 +158,6 @@ def decode_ticket_content(data: bytes) -> TicketContent:
         raise TicketUnusable("psk")
     ticket = data[_CONTENT.size :]
     return TicketContent(lifetime_s=lifetime_s, max_early=max_early, psk=bytearray(psk), ticket=ticket)
-
-
-def _find(keys: TicketKeys, key_id: bytes) -> TicketKey:
-    for key in (keys.current, keys.previous):
-        if key is not None and key.key_id == key_id:
-            return key
-    raise TicketUnusable("key id")
 
 
 def _check_psk(psk: bytes | bytearray) -> None:
@@ -243,7 +207,7 @@ def _encode(ticket: Ticket) -> bytearray:
     return encoded
 
 
-def _decode(data: bytes) -> Ticket:
+def _decode(data: bytearray) -> Ticket:
     """Reads what `_encode` wrote; TicketUnusable for another version, or where the texts do not end with the data."""
     version, ticket_id, psk, prologue_hash, role, suite, mode, flags, issued, end = _FIELDS.unpack_from(data)
     if version != _VERSION:
@@ -253,7 +217,7 @@ def _decode(data: bytes) -> Ticket:
     while at < len(data):
         start = at + 1
         at = start + data[at]
-        texts.append(data[start:at])
+        texts.append(bytes(data[start:at]))
     if at != len(data):
         raise TicketUnusable("length")
     try:
