@@ -33,7 +33,7 @@ from noisegate_server.noise import KeyPair
 from noisegate_server.rpc.health import SERVICE, Health
 from noisegate_server.rpc.policy import Policy, PolicyError, read_policy
 from noisegate_server.rpc.repeats import Repeats
-from noisegate_server.rpc.table import METHODS, SERVICE_PREFIX, build_table
+from noisegate_server.rpc.table import METHODS, SERVICE_PREFIX, STREAMS, build_table
 from noisegate_server.rpc.unary import Rpc
 from noisegate_server.session.ticket import TicketKey, TicketKeys
 from noisegate_server.store.base import StoreLimits
@@ -243,7 +243,7 @@ def _policy(config: Config) -> Policy:
         return Policy()
     text = _read("--policy", config.policy).decode("utf-8", "replace")
     try:
-        return read_policy(text, [SERVICE_PREFIX + name for name in METHODS])
+        return read_policy(text, [SERVICE_PREFIX + name for name in (*METHODS, *STREAMS)])
     except PolicyError as error:
         raise ConfigError("--policy", str(error)) from None
 

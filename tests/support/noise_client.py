@@ -110,7 +110,9 @@ def noise_player(setup: Setup, service_key: bytes) -> NoisePlayer:
     return NoisePlayer(name, keys, initiator=initiator, prologue=setup.prologue)
 
 
-async def open_noise(client: Client, setup: Setup) -> tuple[Session, NoisePlayer]:
+async def open_noise(
+    client: Client, setup: Setup, options: noisegate.SessionOptions | None = None
+) -> tuple[Session, NoisePlayer]:
     """An established NOISE session and its player."""
     player = noise_player(setup, (await client.capabilities()).static_key)
     if setup.role is Role.RESPONDER:
@@ -123,6 +125,7 @@ async def open_noise(client: Client, setup: Setup) -> tuple[Session, NoisePlayer
             payload=b"welcome",
             peer_id=setup.peer_id,
             group=setup.group,
+            options=options,
         )
         if session.payload != b"hi" or player.read_handshake(session.to_peer[0]) != b"welcome":
             raise ValueError("payloads of the handshake")
@@ -138,6 +141,7 @@ async def open_noise(client: Client, setup: Setup) -> tuple[Session, NoisePlayer
         payload=b"hi",
         peer_id=setup.peer_id,
         group=setup.group,
+        options=options,
     )
     if player.read_handshake(session.to_peer[0]) != b"hi":
         raise ValueError("payload of message 1")

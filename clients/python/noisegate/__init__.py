@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from ._calls import CallPolicy
     from ._client import Client, connect
+    from ._events import Lagged, SessionEvent, SessionEventKind, Watching
     from ._model import (
         Capabilities,
         ControlKind,
@@ -105,6 +106,7 @@ __all__ = [
     "InsecureTarget",
     "InternalError",
     "InvalidRequest",
+    "Lagged",
     "MessageTooLarge",
     "NoisegateError",
     "NotEstablished",
@@ -127,6 +129,8 @@ __all__ = [
     "ServiceUnavailable",
     "Session",
     "SessionClosed",
+    "SessionEvent",
+    "SessionEventKind",
     "SessionInfo",
     "SessionNotFound",
     "SessionOptions",
@@ -143,6 +147,7 @@ __all__ = [
     "Tls",
     "Unimplemented",
     "UnsupportedProtocol",
+    "Watching",
     "WrongOwner",
     "connect",
     "connect_sync",
@@ -152,6 +157,7 @@ __all__ = [
 _HOMES: Final[dict[str, tuple[str, ...]]] = {
     "_calls": ("CallPolicy",),
     "_client": ("Client", "connect"),
+    "_events": ("Lagged", "SessionEvent", "SessionEventKind", "Watching"),
     "_model": (
         "Capabilities",
         "ControlKind",

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
@@ -100,6 +100,7 @@ ISSUE_TICKET: Final = Method("IssueTicket", service.IssueTicketRequest, service.
 GET_SESSION: Final = Method("GetSession", service.GetSessionRequest, service.GetSessionResponse)
 LIST_SESSIONS: Final = Method("ListSessions", service.ListSessionsRequest, service.ListSessionsResponse)
 CLOSE_SESSION: Final = Method("CloseSession", service.CloseSessionRequest, service.CloseSessionResponse)
+WATCH_SESSIONS: Final = Method("WatchSessions", service.WatchSessionsRequest, service.WatchSessionsResponse)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +151,27 @@ class Calls:
                 repeats += 1
                 await asyncio.sleep(delay)
 
+    async def stream(
+        self, method: Method[RequestT, ResponseT], request: RequestT, *, endpoint: str = ""
+    ) -> AsyncGenerator[ResponseT, None]:
+        """What a streaming method answers, one message after the other, for as long as somebody reads.
+
+        It has no deadline, and nothing is repeated. Raises NoisegateError.
+        """
+        lane = await self._channels.lane(endpoint)
+        call = lane.stream(method.path)(request.SerializeToString())
+        try:
+            async for answer in call:
+                yield _parsed(method, answer)
+        except AioRpcError as error:
+            raise from_rpc_error(error) from error
+        except asyncio.CancelledError:
+            self._raise_if_closed()
+            raise
+        finally:
+            call.cancel()
+            lane.in_flight -= 1
+
     async def close(self) -> None:
         """End every connection."""
         await self._channels.close()
@@ -163,18 +185,25 @@ class Calls:
         except AioRpcError as error:
             raise from_rpc_error(error) from error
         except asyncio.CancelledError:
-            # grpc.aio says it in this way too when the channel was closed under the call.
-            task = asyncio.current_task()
-            if self._channels.closed and (task is None or not task.cancelling()):
-                raise ClientClosed from None
+            self._raise_if_closed()
             raise
         finally:
             lane.in_flight -= 1
-        try:
-            return method.response.FromString(answer)
-        except DecodeError as error:
-            message = f"the answer is not a {method.response.DESCRIPTOR.name}"
-            raise NoisegateError(StatusCode.INTERNAL, message=message) from error
+        return _parsed(method, answer)
+
+    def _raise_if_closed(self) -> None:
+        """grpc.aio cancels a call, too, when the channel was closed under it: then it is ClientClosed."""
+        task = asyncio.current_task()
+        if self._channels.closed and (task is None or not task.cancelling()):
+            raise ClientClosed from None
 
     def _share(self) -> float:
         return int.from_bytes(self._entropy(_JITTER_BYTES), "big") / _JITTER_RANGE
+
+
+def _parsed(method: Method[RequestT, ResponseT], answer: bytes) -> ResponseT:
+    try:
+        return method.response.FromString(answer)
+    except DecodeError as error:
+        message = f"the answer is not a {method.response.DESCRIPTOR.name}"
+        raise NoisegateError(StatusCode.INTERNAL, message=message) from error

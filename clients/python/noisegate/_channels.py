@@ -39,6 +39,7 @@ _OPTIONS: Final[tuple[tuple[str, int | str], ...]] = (
 )
 
 RawMethod = grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]
+RawStream = grpc.aio.UnaryStreamMultiCallable[bytes, bytes]
 
 
 class Lane:
@@ -60,6 +61,11 @@ class Lane:
             method: RawMethod = self.channel.unary_unary(path, request_serializer=None, response_deserializer=None)
             self._methods[path] = method
             return method
+
+    def stream(self, path: str) -> RawStream:
+        """The method at /package.Service/Method that answers with many messages."""
+        stream: RawStream = self.channel.unary_stream(path, request_serializer=None, response_deserializer=None)
+        return stream
 
 
 class Channels:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import aclosing
 from types import TracebackType
 from typing import Final, Self
 
@@ -18,11 +19,13 @@ from ._calls import (
     HANDSHAKE,
     LIST_SESSIONS,
     RESUME,
+    WATCH_SESSIONS,
     CallPolicy,
     Calls,
     Entropy,
 )
 from ._channels import Channels
+from ._events import Watched, from_watch
 from ._model import Capabilities, Opened, Protocol, RecordMode, SessionInfo, SessionOptions
 from ._opening import Opening
 from ._session import Progress, Session, SessionFacts
@@ -195,7 +198,7 @@ class Client:
 
     async def list_sessions(
         self, *, peer_id: str = "", group: str = "", page_size: int = 0, endpoint: str = ""
-    ) -> AsyncIterator[SessionInfo]:
+    ) -> AsyncGenerator[SessionInfo, None]:
         """The caller's sessions at one instance, of one player or one group, in no particular order.
 
         `page_size`: at most 1,000 to a call; 0 for the service's choice. Sessions that begin or end meanwhile may be
@@ -210,6 +213,23 @@ class Client:
             token = page.next_page_token
             if not token:
                 return
+
+    async def watch_sessions(
+        self, *, peer_id: str = "", group: str = "", endpoint: str = ""
+    ) -> AsyncGenerator[Watched, None]:
+        """What happens to the caller's sessions at one instance, of one player or one group, as it happens.
+
+        First Watching: from there on nothing is left out but what a Lagged counts, so list what there is after it.
+        Then SessionEvent, and Lagged in the place of what a slow reader has missed. It goes on until the caller stops
+        reading (`contextlib.aclosing` ends it at once) or an error ends it: Draining when that instance stops; begin
+        anew then. Raises SessionQuota where the caller's tenant has too many watchers.
+        """
+        request = service.WatchSessionsRequest(peer_id=peer_id, group=group)
+        async with aclosing(self._calls.stream(WATCH_SESSIONS, request, endpoint=endpoint)) as answers:
+            async for answer in answers:
+                told = from_watch(answer)
+                if told is not None:
+                    yield told
 
     # --- packets whose session only the service knows ----------------------------------------------------------------
 

@@ -78,6 +78,8 @@ class TerminationReason(IntEnum):
     HANDSHAKE_TIMEOUT = 6
     EXHAUSTED = 7
     SHUTDOWN = 8
+    REVOKED = 9
+    LOST = 10
 
     @classmethod
     def _missing_(cls, value: object) -> TerminationReason:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator
 from concurrent.futures import CancelledError, Future
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Concatenate, Final, Generic, ParamSpec, Self, TypeVar
 
@@ -115,20 +116,24 @@ class direct(Generic[A, P, T]):  # noqa: N801 -- reads as a function, like `prop
 class iterating(Generic[A, P, T]):  # noqa: N801 -- reads as a function, like `property`
     """A method that gives the items of an asynchronous iterator, each when it is asked for."""
 
-    def __init__(self, method: Callable[Concatenate[A, P], AsyncIterator[T]]) -> None:
-        self._method: Callable[Concatenate[A, P], AsyncIterator[T]] = method
+    def __init__(self, method: Callable[Concatenate[A, P], AsyncGenerator[T, None]]) -> None:
+        self._method: Callable[Concatenate[A, P], AsyncGenerator[T, None]] = method
         self.__doc__ = method.__doc__
 
-    def __get__(self, owner: Blocking[A], kind: type | None = None) -> Callable[P, Iterator[T]]:
+    def __get__(self, owner: Blocking[A], kind: type | None = None) -> Callable[P, Generator[T, None, None]]:
         async def following(items: AsyncIterator[T]) -> tuple[T, ...]:
             async for item in items:
                 return (item,)
             return ()
 
-        def call(*args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
+        def call(*args: P.args, **kwargs: P.kwargs) -> Generator[T, None, None]:
             items = self._method(owner._inner, *args, **kwargs)
-            while found := owner._loop.run(following(items)):
-                yield found[0]
+            try:
+                while found := owner._loop.run(following(items)):
+                    yield found[0]
+            finally:
+                with suppress(ClientClosed):
+                    owner._loop.run(items.aclose())
 
         call.__doc__ = self.__doc__
         return call
@@ -208,6 +213,7 @@ class SyncClient(Blocking[Client]):
     adopt = handing(Client.adopt)
     get_session = blocking(Client.get_session)
     list_sessions = iterating(Client.list_sessions)
+    watch_sessions = iterating(Client.watch_sessions)
 
 
 def connect_sync(

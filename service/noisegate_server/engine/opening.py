@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from noisegate_server.engine.events import EventKind
 from noisegate_server.engine.parts import Parts
 from noisegate_server.engine.policy import Options
 from noisegate_server.engine.tickets import owed_ticket
@@ -179,6 +180,7 @@ def finish(
 ) -> None:
     """The handshake is complete: records may flow."""
     opening = session.opening
+    given_up_at = session.expires_at
     establish(
         session,
         handshake,
@@ -190,6 +192,9 @@ def finish(
         now=now,
     )
     parts.store.finished(session, now)
+    if session.expires_at < given_up_at:
+        parts.store.hasten(session, now)
+    parts.events.happened(EventKind.ESTABLISHED, session)
 
 
 def greeting(parts: Parts, session: Session, now: float, wall: float) -> tuple[bytes, ...]:

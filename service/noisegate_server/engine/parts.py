@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
+from noisegate_server.engine.events import Events
 from noisegate_server.engine.outcomes import HandshakeStep, ResumeStep
 from noisegate_server.engine.policy import Policy
 from noisegate_server.noise import RandomBytes
@@ -51,6 +52,8 @@ class Parts:
     """(tenant, session id) to the ticket that the session's peer gave us."""
     timestamps: Timestamps
     """Of the hellos that were accepted, by tenant and static key."""
+    events: Events
+    """Who is told what happens to sessions."""
 
     def session_id(self) -> bytes:
         """A new session id: the instance, then 160 random bits."""
@@ -76,6 +79,7 @@ def make_parts(
     if len(instance) != INSTANCE:
         raise ValueError(f"instance: {INSTANCE} bytes")
     limits = limits or StoreLimits()
+    events = Events()
     return Parts(
         instance=instance,
         endpoint=endpoint,
@@ -84,7 +88,7 @@ def make_parts(
         ticket_keys=ticket_keys,
         policy=policy,
         random_bytes=random_bytes,
-        store=ShardedStore(limits, resumable=lambda session: session.ticket_given),
+        store=ShardedStore(limits, resumable=lambda session: session.ticket_given, on_end=events.ended),
         answers=ExpiringTable(
             ttl=REPEAT_ANSWER_S, capacity=limits.half_open * 2, weigh=_answer_bytes, budget=_ANSWER_BYTES
         ),
@@ -92,6 +96,7 @@ def make_parts(
         spent=ExpiringTable(ttl=TICKET_LIFETIME_S + 3_600.0, capacity=limits.capacity),
         received=ExpiringTable(ttl=policy.ticket_lifetime, capacity=limits.tombstones, on_drop=ReceivedTicket.wipe),
         timestamps=Timestamps(started_wall),
+        events=events,
     )
 
 

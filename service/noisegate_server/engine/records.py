@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from noisegate_server.engine.events import EventKind
 from noisegate_server.engine.opening import find, identity_of
 from noisegate_server.engine.outcomes import Decrypted
 from noisegate_server.engine.parts import Parts
@@ -60,6 +61,8 @@ def encrypt(
     session.last_used = now
     idle_end, lifetime_end = now + session.idle_timeout, session.lifetime_end
     session.expires_at = idle_end if idle_end < lifetime_end else lifetime_end  # noqa: FURB136  # a call costs more
+    if sealed.rotation_due:
+        parts.events.due(session)
     return sealed
 
 
@@ -102,6 +105,8 @@ def decrypt(
             to_peer = act(parts, session, opened, now)
     if opened.confirmed or opened.wants_rotation or session.ticket_owed or now >= records.due_at:
         to_peer += _aside(parts, session, opened, now, wall)
+    if records.due:
+        parts.events.due(session)
     return Decrypted(
         session.session_id,
         to_peer,
@@ -133,6 +138,7 @@ def _aside(parts: Parts, session: Session, opened: Opened, now: float, wall: flo
             # The initiator asks until it sees a record of the new epoch.
             to_peer += records.aside(Kind.KEEP_ALIVE, b"", parts.aeads)
         session.settle()
+        parts.events.happened(EventKind.ROTATED, session)
     if opened.wants_rotation and session.role is Role.INITIATOR:
         to_peer += rotation.grant(records, parties(parts, session), now, parts.aeads, parts.random_bytes)
         session.settle()
@@ -171,6 +177,8 @@ def _encrypt_due(parts: Parts, session: Session, plaintext: bytes, associated_da
     sealed = records.seal(plaintext, associated_data, now, parts.aeads)
     session.touch(now)
     to_peer = see_to(parts, session, now)
+    if records.due:
+        parts.events.due(session)
     return sealed._replace(to_peer=to_peer, rotation_due=records.due)
 
 
@@ -180,6 +188,7 @@ def _many_failures(parts: Parts, session: Session, now: float) -> None:
         parts.store.end(session, TerminationReason.EXHAUSTED, now, resumable=session.ticket_given)
     elif session.records is not None:
         session.records.fall_due()
+        parts.events.due(session)
 
 
 Act = Callable[[Parts, Session, Opened, float], tuple[bytes, ...]]

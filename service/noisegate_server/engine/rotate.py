@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from noisegate_server.engine.events import EventKind
 from noisegate_server.engine.negotiation import LEARNS_REMOTE, WITH_PSK
 from noisegate_server.engine.outcomes import Rotation
 from noisegate_server.engine.parts import Parts
@@ -109,6 +110,9 @@ def _noise_renegotiate(parts: Parts, session: Session, records: NoiseRecords, co
     if not switches:
         to_peer = _handshake_step(parts, session, records, command)
     session.settle()
+    if switches and records.replacement is None:
+        # What the player sends is under the new keys too: it has them.
+        parts.events.happened(EventKind.ROTATED, session)
     return Rotation(
         to_peer=to_peer,
         state=session.state,

@@ -7,14 +7,26 @@ After the end, whoever ended it, nothing more reaches the method or the outbox.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 from noisegate_server.rpc.call import Call, Inbox, Outbox, Stream
 from noisegate_server.rpc.unary import Refuse, Rpc, admission, refuser
 
-__all__ = ["guarded"]
+__all__ = ["Open", "StreamRow", "guarded"]
 
 Open = Callable[[str, Outbox], Inbox]
 """(tenant, outbox) -> inbox: a streaming method behind its guard."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamRow:
+    """What is known of one streaming method beside its name; as `rpc.unary.Row`."""
+
+    request: Any
+    """The protobuf class of its request messages."""
+    start: Callable[[Any, str, Outbox], Inbox]
+    """(parts, tenant, outbox) -> inbox."""
 
 
 class _Guard(Inbox):

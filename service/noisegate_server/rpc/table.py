@@ -7,18 +7,20 @@ finished table and nothing else.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 
 from noisegate.v1 import session_crypto_service_pb2 as pb
 from noisegate_server.rpc import limits
 from noisegate_server.rpc.call import Method, Table, Unary
 from noisegate_server.rpc.convert.sealed import encode_sealed
-from noisegate_server.rpc.handlers import capabilities, handshake, records, resume, rotate, sessions, tickets
+from noisegate_server.rpc.handlers import capabilities, handshake, records, resume, rotate, sessions, tickets, watch
 from noisegate_server.rpc.health import health_methods
 from noisegate_server.rpc.once import Once
+from noisegate_server.rpc.streams import StreamRow, guarded
 from noisegate_server.rpc.unary import Row, Rpc, unary
 
-__all__ = ["METHODS", "SERVICE_PREFIX", "build_table", "serve"]
+__all__ = ["METHODS", "SERVICE_PREFIX", "STREAMS", "build_table", "serve"]
 
 SERVICE_PREFIX: Final = "/noisegate.v1.SessionCryptoService/"
 
@@ -62,7 +64,12 @@ METHODS: Final[Mapping[str, Row]] = {
         closes=True,
     ),
 }
-"""RPC of SessionCryptoService to what serves it."""
+"""Unary RPC of SessionCryptoService to what serves it."""
+
+STREAMS: Final[Mapping[str, StreamRow]] = {
+    "WatchSessions": StreamRow(request=pb.WatchSessionsRequest, start=watch.watch_sessions),
+}
+"""Streaming RPC of SessionCryptoService to what serves it."""
 
 
 def serve(name: str, row: Row, rpc: Rpc) -> Unary:
@@ -72,6 +79,9 @@ def serve(name: str, row: Row, rpc: Rpc) -> Unary:
 
 def build_table(rpc: Rpc) -> Table:
     """Every method of the server, health included, closed over its parts, clock and policy."""
-    names = {SERVICE_PREFIX + name: row for name, row in METHODS.items()}
-    ours = {name: Method(unary=serve(name, row, rpc)) for name, row in names.items()}
+    rows = {SERVICE_PREFIX + name: row for name, row in METHODS.items()}
+    ours = {name: Method(unary=serve(name, row, rpc)) for name, row in rows.items()}
+    for name, row in STREAMS.items():
+        stream = guarded(SERVICE_PREFIX + name, rpc, partial(row.start, rpc.parts))
+        ours[SERVICE_PREFIX + name] = Method(stream=stream, server_streaming=True)
     return ours | health_methods(rpc.health)

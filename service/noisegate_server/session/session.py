@@ -58,6 +58,7 @@ class Session:
         "anonymous_initiator",
         "chain_end_wall",
         "created_at",
+        "due_told",
         "expires_at",
         "export",
         "flags",
@@ -143,6 +144,8 @@ class Session:
         self.follows_connection_id = False
         """DATAGRAM: the peer has chosen the connection id, and may give a new one."""
         self.refused = 0
+        self.due_told = -1
+        """The last epoch of which watchers were told that a rotation is due."""
         self.aeads = aeads
 
     def __repr__(self) -> str:

@@ -16,6 +16,7 @@ __all__ = [
     "ConnectionIdTaken",
     "DuplicateSession",
     "Ended",
+    "OnEnd",
     "SessionStore",
     "StoreCounts",
     "StoreLimits",
@@ -60,8 +61,8 @@ class StoredSession(Protocol):
     def expires_at(self) -> float:
         """When the session ends by itself, monotonic seconds; infinity for never.
 
-        The session moves it forward whenever it is used, and tells nobody. Should it ever move back, look-ups obey at
-        once, and sweeps as soon as they come by what they had noted.
+        The session moves it forward whenever it is used, and tells nobody. Where it moves back, look-ups obey at once,
+        and sweeps too if `SessionStore.hasten` has told them.
         """
 
     def connection_ids(self) -> tuple[bytes, ...]:
@@ -75,6 +76,14 @@ class StoredSession(Protocol):
 
 
 S = TypeVar("S", bound=StoredSession)
+S_contra = TypeVar("S_contra", bound=StoredSession, contravariant=True)
+
+
+class OnEnd(Protocol[S_contra]):
+    """Hears of a session that ends."""
+
+    def __call__(self, session: S_contra, reason: TerminationReason, *, resumable: bool) -> None:
+        """`session` is not wiped yet; `resumable`: a ticket may help. Must not touch the store."""
 
 
 class ConnectionIdTaken(KeyError):
@@ -189,6 +198,9 @@ class SessionStore(Protocol[S]):
 
     def finished(self, session: S, now: float) -> None:
         """The session's handshake has finished: it no longer counts as half-open. A repeat does nothing."""
+
+    def hasten(self, session: S, now: float) -> None:
+        """The session's `expires_at` has moved back: let sweeps know. One that has ended is left alone."""
 
     def end(self, session: S, reason: TerminationReason, now: float, *, resumable: bool = False) -> None:
         """Wipe the session and forget it, but for what its owner may be told.

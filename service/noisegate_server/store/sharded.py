@@ -9,7 +9,7 @@ from xxhash import xxh3_64_intdigest
 
 from noisegate_server.session.errors import Overloaded, SessionClosed, SessionNotFound, SessionQuota
 from noisegate_server.session.state import TerminationReason
-from noisegate_server.store.base import DuplicateSession, Ended, S, StoreCounts, StoredSession, StoreLimits
+from noisegate_server.store.base import DuplicateSession, Ended, OnEnd, S, StoreCounts, StoredSession, StoreLimits
 from noisegate_server.store.expiry import ExpiryWheel
 from noisegate_server.store.half_open import HalfOpenLedger
 from noisegate_server.store.indexes import ConnectionIndex, PostingIndex
@@ -29,6 +29,10 @@ def _never(_session: StoredSession) -> bool:
     return False
 
 
+def _unheard(session: StoredSession, reason: TerminationReason, *, resumable: bool) -> None:
+    """Nobody wants to know."""
+
+
 class ShardedStore(Generic[S]):
     """A `SessionStore` in the memory of one event loop."""
 
@@ -41,6 +45,7 @@ class ShardedStore(Generic[S]):
         "_limits",
         "_looked_at",
         "_mask",
+        "_on_end",
         "_peers",
         "_resumable",
         "_table",
@@ -50,10 +55,18 @@ class ShardedStore(Generic[S]):
         "_wheel",
     )
 
-    def __init__(self, limits: StoreLimits, shards: int = 256, *, resumable: Callable[[S], bool] = _never) -> None:
+    def __init__(
+        self,
+        limits: StoreLimits,
+        shards: int = 256,
+        *,
+        resumable: Callable[[S], bool] = _never,
+        on_end: OnEnd[S] = _unheard,
+    ) -> None:
         """`shards` is a power of two; `resumable` says of a session whose time is over whether a ticket may help.
 
-        Errors: ValueError.
+        `on_end` hears of every session that ends, whatever ended it, but for handshakes that never finished; the
+        session is in no index any more and not yet wiped. Errors: ValueError.
         """
         self._limits = limits
         self._table: SessionTable[S] = SessionTable(shards)
@@ -70,6 +83,7 @@ class ShardedStore(Generic[S]):
         self._tombstones = Tombstones(limits, shards)
         self._unreported: list[Ended] = []
         self._resumable = resumable
+        self._on_end = on_end
         self._looked_at = 0
 
     def add(self, session: S, now: float) -> None:
@@ -129,6 +143,11 @@ class ShardedStore(Generic[S]):
         """
         self._half_open.remove(session.handle, session.tenant, session.peer_id)
 
+    def hasten(self, session: S, now: float) -> None:
+        """The session's deadline has moved back; see `SessionStore.hasten`. The later entry stays."""
+        if self._table.find(session.handle) is session:
+            self._wheel.arm(session.handle, session.expires_at, now)
+
     def end(self, session: S, reason: TerminationReason, now: float, *, resumable: bool = False) -> None:
         """Wipe the session and forget it; see `SessionStore.end`."""
         if not self._table.remove(session):
@@ -143,6 +162,7 @@ class ShardedStore(Generic[S]):
             self._groups.remove((tenant, session.group), handle)
         if not self._half_open.remove(handle, tenant, peer_id):
             self._tombstones.add(session.session_id, tenant, reason, now, resumable=resumable)
+            self._on_end(session, reason, resumable=resumable)
         session.wipe()
 
     def sweep(self, now: float, budget: int) -> list[Ended]:

@@ -11,7 +11,9 @@ import pytest
 from noisegate.v1 import session_crypto_service_pb2 as pb
 from noisegate.v1 import session_pb2
 from noisegate_server.rpc.call import Call, Caller, Code
-from noisegate_server.rpc.table import METHODS, SERVICE_PREFIX
+from noisegate_server.rpc.streams import StreamRow
+from noisegate_server.rpc.table import METHODS, SERVICE_PREFIX, STREAMS
+from noisegate_server.rpc.unary import Row
 from tests.support.engine_table import XX, Service
 from tests.support.in_process import LOCAL
 from tests.support.rpc_table import reason
@@ -31,9 +33,11 @@ def service() -> Service:
 def test_the_table_has_every_method_of_the_contract(service: Service) -> None:
     """And none that the contract does not have, but for health."""
     contract = pb.DESCRIPTOR.services_by_name["SessionCryptoService"]
-    assert set(METHODS) == {method.name for method in contract.methods}
+    rows: dict[str, Row | StreamRow] = {**METHODS, **STREAMS}
+    assert set(rows) == {method.name for method in contract.methods}
     for method in contract.methods:
-        assert METHODS[method.name].request.DESCRIPTOR is method.input_type
+        assert rows[method.name].request.DESCRIPTOR is method.input_type
+        assert (method.name in STREAMS) is method.server_streaming
     ours = {name for name in service.table if not name.startswith("/grpc.health.")}
     assert ours == {f"/{contract.full_name}/{method.name}" for method in contract.methods}
 

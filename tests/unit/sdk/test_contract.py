@@ -24,6 +24,7 @@ ENUMS = [
     (noisegate.ControlKind, session_crypto_service_pb2.ControlKind),
     (noisegate.RotationKind, session_crypto_service_pb2.RotationKind),
     (noisegate.Direction, session_crypto_service_pb2.Direction),
+    (noisegate.SessionEventKind, session_crypto_service_pb2.SessionEventKind),
 ]
 
 
@@ -86,4 +87,5 @@ def test_numbers_of_a_later_contract_do_not_break_an_answer() -> None:
     """A newer service may say a state, an end or a control that this SDK does not know."""
     assert noisegate.SessionState(99) is noisegate.SessionState.UNKNOWN
     assert noisegate.TerminationReason(99) is noisegate.TerminationReason.UNKNOWN
+    assert noisegate.SessionEventKind(99) is noisegate.SessionEventKind.UNKNOWN
     assert noisegate.ControlKind(99) is noisegate.ControlKind.UNKNOWN

@@ -49,9 +49,9 @@ METHODS: dict[str, tuple[Callable[[Client], Awaitable[object]], Message]] = {
 
 
 def test_every_method_is_in_the_table() -> None:
-    """A method that the contract grows has to come here too."""
+    """A method that the contract grows has to come here too; a watch goes on and is not repeated."""
     methods = service.DESCRIPTOR.services_by_name["SessionCryptoService"].methods
-    assert METHODS.keys() == {method.name for method in methods}
+    assert METHODS.keys() == {method.name for method in methods if not method.server_streaming}
 
 
 @pytest.mark.parametrize("method", METHODS)

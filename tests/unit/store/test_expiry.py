@@ -204,3 +204,17 @@ def test_the_hint_covers_sessions_and_tombstones() -> None:
     assert store.next_expiry() == hint + 60.0
     store.sweep(hint + 60.0, 10)
     assert store.next_expiry() is None
+
+
+def test_a_deadline_that_moves_back_is_kept_once_the_store_is_told() -> None:
+    """A handshake's 10 s become an idle time of one; whoever has ended is left alone."""
+    store = make_store()
+    session = FakeSession(1, expires_at=NOW + 10, half_open=True)
+    store.add(session, NOW)
+    session.finish(NOW + 1)
+    store.finished(session, NOW)
+    store.hasten(session, NOW)
+    assert [ended.session_id for ended in store.sweep(NOW + 2, 100)] == [session_id(1)]
+    entries = store.counts().expiry_entries
+    store.hasten(session, NOW + 2)
+    assert store.counts().expiry_entries == entries

@@ -256,3 +256,31 @@ def test_end_all_leaves_only_tombstones() -> None:
     assert store.sweep(NOW + 1_000, 100) == []
     assert store.leftovers() == []
     assert store.next_expiry() is None
+
+
+def test_every_end_of_an_established_session_is_heard_once_before_it_is_wiped() -> None:
+    """By a call, a look-up past its time, a sweep and the shutdown; a handshake that never finished is no end."""
+    heard: list[tuple[int, TerminationReason, bool, int]] = []
+
+    def on_end(session: FakeSession, reason: TerminationReason, *, resumable: bool) -> None:
+        heard.append((int.from_bytes(session.session_id, "big"), reason, resumable, session.wipes))
+
+    store: ShardedStore[FakeSession] = ShardedStore(StoreLimits(), resumable=lambda _: True, on_end=on_end)
+    called = add(store, FakeSession(1))
+    add(store, FakeSession(2, expires_at=NOW + 1))
+    add(store, FakeSession(3, expires_at=NOW + 1))
+    add(store, FakeSession(4))
+    half_open = add(store, FakeSession(5, half_open=True))
+    store.end(called, TerminationReason.CLOSED, NOW)
+    store.end(called, TerminationReason.CLOSED, NOW)
+    store.end(half_open, TerminationReason.HANDSHAKE_FAILED, NOW)
+    with pytest.raises(SessionClosed):
+        store.get("dice", session_id(2), NOW + 2)
+    store.sweep(NOW + 2, 100)
+    store.end_all(NOW + 3, TerminationReason.SHUTDOWN)
+    assert heard == [
+        (1, TerminationReason.CLOSED, False, 0),
+        (2, TerminationReason.IDLE, True, 0),
+        (3, TerminationReason.IDLE, True, 0),
+        (4, TerminationReason.SHUTDOWN, False, 0),
+    ]
