@@ -21,7 +21,6 @@ RPC = "service/noisegate_server/rpc"
 # What may be longer, with the reason: "path" for a file, "path::function" for a function. An exception that nothing
 # needs any longer is refused as well, so the table never outgrows the code.
 EXCEPTIONS: Mapping[str, str] = {
-    "examples/dice/datagram_player.py": "the protocol in one file, to be copied by whoever writes a player",
     "service/noisegate_server/rpc/unary.py::unary": "the straight path of every call: each function split off costs it",
     "service/noisegate_server/rpc/unary.py::answer": "as `unary`, of which it is the inside",
     "service/noisegate_server/rpc/handlers/records.py::decrypt": "hot: fields are set in the open, without a call each",

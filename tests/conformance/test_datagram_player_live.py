@@ -1,4 +1,4 @@
-"""The service against examples/dice/datagram_player.py, which was written from docs/protocol.md alone.
+"""The service against examples/dice/datagram_player, which was written from docs/protocol.md alone.
 
 A path that loses, repeats and delays packets, the clock stepped by tenths of a second, rotations by both sides' policy,
 with the ratchet and without. The player has the classical suites alone.

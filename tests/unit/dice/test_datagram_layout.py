@@ -6,7 +6,15 @@ import random
 
 import pytest
 
-from examples.dice.datagram_player import DatagramPlayer, PacketRefusedError, Protocol, Settings, nearest, padded
+from examples.dice.datagram_player import (
+    DatagramPlayer,
+    NotPossibleError,
+    PacketRefusedError,
+    Protocol,
+    Settings,
+    nearest,
+    padded,
+)
 from tests.unit.dice.by_hand import HandKeys, aead, expand, header, mask, nonce, phase_key, responder
 from tests.unit.dice.pair import IK, INITIATOR_STATIC, RESPONDER_STATIC, Clock, established_pair, public_key
 
@@ -84,7 +92,7 @@ def test_a_record_is_what_hmac_and_the_aead_give(suite: int) -> None:
     """Key schedule, header, nonce, associated data and kind of both directions, computed by hand."""
     player, keys = established_by_hand(suite)
     assert player.session is not None
-    assert player.session.export == keys.export
+    assert player.session.lasting.export == keys.export
     packet = player.send(b"roll")
     assert len(packet) == 4 + 32
     assert opened(keys, packet, suite=suite) == b"roll\x01"
@@ -94,14 +102,18 @@ def test_a_record_is_what_hmac_and_the_aead_give(suite: int) -> None:
 
 
 def test_rekey_moves_the_phase_and_not_the_counter() -> None:
-    """Phase p's key comes from p steps of the chain; the receiver follows 64 steps and no further."""
+    """Phase p's key comes from p steps of the chain; an epoch has the phases 0 to 63."""
     player, keys = established_by_hand()
     player.send(b"")
     player.rekey()
     assert opened(keys, player.send(b"a"), phase=1, counter=1) == b"a\x01"
     with pytest.raises(PacketRefusedError):
-        player.receive(by_hand(keys, b"x\x01", phase=65), 0.0)
-    assert player.receive(by_hand(keys, b"x\x01", phase=64), 0.0).plaintexts == [b"x"]
+        player.receive(by_hand(keys, b"x\x01", phase=64), 0.0)
+    assert player.receive(by_hand(keys, b"x\x01", phase=63), 0.0).plaintexts == [b"x"]
+    for _ in range(62):
+        assert player.rekey() == []
+    (rotate_1,) = player.rekey()
+    assert opened(keys, rotate_1, phase=63, counter=2)[-1:] == b"\x02"
 
 
 def test_passed_phases_open_for_thirty_seconds() -> None:
@@ -227,11 +239,13 @@ def test_a_responder_that_wants_a_rotation_gets_one_in_ten_seconds() -> None:
 def test_ticket_and_resume_have_the_layout_of_section_6() -> None:
     """The ticket's four fields, the RESUME packet, NNpsk0 with its prologue, and the new session."""
     player, keys = established_by_hand(suite=2, flags=24)
-    content = (3600).to_bytes(4, "big") + bytes(4) + b"p" * 32 + b"opaque"
+    content = (3600).to_bytes(4, "big") + (5).to_bytes(4, "big") + b"p" * 32 + b"opaque"
     player.receive(by_hand(keys, content + b"\x04", suite=2), 0.0)
     assert player.ticket is not None
     assert (player.ticket.lifetime_s, player.ticket.psk, player.ticket.ticket) == (3600, b"p" * 32, b"opaque")
-    (packet,) = player.resume(0.0, payload=b"early")
+    with pytest.raises(NotPossibleError):
+        player.resume(0.0, early_data=b"longer")
+    (packet,) = player.resume(0.0, early_data=b"early")
     hello = packet[12:26]
     # The clock stands still, so the second hello of this player is a millisecond later than the first.
     assert hello == bytes([1, 24]) + (1_800_000_000_001).to_bytes(8, "big") + bytes([1, 9, 2, 0])
@@ -241,7 +255,8 @@ def test_ticket_and_resume_have_the_layout_of_section_6() -> None:
     prologue = b"ng1 resume" + hello + b"\x00\x06opaque" + b"lobby"
     service = responder("Noise_NNpsk0_25519_AESGCM_SHA256", None, prologue, b"p" * 32)
     assert bytes(service.read_message(packet[len(head) :])) == b"early"
-    player.receive(b"\x0c" + CID + b"\x02" + bytes(service.write_message()), 0.0)
+    result = player.receive(b"\x0c" + CID + b"\x02" + bytes(service.write_message(b"\x01welcome")), 0.0)
+    assert (result.early, result.payloads) == (True, [b"welcome"])
     assert opened(HandKeys.of(service), player.send(b"back"), suite=2) == b"back\x01"
 
 
