@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         Pattern,
         Protocol,
         RecordMode,
+        RetryReason,
         Role,
         Rotation,
         RotationKind,
@@ -39,9 +40,10 @@ if TYPE_CHECKING:
         Ticket,
     )
     from ._opening import Opening
+    from ._received import Admission, Received
     from ._session import Session
     from ._sync import SyncClient, SyncSession, connect_sync
-    from .datagram import Admission, DatagramReceiver, Received
+    from .datagram import DatagramReceiver
     from .errors import (
         CallerForbidden,
         CallerUnauthenticated,
@@ -64,6 +66,7 @@ if TYPE_CHECKING:
         NoisegateError,
         NotEstablished,
         Overloaded,
+        PlayerMustRetry,
         PolicyRejected,
         RekeyRequired,
         ReplayDetected,
@@ -116,12 +119,14 @@ __all__ = [
     "PacketType",
     "Pattern",
     "Peek",
+    "PlayerMustRetry",
     "PolicyRejected",
     "Protocol",
     "Received",
     "RecordMode",
     "RekeyRequired",
     "ReplayDetected",
+    "RetryReason",
     "Role",
     "Rotation",
     "RotationKind",
@@ -167,6 +172,7 @@ _HOMES: Final[dict[str, tuple[str, ...]]] = {
         "Pattern",
         "Protocol",
         "RecordMode",
+        "RetryReason",
         "Role",
         "Rotation",
         "RotationKind",
@@ -182,7 +188,8 @@ _HOMES: Final[dict[str, tuple[str, ...]]] = {
     "_opening": ("Opening",),
     "_session": ("Session",),
     "_sync": ("SyncClient", "SyncSession", "connect_sync"),
-    "datagram": ("Admission", "DatagramReceiver", "Received"),
+    "_received": ("Admission", "Received"),
+    "datagram": ("DatagramReceiver",),
     "packet": ("PacketType", "Peek", "peek"),
     "tls": ("Tls",),
 }

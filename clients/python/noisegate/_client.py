@@ -26,9 +26,10 @@ from ._calls import (
 )
 from ._channels import Channels
 from ._events import Watched, from_watch
-from ._model import Capabilities, Opened, Protocol, RecordMode, SessionInfo, SessionOptions
+from ._model import Capabilities, Opened, Protocol, RecordMode, RetryReason, SessionInfo, SessionOptions
 from ._opening import Opening
 from ._session import Progress, Session, SessionFacts
+from .errors import PlayerMustRetry
 from .tls import Tls
 
 
@@ -77,7 +78,8 @@ class Client:
         without a hello, what the player runs. `hello`: NOISE, what came beside message 1, 14 to 44 bytes. `psk`: 32
         bytes, for psk patterns. `prologue`: the same at both ends, at most 1,024 bytes. `payload`: of message 2, at
         most 16,384 bytes. `peer_id`, `group`: at most 64 bytes each. Raises HandshakeFailed, UnsupportedProtocol,
-        PolicyRejected, ClockSkew, StaleHandshake, SessionQuota, InvalidRequest.
+        PolicyRejected, ClockSkew, StaleHandshake, SessionQuota, InvalidRequest; DATAGRAM PlayerMustRetry, whose
+        `to_peer` is to be sent.
         """
         step = service.RespondHandshake(
             mode=_wire.to_mode(mode),
@@ -266,6 +268,8 @@ class Client:
         return Opening(begin)
 
     def _begun(self, step: Progress, facts: SessionFacts, endpoint: str) -> Session:
+        if isinstance(step, service.HandshakeResponse) and step.WhichOneof("progress") == "retry":
+            raise PlayerMustRetry(step.to_peer, RetryReason(step.retry.reason))
         facts.take(step, endpoint)
         return Session(self._calls, facts)
 

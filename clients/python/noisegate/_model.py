@@ -110,6 +110,20 @@ class RotationKind(IntEnum):
     """A new key agreement inside the session."""
 
 
+class RetryReason(IntEnum):
+    """Why a player has to begin anew. A number of a later contract reads as UNKNOWN."""
+
+    UNKNOWN = 0
+    CHOOSE = 1
+    """Another protocol of the same offer, or fewer flags."""
+    CLOCK = 2
+    """Its clock: the RETRY carries the service's time."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> RetryReason:
+        return cls.UNKNOWN
+
+
 class Direction(IntEnum):
     """One of the two directions of a session, seen from noisegate."""
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
 from ._model import Opened
 from ._session import Session
-from .packet import NO_CONNECTION_ID
+from .packet import NO_CONNECTION_ID, echo_of
 
 AddressT = TypeVar("AddressT", bound=Hashable)
 
@@ -90,6 +90,8 @@ class Known(Generic[AddressT]):
     expires_at: float | None
     """When its handshake is given up; None once it is established."""
     connection_ids: set[bytes] = field(default_factory=set)
+    echoes: set[bytes] = field(default_factory=set)
+    """What a RETRY to a packet with which the game began it would carry, while its handshake has not finished."""
 
 
 class SessionTable(Generic[AddressT]):
@@ -103,6 +105,7 @@ class SessionTable(Generic[AddressT]):
             raise ValueError("a receiver must be able to know one session at least")
         self._limit: Final = limit
         self._by_connection: Final[dict[bytes, Known[AddressT]]] = {}
+        self._by_echo: Final[dict[bytes, Known[AddressT]]] = {}
         self._live: Final[OrderedDict[bytes, Known[AddressT]]] = OrderedDict()
         self._half_open: Final[OrderedDict[bytes, Known[AddressT]]] = OrderedDict()
 
@@ -119,6 +122,19 @@ class SessionTable(Generic[AddressT]):
     def by_id(self, session_id: bytes) -> Known[AddressT] | None:
         """The session of this id."""
         return self._live.get(session_id) or self._half_open.get(session_id)
+
+    def that_sent(self, echo: bytes) -> Known[AddressT] | None:
+        """The half-open session that sent the packet which a RETRY with this echo refuses."""
+        return self._by_echo.get(echo)
+
+    def sent(self, known: Known[AddressT], packets: Iterable[bytes]) -> None:
+        """The game began this session with these packets, or began it anew."""
+        if known.expires_at is None or self.by_id(known.session.id) is not known:
+            return
+        for packet in packets:
+            echo = echo_of(packet)
+            self._by_echo[echo] = known
+            known.echoes.add(echo)
 
     def add(self, session: Session, path: Path[AddressT], *, expires_at: float | None) -> Known[AddressT]:
         """Know a session from now on; in place of what was known under its id."""
@@ -140,6 +156,7 @@ class SessionTable(Generic[AddressT]):
     def settle(self, known: Known[AddressT]) -> None:
         """The session is established."""
         known.expires_at = None
+        self._forget_echoes(known)
         if self._half_open.pop(known.session.id, None) is None:
             return
         self._live[known.session.id] = known
@@ -157,6 +174,15 @@ class SessionTable(Generic[AddressT]):
     def remove(self, session_id: bytes) -> None:
         """Forget a session; nothing happens if it is not known."""
         known = self._live.pop(session_id, None) or self._half_open.pop(session_id, None)
-        for connection_id in known.connection_ids if known else ():
+        if known is None:
+            return
+        self._forget_echoes(known)
+        for connection_id in known.connection_ids:
             if self._by_connection.get(connection_id) is known:
                 del self._by_connection[connection_id]
+
+    def _forget_echoes(self, known: Known[AddressT]) -> None:
+        for echo in known.echoes:
+            if self._by_echo.get(echo) is known:
+                del self._by_echo[echo]
+        known.echoes.clear()

@@ -193,8 +193,9 @@ class Session(SessionView):
     async def proceed(self, message: bytes, *, payload: bytes = b"") -> tuple[bytes, ...]:
         """Hand over the player's next handshake message; answers `to_peer`. Look at `established` afterwards.
 
-        `message`: NOISE the player's message, DATAGRAM its packet, at most 65,535 bytes. `payload`: of our next
-        message, at most 16,384 bytes; a resume has none. Raises HandshakeFailed, HandshakeNotDue, SessionNotFound.
+        `message`: NOISE the player's message, DATAGRAM its packet (a RETRY too), at most 65,535 bytes. `payload`: of
+        our next message, at most 16,384 bytes; a resume has none. Raises HandshakeFailed, HandshakeNotDue,
+        SessionNotFound.
         """
         async with self._turn(*Direction):
             if self._facts.resuming:

@@ -10,14 +10,14 @@ service.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Hashable, Iterable
-from dataclasses import dataclass, field
-from typing import Final, Generic, TypeVar
+from collections.abc import Callable, Iterable
+from typing import Final, Generic
 
 from ._client import Client
-from ._model import ControlKind, RecordMode, SessionOptions
+from ._model import ControlKind, RecordMode
 from ._opening import Opening
 from ._paths import Known, Path, SessionTable
+from ._received import ANYONE, AddressT, Admission, Received
 from ._session import Session
 from .errors import (
     ClockSkew,
@@ -29,6 +29,7 @@ from .errors import (
     MessageTooLarge,
     NoisegateError,
     NotEstablished,
+    PlayerMustRetry,
     PolicyRejected,
     ReplayDetected,
     SessionClosed,
@@ -38,10 +39,7 @@ from .errors import (
     TicketRejected,
     UnsupportedProtocol,
 )
-from .packet import MAX_PACKET_BYTES, PacketType, Peek, peek, step_of
-
-AddressT = TypeVar("AddressT", bound=Hashable)
-"""Whatever the transport names a sender by, e.g. the (host, port) of asyncio's DatagramProtocol."""
+from .packet import MAX_PACKET_BYTES, PacketType, Peek, echo_in, peek, step_of
 
 NOT_A_PACKET: Final = "NOT_A_PACKET"
 NOT_ADMITTED: Final = "NOT_ADMITTED"
@@ -67,63 +65,6 @@ _PLAYERS_FAULT: Final = (
 )
 _FIRST_STEP: Final = 1
 _UNCONFIRMED_FOR: Final = 60.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Admission:
-    """How the game receives a player who begins a session. A resumed session has its ticket's names and options."""
-
-    peer_id: str = ""
-    """The player: at most 64 bytes."""
-    group: str = ""
-    """The match, room or table: at most 64 bytes."""
-    prologue: bytes = b""
-    """The same at both ends: at most 1,024 bytes."""
-    payload: bytes = field(default=b"", repr=False)
-    """Of message 2: at most 16,384 bytes, in practice a third of what the player sent."""
-    psk: bytes = field(default=b"", repr=False)
-    """For psk patterns: 32 bytes. Secret."""
-    options: SessionOptions | None = None
-    """What the game wants for this session."""
-
-
-ANYONE: Final = Admission()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Received(Generic[AddressT]):
-    """What one packet was."""
-
-    session: Session | None = None
-    """The packet's session; None where it has none."""
-    plaintexts: tuple[bytes, ...] = field(default=(), repr=False)
-    """What the player wrote for the game: none or one. Secret."""
-    payload: bytes = field(default=b"", repr=False)
-    """The payload of a handshake message; possibly replayed until a first record has opened."""
-    to_send: tuple[tuple[bytes, AddressT], ...] = ()
-    """Send each of these, in this order, each as one datagram."""
-    new_session: bool = False
-    """This packet began the session, as far as this receiver knows."""
-    established: bool = False
-    """With this packet the handshake finished: records may flow."""
-    epoch: int | None = None
-    """The record's key epoch; the first record of a higher one ends a renegotiation. None: no record was opened."""
-    counter: int | None = None
-    """The record's counter. None: no record was opened."""
-    control: ControlKind | None = None
-    """What the record was, when it was nothing for the game, e.g. ROTATION: a step of a renegotiation."""
-    closed: bool = False
-    """The session has ended; the receiver has forgotten it."""
-    early: bool = False
-    """The plaintext may be a replay: the handshake is not yet confirmed."""
-    rotation_due: bool = False
-    """A soft limit is passed: `session.rotate(RotationKind.RENEGOTIATE)` soon."""
-    moved: bool = False
-    """The player is followed to the address that this packet came from."""
-    withheld: int = 0
-    """Messages that were not sent, because their address has not proved that it wants them."""
-    refused: str = ""
-    """Why the packet was dropped: an ErrorReason, NOT_A_PACKET, NOT_ADMITTED or UNEXPECTED_PACKET; else empty."""
 
 
 class DatagramReceiver(Generic[AddressT]):
@@ -176,9 +117,13 @@ class DatagramReceiver(Generic[AddressT]):
                 if step_of(packet) == _FIRST_STEP:
                     return await self._first_step(packet, source, resuming=resuming)
                 return await self._later_step(packet, source, known, resuming=resuming)
+            if peeked.type is PacketType.RETRY and (begun := self._sessions.that_sent(echo_in(packet))) is not None:
+                return await self._retry(packet, source, begun)
+        except PlayerMustRetry as retry:
+            to_send = tuple(_allowed(Path(source, len(packet), provable=False), retry.to_peer))
+            return Received(to_send=to_send, refused=retry.reason)
         except _PLAYERS_FAULT as error:
             return self._refusal(error, known)
-        # FRAGMENT is for suites that this contract does not have yet; RETRY answers a service that began.
         return Received(session=known.session if known else None, refused=UNEXPECTED_PACKET)
 
     def add(self, session: Session, address: AddressT, *, verified: bool = False) -> None:
@@ -188,7 +133,7 @@ class DatagramReceiver(Generic[AddressT]):
         """
         path = Path(address, 0, provable=True)
         path.verified = verified
-        self._sessions.add(session, path, expires_at=self._expiry(session))
+        self._sessions.sent(self._sessions.add(session, path, expires_at=self._expiry(session)), session.to_peer)
 
     def route(self, session: Session, messages: Iterable[bytes]) -> list[tuple[bytes, AddressT]]:
         """Where the game's own messages (`Sealed.messages`, `to_peer`) go now.
@@ -301,6 +246,15 @@ class DatagramReceiver(Generic[AddressT]):
             self._sessions.settle(known)
             known.path.finished(source)
         return self._stepped(known, known.session, source, len(packet), fresh=fresh, established=established)
+
+    async def _retry(self, packet: bytes, source: AddressT, begun: Known[AddressT]) -> Received[AddressT]:
+        """The player refuses the first packet of a session that the game began."""
+        begun.path.came(source, len(packet))
+        await begun.session.proceed(packet)
+        # Its echo is made of our packet, which went to one address alone.
+        begun.path.finished(source)
+        self._sessions.sent(begun, begun.session.to_peer)
+        return self._stepped(begun, begun.session, source, len(packet), fresh=False, established=False)
 
     def _stepped(
         self,

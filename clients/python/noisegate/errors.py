@@ -15,6 +15,8 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc import StatusCode
 from grpc.aio import AioRpcError
 
+from ._model import RetryReason
+
 DOMAIN: Final = "noisegate"
 DETAILS_KEY: Final = "grpc-status-details-bin"
 
@@ -87,6 +89,19 @@ class InsecureTarget(NoisegateError, ValueError):
             StatusCode.FAILED_PRECONDITION,
             message=f"{target} is not a loopback address: give tls=Tls(...), or insecure=True in a trusted network",
         )
+
+
+class PlayerMustRetry(NoisegateError):
+    """DATAGRAM: there is no session, and the player has to begin anew, otherwise. Send it `to_peer`, which says how."""
+
+    def __init__(self, to_peer: Iterable[bytes], why: RetryReason) -> None:
+        super().__init__(
+            StatusCode.FAILED_PRECONDITION, f"RETRY_{why.name}", message="the player has to begin anew: send it to_peer"
+        )
+        self.to_peer: Final = tuple(to_peer)
+        """One RETRY packet, smaller than the player's."""
+        self.why: Final = why
+        """Its choice or flags, or its clock."""
 
 
 # --- refusals of noisegate, one class per ErrorReason ----------------------------------------------------------------

@@ -5,6 +5,7 @@ Needs no key, no service and nothing but the standard library.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
@@ -13,6 +14,8 @@ _FIRST_BYTE: Final = 0x08
 _TYPE_MASK: Final = 0x07
 _CONNECTION_ID: Final = slice(1, 9)
 _STEP_OFFSET: Final = 9
+_ECHO: Final = slice(9, 17)
+_ECHO_BYTES: Final = 8
 HEADER_BYTES: Final = 9
 NO_CONNECTION_ID: Final = bytes(8)
 MAX_PACKET_BYTES: Final = 65_535
@@ -55,3 +58,13 @@ def peek(packet: bytes) -> Peek | None:
 def step_of(packet: bytes) -> int:
     """The step of a HANDSHAKE or RESUME packet; 0 where it is too short to have one."""
     return packet[_STEP_OFFSET] if len(packet) > _STEP_OFFSET else 0
+
+
+def echo_of(packet: bytes) -> bytes:
+    """What a RETRY to this packet carries: 8 bytes."""
+    return hashlib.sha256(packet).digest()[:_ECHO_BYTES]
+
+
+def echo_in(packet: bytes) -> bytes:
+    """The echo that a RETRY carries: 8 bytes, or fewer where the packet is too short to have one."""
+    return packet[_ECHO]
