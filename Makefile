@@ -28,6 +28,10 @@ demo: setup ## one session from handshake to close, explained on the terminal
 test: setup ## run the tests (NOISEGATE_VECTORS: folder of published vectors; NOISEGATE_REQUIRE_ALL=1: no skips)
 	@$(PYTHON_ENV)/python -m pytest $(ARGS)
 
+.PHONY: fuzz
+fuzz: setup ## drive sessions through many more lives than a test run does (NOISEGATE_FUZZ: how many times as many)
+	@NOISEGATE_FUZZ=$${NOISEGATE_FUZZ:-20} $(PYTHON_ENV)/python -m pytest tests/property/test_session_life.py --timeout 0 $(ARGS)
+
 .PHONY: check
 check: ## lint, format, types, layers, generated code, contract, sizes, tracked files
 	@tools/setup.sh base codegen buf

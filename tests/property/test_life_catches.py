@@ -1,0 +1,172 @@
+"""The driver of test_session_life can fail: each of these defects, put into the code, is found by a seeded walk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from random import Random
+from typing import Any, Final
+
+import pytest
+
+from noisegate_server.session import datagram, inner, phases, ratchet, replay
+from noisegate_server.session.backoff import Backoff
+from noisegate_server.session.datagram import DatagramRecords
+from noisegate_server.session.errors import DecryptFailed
+from noisegate_server.session.limits import RotationLimits
+from noisegate_server.session.replay import ReplayWindow, Verdict
+from tests.support.life import Life, Variant
+from tests.support.recording import NonceRepeated, install
+from tests.support.steps import walk
+
+pytestmark = [pytest.mark.fixed_ephemeral, pytest.mark.timeout(300)]
+"""What is sealed here is recorded by a recorder of the test's own: repeats are wanted."""
+
+LIVES: Final = 60
+STEPS_EACH: Final = 80
+SMALL: Final = RotationLimits(soft_messages=5, hard_messages=1_024 + 40)
+
+Patch = Callable[[pytest.MonkeyPatch], None]
+
+
+def counter_is_handed_back(patch: pytest.MonkeyPatch) -> None:
+    """A record in nine is sealed under the counter of the one before."""
+    genuine, count = DatagramRecords.record, iter(range(10**9))
+
+    def record(self: DatagramRecords, epoch: Any, *arguments: Any) -> bytes:
+        if next(count) % 9 == 8 and epoch.send_counter and not self.ratchet:
+            epoch.send_counter -= 1
+        return genuine(self, epoch, *arguments)
+
+    patch.setattr(DatagramRecords, "record", record)
+
+
+def window_moves_before_the_tag(patch: pytest.MonkeyPatch) -> None:
+    """What a header claims is believed before anything is verified."""
+    genuine = replay.nearest
+
+    def nearest(low: int, bits: int, highest: int) -> int:
+        number = genuine(low, bits, highest)
+        for window in windows:
+            if window.highest == highest and number > highest:
+                window.commit(number)
+                window._ring[number // 64 % 17] &= ~(1 << number % 64)
+        return number
+
+    windows: list[ReplayWindow] = []
+    begin = ReplayWindow.__init__
+
+    def begun(self: ReplayWindow) -> None:
+        begin(self)
+        windows.append(self)
+
+    patch.setattr(ReplayWindow, "__init__", begun)
+    patch.setattr(datagram, "nearest", nearest)
+
+
+def replays_are_let_in(patch: pytest.MonkeyPatch) -> None:
+    """The window calls everything fresh."""
+    patch.setattr(ReplayWindow, "check", lambda _self, _counter: Verdict.FRESH)
+
+
+def tag_is_not_checked(patch: pytest.MonkeyPatch) -> None:
+    """What does not verify opens as an empty record."""
+    genuine = inner.open_inner
+
+    def open_inner(*arguments: Any) -> tuple[int, bytes]:
+        try:
+            return genuine(*arguments)
+        except DecryptFailed:
+            return 5, b""
+
+    patch.setattr(datagram, "open_inner", open_inner)
+
+
+def epoch_has_no_grace(patch: pytest.MonkeyPatch) -> None:
+    """The keys of the previous epoch die with the first record of the new one."""
+    patch.setattr(datagram, "GRACE_S", 0.0)
+
+
+def phase_has_no_grace(patch: pytest.MonkeyPatch) -> None:
+    """The keys of a passed phase die with the first record of the next."""
+    patch.setattr(phases, "GRACE_S", 0.0)
+
+
+def skipped_keys_are_not_kept(patch: pytest.MonkeyPatch) -> None:
+    """With the ratchet, what was overtaken cannot be read any more."""
+    patch.setattr(ratchet, "GRACE_S", 0.0)
+
+
+def nothing_is_said_again(patch: pytest.MonkeyPatch) -> None:
+    """A lost rotate-1 stays lost."""
+    patch.setattr(Backoff, "due", lambda _self, _now: False)
+
+
+def responder_seals_under_next(patch: pytest.MonkeyPatch) -> None:
+    """The responder uses the new epoch before it knows that the initiator has it."""
+
+    def offer(self: DatagramRecords, epoch: Any, aeads: Any) -> None:
+        self._retire(self.previous, aeads)
+        self.previous, self.current, self.next = self.current, epoch, None
+        self._count_anew()
+
+    patch.setattr(DatagramRecords, "offer", offer)
+
+
+def limits_are_not_kept(patch: pytest.MonkeyPatch) -> None:
+    """Data is sealed past the hard limit."""
+    patch.setattr(RotationLimits, "is_hard_passed", lambda _self, _sealed, _bytes: False)
+
+
+def nothing_is_committed(patch: pytest.MonkeyPatch) -> None:
+    """A phase is opened but never entered: its keys are derived again each time, and the grace never begins."""
+    patch.setattr(phases.PhaseReceiver, "commit", lambda _self, *_arguments: False)
+
+
+DEFECTS: Final[dict[Patch, str]] = {
+    counter_is_handed_back: "nonce",
+    window_moves_before_the_tag: "trace",
+    replays_are_let_in: "not fresh|nobody had to open|opened twice",
+    tag_is_not_checked: "has opened",
+    epoch_has_no_grace: "old keys died early|was lost",
+    phase_has_no_grace: "was lost",
+    skipped_keys_are_not_kept: "was lost",
+    nothing_is_said_again: "hangs|different keys|refused though",
+    responder_seals_under_next: "hangs|different keys|lost on a good network|refused though|was lost|died early",
+    limits_are_not_kept: "past a hard limit",
+    nothing_is_committed: "nobody had to open",
+}
+"""What is wrong, and as what it shows."""
+
+
+@pytest.fixture
+def _own_net() -> Iterator[None]:
+    _, remove = install()
+    yield
+    remove()
+
+
+def walk_lives() -> None:
+    """Lives enough that every one of the defects shows; the same in each run."""
+    for seed in range(LIVES):
+        random = Random(seed)
+        life = Life(
+            Variant(ratchet=random.random() < 0.5, mask=random.random() < 0.5, limits=(SMALL, RotationLimits()))
+        )
+        walk(life, random, STEPS_EACH)
+        life.finish()
+        life.shut_down()
+
+
+@pytest.mark.parametrize("defect", list(DEFECTS), ids=lambda defect: defect.__name__)
+@pytest.mark.usefixtures("_own_net")
+def test_a_defect_is_found(defect: Patch, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Within a few lives an invariant breaks, and it is the one that the defect is about."""
+    defect(monkeypatch)
+    with pytest.raises((AssertionError, NonceRepeated, ValueError), match=DEFECTS[defect]):
+        walk_lives()
+
+
+@pytest.mark.usefixtures("_own_net")
+def test_without_a_defect_nothing_is_found() -> None:
+    """The counter-check: the very same walk over the code as it is."""
+    walk_lives()
