@@ -80,6 +80,22 @@ def key_schedules() -> list[Case]:
     return cases
 
 
+def exporters() -> list[Case]:
+    """Exporter secrets of the two key schedules: labels, contexts and lengths at their edges."""
+    cases = []
+    for export, label, context, length in (
+        (key_schedules()[0]["export"], "voice", b"", 32),
+        (key_schedules()[0]["export"], "voice", b"table 7", 32),
+        (key_schedules()[1]["export"], "é" * 32, bytes(1_024), 16),
+        (key_schedules()[1]["export"], "v", b"", 255),
+    ):
+        secret = keys.exporter_secret(bytes.fromhex(export), label.encode(), context, length)
+        cases.append(
+            {"export": export, "label": label, "context": context.hex(), "length": length, "secret": secret.hex()}
+        )
+    return cases
+
+
 def phases() -> Case:
     """Phase keys with the ratchet off and message keys with it on, of one traffic secret."""
     secret = bytearray(fixed("phases P(0)"))
@@ -237,6 +253,7 @@ def sections() -> Case:
         "hello_refused": vector_tables.refused_hellos(),
         "prologue": vector_tables.prologues(fixed),
         "key_schedule": key_schedules(),
+        "exporter": exporters(),
         "phase": phases(),
         "salted_epoch": salted(),
         "padding": vector_tables.padding(),

@@ -33,7 +33,7 @@ from noisegate_server.noise import KeyPair
 from noisegate_server.rpc.health import SERVICE, Health
 from noisegate_server.rpc.policy import Policy, PolicyError, read_policy
 from noisegate_server.rpc.repeats import Repeats
-from noisegate_server.rpc.table import METHODS, SERVICE_PREFIX, STREAMS, build_table
+from noisegate_server.rpc.table import BY_NAME, METHODS, SERVICE_PREFIX, STREAMS, build_table
 from noisegate_server.rpc.unary import Rpc
 from noisegate_server.session.ticket import TicketKey, TicketKeys
 from noisegate_server.store.base import StoreLimits
@@ -240,10 +240,10 @@ def _limits(config: Config) -> StoreLimits:
 
 def _policy(config: Config) -> Policy:
     if config.policy is None:
-        return Policy()
+        return Policy() if config.dev else Policy(withheld=BY_NAME)
     text = _read("--policy", config.policy).decode("utf-8", "replace")
     try:
-        return read_policy(text, [SERVICE_PREFIX + name for name in (*METHODS, *STREAMS)])
+        return read_policy(text, [SERVICE_PREFIX + name for name in (*METHODS, *STREAMS)], BY_NAME)
     except PolicyError as error:
         raise ConfigError("--policy", str(error)) from None
 

@@ -131,7 +131,7 @@ def test_the_protocol_names_every_label_kind_and_number() -> None:
     """Labels, first bytes, kinds, patterns, suites and flags stand in the document as they are in the code."""
     text = PROTOCOL.read_text(encoding="utf-8")
     labels = [value for name, value in vars(constants).items() if name.startswith("LABEL_")]
-    assert len(labels) == 12
+    assert len(labels) == 13
     for label in labels:
         assert f'"{label.decode()}"' in text
     for packet in PacketType:

@@ -24,9 +24,9 @@ VECTORS: dict[str, Any] = json.loads(
     (Path(__file__).resolve().parents[2] / "docs" / "vectors" / "protocol-v1.json").read_text(encoding="ascii")
 )
 SIZES = {
-    "hello": 4, "hello_refused": 7, "prologue": 8, "key_schedule": 2, "salted_epoch": 3, "padding": 19, "nearest": 21,
-    "replay_window": 32, "packet": 3, "ticket_content": 2, "handshake": 4, "resume": 2, "record": 2, "rekey": 2,
-    "ratchet": 2, "record_refused": 2, "renegotiate": 3,
+    "hello": 4, "hello_refused": 7, "prologue": 8, "key_schedule": 2, "exporter": 4, "salted_epoch": 3, "padding": 19,
+    "nearest": 21, "replay_window": 32, "packet": 3, "ticket_content": 2, "handshake": 4, "resume": 2, "record": 2,
+    "rekey": 2, "ratchet": 2, "record_refused": 2, "renegotiate": 3,
 }  # fmt: skip
 PATTERNS = {1: "XX", 2: "IK", 7: "NKpsk0"}
 SEALED = [(section, index) for section in ("record", "rekey", "ratchet") for index in range(2)]
@@ -102,6 +102,14 @@ def test_key_schedules(case: dict[str, Any]) -> None:
     expected = second.schedule(raw(case["h"]), raw(case["k1"]), raw(case["k2"]))
     psk = second.expand(raw(expected["root"]), "ng1 renegotiate")
     assert case == {**expected, "renegotiate_psk": psk.hex()}
+
+
+@pytest.mark.parametrize("case", VECTORS["exporter"])
+def test_exporter_secrets(case: dict[str, Any]) -> None:
+    """HKDF-Expand of the session's export secret, by the library's own HKDF."""
+    secret = second.exporter(raw(case["export"]), case["label"], raw(case["context"]), case["length"])
+    assert secret.hex() == case["secret"]
+    assert len(secret) == case["length"]
 
 
 def test_phase_keys() -> None:

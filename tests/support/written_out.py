@@ -13,6 +13,8 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 from tests.support.vectors import peer_library
 
@@ -45,6 +47,13 @@ def schedule(h: bytes, k1: bytes, k2: bytes) -> dict[str, str]:
     labels = ("i2r", "r2i", "root", "export", "mask")
     derived = {label: expand(prk, f"ng1 {label}") for label in labels}
     return {name: value.hex() for name, value in {"h": h, "k1": k1, "k2": k2, "prk": prk, **derived}.items()}
+
+
+def exporter(export: bytes, label: str, context: bytes, length: int) -> bytes:
+    """Section 3 of the document: a secret for something beside the session."""
+    name = label.encode()
+    info = b"ng1 exporter" + bytes([len(name)]) + name + sha256(context)
+    return HKDFExpand(SHA256(), length, info).derive(export)
 
 
 def phase_secret(secret: bytes, phase: int) -> bytes:

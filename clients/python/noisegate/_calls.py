@@ -100,6 +100,7 @@ ISSUE_TICKET: Final = Method("IssueTicket", service.IssueTicketRequest, service.
 GET_SESSION: Final = Method("GetSession", service.GetSessionRequest, service.GetSessionResponse)
 LIST_SESSIONS: Final = Method("ListSessions", service.ListSessionsRequest, service.ListSessionsResponse)
 CLOSE_SESSION: Final = Method("CloseSession", service.CloseSessionRequest, service.CloseSessionResponse)
+EXPORT_SECRET: Final = Method("ExportSecret", service.ExportSecretRequest, service.ExportSecretResponse)
 WATCH_SESSIONS: Final = Method("WatchSessions", service.WatchSessionsRequest, service.WatchSessionsResponse)
 
 

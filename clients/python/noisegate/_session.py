@@ -16,6 +16,7 @@ from ._calls import (
     CLOSE_SESSION,
     DECRYPT,
     ENCRYPT,
+    EXPORT_SECRET,
     GET_SESSION,
     HANDSHAKE,
     ISSUE_TICKET,
@@ -282,6 +283,16 @@ class Session(SessionView):
         async with self._turn(Direction.SEND):
             request = service.IssueTicketRequest(session_id=self.id, request_id=self._calls.request_id())
             return _wire.from_ticket(await self._ask(ISSUE_TICKET, request))
+
+    async def export_secret(self, label: str, *, context: bytes = b"", length: int = 32) -> bytes:
+        """A key for something beside the session, such as a voice channel: the player derives the same one.
+
+        `label`: what it is for, 1 to 64 bytes. `context`: what else it is bound to, at most 1,024 bytes. `length`: 16
+        to 255 bytes. It stays the same through rotations (docs/protocol.md, section 3). Raises CallerForbidden unless
+        the service's policy names ExportSecret for this caller.
+        """
+        request = service.ExportSecretRequest(session_id=self.id, label=label, context=context, length=length)
+        return (await self._ask(EXPORT_SECRET, request)).secret
 
     async def describe(self) -> SessionInfo:
         """Ask the service what it knows about the session."""

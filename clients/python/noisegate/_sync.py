@@ -178,6 +178,7 @@ class SyncSession(SessionView, Blocking[Session]):
     decrypt = blocking(Session.decrypt)
     rotate = blocking(Session.rotate)
     issue_ticket = blocking(Session.issue_ticket)
+    export_secret = blocking(Session.export_secret)
     describe = blocking(Session.describe)
     close = blocking(Session.close)
     detach = direct(Session.detach)

@@ -289,6 +289,17 @@ def expand(prk: BytesLike, info: bytes) -> bytes:
     return _hmac.digest(prk, info + b"\x01", "sha256")
 
 
+def expand_to(prk: BytesLike, info: bytes, length: int) -> bytearray:
+    """HKDF-Expand with SHA-256 (RFC 5869, section 2.3) to `length` bytes, 1 to 8,160; ValueError for another one."""
+    if not 1 <= length <= 255 * 32:
+        raise ValueError("length: 1 to 8,160 bytes")
+    block, output = b"", bytearray(length)
+    for number, at in enumerate(range(0, length, 32), start=1):
+        block = _hmac.digest(prk, block + info + bytes((number,)), "sha256")
+        output[at : at + 32] = block[: length - at]
+    return output
+
+
 def wipe(buffer: bytearray) -> None:
     """Overwrite a buffer with zeros in place. Copies that a library below has made are beyond its reach."""
     buffer[:] = bytes(len(buffer))

@@ -19,6 +19,12 @@ MAX_PAYLOAD_BYTES: Final = 16_384
 MAX_NAME_BYTES: Final = 64
 """Length of peer_id and group in UTF-8."""
 
+MAX_LABEL_BYTES: Final = 64
+MAX_CONTEXT_BYTES: Final = 1_024
+MIN_EXPORT_BYTES: Final = 16
+MAX_EXPORT_BYTES: Final = 255
+"""Length of an exporter secret."""
+
 MAX_OFFER: Final = 16
 RESERVED_PROLOGUE: Final = b"ng1 "
 """docs/protocol.md: what noisegate's own prologue begins with; a caller's must not."""

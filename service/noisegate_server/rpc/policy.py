@@ -54,7 +54,9 @@ class Policy:
     tenants: Mapping[str, str] | None = None
     """Identity (LOCAL for none) to tenant."""
     rights: Rights | None = None
-    """None: every method."""
+    """None: every method but those that are withheld."""
+    withheld: frozenset[str] = frozenset()
+    """Full names of methods that are allowed by name alone, and so to nobody without rights."""
 
     def caller(self, peer: Peer) -> Caller:
         """The caller behind a connection; without a tenant where the policy knows none."""
@@ -87,14 +89,16 @@ class _File(BaseModel):
     caller: list[_Entry] = Field(min_length=1)
 
 
-def read_policy(text: str, methods: Iterable[str]) -> Policy:
+def read_policy(text: str, methods: Iterable[str], by_name: Iterable[str] = ()) -> Policy:
     """Parse a policy file.
 
     Shape: TOML with one `[[caller]]` for each caller: `id` (a SPIFFE id, or "local" for connections without
-    credentials), `tenant`, `methods` (names of RPCs, or "*").
-    `methods`: the full names of all methods that need a right. Raises PolicyError.
+    credentials), `tenant`, `methods` (names of RPCs, or "*" for all but those that are allowed by name alone).
+    `methods`: the full names of all methods that need a right; `by_name`: those of them that "*" does not include.
+    Raises PolicyError.
     """
     known = {name.rpartition("/")[2]: name for name in methods}
+    every = frozenset(known.values()) - frozenset(by_name)
     try:
         parsed = _File.model_validate(tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
@@ -114,6 +118,6 @@ def read_policy(text: str, methods: Iterable[str]) -> Policy:
         if unknown:
             raise PolicyError(f"caller {entry.id!r}: no such method: {', '.join(unknown)}")
         tenants[entry.id] = entry.tenant
-        names = known.values() if "*" in entry.methods else (known[name] for name in entry.methods)
-        rights[entry.id] = frozenset(names)
+        named = frozenset(known[name] for name in entry.methods if name != "*")
+        rights[entry.id] = named | every if "*" in entry.methods else named
     return Policy(tenants=tenants, rights=rights)

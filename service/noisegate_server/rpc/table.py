@@ -14,13 +14,23 @@ from noisegate.v1 import session_crypto_service_pb2 as pb
 from noisegate_server.rpc import limits
 from noisegate_server.rpc.call import Method, Table, Unary
 from noisegate_server.rpc.convert.sealed import encode_sealed
-from noisegate_server.rpc.handlers import capabilities, handshake, records, resume, rotate, sessions, tickets, watch
+from noisegate_server.rpc.handlers import (
+    capabilities,
+    export,
+    handshake,
+    records,
+    resume,
+    rotate,
+    sessions,
+    tickets,
+    watch,
+)
 from noisegate_server.rpc.health import health_methods
 from noisegate_server.rpc.once import Once
 from noisegate_server.rpc.streams import StreamRow, guarded
 from noisegate_server.rpc.unary import Row, Rpc, unary
 
-__all__ = ["METHODS", "SERVICE_PREFIX", "STREAMS", "build_table", "serve"]
+__all__ = ["BY_NAME", "METHODS", "SERVICE_PREFIX", "STREAMS", "build_table", "serve"]
 
 SERVICE_PREFIX: Final = "/noisegate.v1.SessionCryptoService/"
 
@@ -63,6 +73,7 @@ METHODS: Final[Mapping[str, Row]] = {
         session_of=_named,
         closes=True,
     ),
+    "ExportSecret": Row(request=pb.ExportSecretRequest, handle=export.export_secret, by_name=True),
 }
 """Unary RPC of SessionCryptoService to what serves it."""
 
@@ -70,6 +81,10 @@ STREAMS: Final[Mapping[str, StreamRow]] = {
     "WatchSessions": StreamRow(request=pb.WatchSessionsRequest, start=watch.watch_sessions),
 }
 """Streaming RPC of SessionCryptoService to what serves it."""
+
+
+BY_NAME: Final = frozenset(SERVICE_PREFIX + name for name, row in METHODS.items() if row.by_name)
+"""Full names of the methods that a policy must name."""
 
 
 def serve(name: str, row: Row, rpc: Rpc) -> Unary:

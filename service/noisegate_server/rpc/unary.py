@@ -52,6 +52,8 @@ class Row:
     """Set where `repeat_for` is."""
     closes: bool = False
     """Does success end the session, and with it the answers that are kept for it?"""
+    by_name: bool = False
+    """Must a policy name it for each caller that may call it? Its "*" and no policy at all do not allow it."""
     waits: bool = False
     """Is the handler a coroutine function? Then it runs at once, and becomes a task where it has to wait."""
 
@@ -84,6 +86,7 @@ RunOnce = Callable[[str, Any, bytes, float], Reply | Awaitable[Reply]]
 def admission(method: str, rpc: Rpc) -> Admit:
     """Makes the check that a call passes before its body is looked at: (call, body's length) -> tenant."""
     rights = rpc.policy.rights
+    withheld = rights is None and method in rpc.policy.withheld
     health = rpc.health
 
     def admit(call: Call, size: int) -> str:
@@ -91,7 +94,7 @@ def admission(method: str, rpc: Rpc) -> Admit:
         tenant = caller.tenant
         if not tenant:
             raise CallerForbidden("tenant") if caller.identity else CallerUnauthenticated
-        if rights is not None and method not in rights.get(caller.identity or LOCAL, _NO_RIGHTS):
+        if withheld or (rights is not None and method not in rights.get(caller.identity or LOCAL, _NO_RIGHTS)):
             raise CallerForbidden(method)
         if health.draining:
             raise Draining

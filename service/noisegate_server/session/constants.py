@@ -48,6 +48,12 @@ RETRY_ECHO: Final = 8
 KEEP_ALIVE_TOKEN: Final = 8
 """Bytes of a keep-alive's token (protocol, section 3)."""
 
+MAX_LABEL: Final = 64
+"""Bytes of an exporter secret's label, at least 1 (protocol, section 3)."""
+MIN_EXPORTED: Final = 16
+MAX_EXPORTED: Final = 255
+"""Bytes of an exporter secret (protocol, section 3)."""
+
 MIN_HELLO: Final = 14
 """Bytes of a hello that offers one protocol (protocol, section 2)."""
 MAX_HELLO: Final = 44
@@ -131,6 +137,7 @@ LABEL_I2R: Final = b"ng1 i2r"
 LABEL_R2I: Final = b"ng1 r2i"
 LABEL_ROOT: Final = b"ng1 root"
 LABEL_EXPORT: Final = b"ng1 export"
+LABEL_EXPORTER: Final = b"ng1 exporter"
 LABEL_MASK: Final = b"ng1 mask"
 LABEL_NEXT: Final = b"ng1 next"
 LABEL_KEY: Final = b"ng1 key"

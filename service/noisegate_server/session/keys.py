@@ -15,12 +15,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from noisegate_server.noise.primitives import expand, extract, sha256, wipe
+from noisegate_server.noise.primitives import expand, expand_to, extract, sha256, wipe
 from noisegate_server.session.constants import (
     HASH,
     KEY,
     LABEL_CHAIN,
     LABEL_EXPORT,
+    LABEL_EXPORTER,
     LABEL_I2R,
     LABEL_KEY,
     LABEL_MASK,
@@ -30,6 +31,9 @@ from noisegate_server.session.constants import (
     LABEL_ROOT,
     LABEL_SALTED,
     MAX_EPOCH,
+    MAX_EXPORTED,
+    MAX_LABEL,
+    MIN_EXPORTED,
     SALT,
 )
 
@@ -118,6 +122,14 @@ def salted_hash(h: bytes, salt: bytes, number: int) -> bytes:
 def renegotiate_psk(root: Secret) -> bytearray:
     """The PSK of the renegotiation that leaves the epoch of `root` (section 4)."""
     return _expand(root, LABEL_RENEGOTIATE)
+
+
+def exporter_secret(export: Secret, label: bytes, context: bytes, length: int) -> bytearray:
+    """A secret of `length` bytes (16 to 255) for whatever `label` (1 to 64 bytes) names (section 3)."""
+    if not 1 <= len(label) <= MAX_LABEL or not MIN_EXPORTED <= length <= MAX_EXPORTED:
+        raise ValueError(f"label: 1 to {MAX_LABEL} bytes; length: {MIN_EXPORTED} to {MAX_EXPORTED}")
+    info = LABEL_EXPORTER + bytes((len(label),)) + label + sha256(context)
+    return expand_to(export, info, length)
 
 
 def next_phase(secret: Secret) -> bytearray:

@@ -128,6 +128,7 @@ def test_a_foreign_session_is_answered_exactly_like_an_unknown_one(service: Serv
         ("IssueTicket", lambda sid: pb.IssueTicketRequest(session_id=sid)),
         ("GetSession", lambda sid: pb.GetSessionRequest(session_id=sid)),
         ("CloseSession", lambda sid: pb.CloseSessionRequest(session_id=sid)),
+        ("ExportSecret", lambda sid: pb.ExportSecretRequest(session_id=sid, label="voice", length=32)),
         ("Handshake", lambda sid: pb.HandshakeRequest(proceed=pb.ProceedHandshake(session_id=sid, message=b"m"))),
     ]
     for method, make in requests:
@@ -238,6 +239,16 @@ def test_steps_offers_and_selectors_are_checked(service: Service) -> None:
         ("ListSessions", pb.ListSessionsRequest(page_size=1_001), "page_size"),
         ("ListSessions", pb.ListSessionsRequest(page_token="f" * 257), "page_token"),
         ("Resume", pb.ResumeRequest(initiate=pb.InitiateResume(session_id=b"x")), "initiate.session_id"),
+        ("ExportSecret", pb.ExportSecretRequest(label="voice", length=32), "session_id"),
+        ("ExportSecret", pb.ExportSecretRequest(session_id=bytes(24), length=32), "label"),
+        ("ExportSecret", pb.ExportSecretRequest(session_id=bytes(24), label="é" * 33, length=32), "label"),
+        ("ExportSecret", pb.ExportSecretRequest(session_id=bytes(24), label="l", length=15), "length"),
+        ("ExportSecret", pb.ExportSecretRequest(session_id=bytes(24), label="l", length=256), "length"),
+        (
+            "ExportSecret",
+            pb.ExportSecretRequest(session_id=bytes(24), label="l", length=32, context=bytes(1_025)),
+            "context",
+        ),
     ]
     for method, request, path in wrong:
         reply = service.refused(method, request)

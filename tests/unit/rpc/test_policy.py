@@ -93,6 +93,22 @@ def test_a_file_shuts_out_callers_without_credentials_unless_it_lists_them() -> 
     assert listed.caller(Peer(authenticated=False)).tenant == "dev"
 
 
+def test_a_star_does_not_include_what_must_be_named() -> None:
+    """Whoever may call everything has still to be given such a method by its name; it may stand beside the star."""
+    methods, by_name = (*METHODS, "/p.S/Export"), ("/p.S/Export",)
+    caller = '[[caller]]\nid = "local"\ntenant = "dev"\nmethods = '
+    granted = [
+        (read_policy(caller + names, methods, by_name).rights or {})["local"]
+        for names in ('["*"]', '["*", "Export"]', '["Export"]', '["Encrypt"]')
+    ]
+    assert granted == [
+        frozenset(METHODS),
+        frozenset(methods),
+        frozenset(by_name),
+        frozenset({"/p.S/Encrypt"}),
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [

@@ -45,6 +45,7 @@ METHODS: dict[str, tuple[Callable[[Client], Awaitable[object]], Message]] = {
     "GetSession": (lambda client: client.get_session(SESSION_ID), service.GetSessionResponse()),
     "ListSessions": (_listed, service.ListSessionsResponse()),
     "CloseSession": (lambda client: client.session(SESSION_ID).close(), service.CloseSessionResponse()),
+    "ExportSecret": (lambda client: client.session(SESSION_ID).export_secret("voice"), service.ExportSecretResponse()),
 }
 
 
