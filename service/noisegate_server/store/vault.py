@@ -7,11 +7,25 @@ promises is durable, as far as the vault is, when it returns.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from heapq import heappop, heappush
 from typing import Final, Protocol
 
-__all__ = ["KeptSession", "MemoryVault", "Revocation", "Vault"]
+__all__ = ["KeptSession", "MemoryVault", "Revocation", "Vault", "VaultFailed"]
+
+
+_SPARE_ENTRIES: Final = 64
+"""Entries of what is gone that a queue may hold beside as many as there are living ones."""
+
+
+class VaultFailed(Exception):
+    """The vault could not do what it was asked for: a full disk, a broken file, a closed vault."""
+
+    def __init__(self, cause: str, *, certain: bool = True) -> None:
+        super().__init__(f"the vault failed: {cause}")
+        self.certain = certain
+        """Nothing was done. Otherwise it may turn out at the next start that it was."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +65,11 @@ class Revocation:
 
 
 class Vault(Protocol):
-    """Obligations of every vault. Times are unix seconds, because what is kept may outlive the process."""
+    """Obligations of every vault. Times are unix seconds, because what is kept may outlive the process.
+
+    Each method is atomic. They are done in the order of their calls, and their callers go on in that order. Any of them
+    raises VaultFailed where it could not be done.
+    """
 
     @property
     def issuer(self) -> bytes:
@@ -70,8 +88,8 @@ class Vault(Protocol):
     async def revoked(self) -> list[Revocation]:
         """Every revocation, likewise."""
 
-    async def keep(self, session: KeptSession) -> None:
-        """Keep a suspended session, in the place of one with the same id."""
+    async def keep(self, sessions: Sequence[KeptSession]) -> None:
+        """Keep suspended sessions, all or none, each in the place of one with the same id."""
 
     async def take(self, session_id: bytes) -> bytes | None:
         """The blob of a suspended session, gone from the vault when this returns; None where it is not there."""
@@ -91,19 +109,26 @@ class Vault(Protocol):
     async def expire(self, wall: float, budget: int) -> None:
         """Delete what is over at `wall`, `budget` rows of each kind at most."""
 
+    async def settle(self) -> None:
+        """Return once all that was asked for before is done, and its callers have gone on."""
+
     async def close(self) -> None:
-        """Let go of whatever is held."""
+        """Do what was asked for, then let go of whatever is held. No call comes after it."""
 
 
 class MemoryVault:
     """A vault that ends with the process."""
 
-    __slots__ = ("_issuer", "_kept", "_revoked", "_spent")
+    __slots__ = ("_issuer", "_kept", "_kept_ends", "_revoked", "_spent", "_spent_ends")
 
     def __init__(self, issuer: bytes) -> None:
         self._issuer: Final = issuer
         self._kept: Final[dict[bytes, KeptSession]] = {}
-        self._spent: Final[dict[bytes, float]] = {}
+        self._kept_ends: Final[list[tuple[float, bytes]]] = []
+        """A heap: when to look at which session. One that was taken, and maybe kept again, leaves its entry behind."""
+        self._spent: Final[set[bytes]] = set()
+        self._spent_ends: Final[list[tuple[float, bytes]]] = []
+        """Likewise, of numbers, which never come back."""
         self._revoked: Final[dict[tuple[str, str, bytes], Revocation]] = {}
 
     @property
@@ -115,13 +140,17 @@ class MemoryVault:
         return False
 
     async def kept(self) -> list[KeptSession]:
-        return []
+        return [replace(session, blob=b"") for session in self._kept.values()]
 
     async def revoked(self) -> list[Revocation]:
-        return []
+        return list(self._revoked.values())
 
-    async def keep(self, session: KeptSession) -> None:
-        self._kept[session.session_id] = session
+    async def keep(self, sessions: Sequence[KeptSession]) -> None:
+        for session in sessions:
+            self._kept[session.session_id] = session
+            heappush(self._kept_ends, (session.expires_wall, session.session_id))
+        if len(self._kept_ends) > 2 * len(self._kept) + _SPARE_ENTRIES:
+            self._kept_ends[:] = sorted((each.expires_wall, each.session_id) for each in self._kept.values())
 
     async def take(self, session_id: bytes) -> bytes | None:
         kept = self._kept.pop(session_id, None)
@@ -134,22 +163,35 @@ class MemoryVault:
     async def spend(self, number: bytes, until_wall: float) -> bool:
         if number in self._spent:
             return False
-        self._spent[number] = until_wall
+        self._spent.add(number)
+        heappush(self._spent_ends, (until_wall, number))
         return True
 
     async def revoke(self, revocation: Revocation) -> None:
         self._revoked[revocation.tenant, revocation.peer_id, revocation.static_key] = revocation
 
     async def expire(self, wall: float, budget: int) -> None:
-        # All of one kind live about equally long, so the oldest are the first to be over.
-        for number in [number for number, _ in zip(self._spent, range(budget), strict=False)]:
-            if self._spent[number] <= wall:
-                del self._spent[number]
-        for session_id in [session_id for session_id, _ in zip(self._kept, range(budget), strict=False)]:
-            if self._kept[session_id].expires_wall <= wall:
+        for _, number in _over(self._spent_ends, wall, budget):
+            self._spent.discard(number)
+        for end, session_id in _over(self._kept_ends, wall, budget):
+            kept = self._kept.get(session_id)
+            if kept is not None and kept.expires_wall == end:
                 del self._kept[session_id]
+
+    async def settle(self) -> None:
+        return
 
     async def close(self) -> None:
         self._kept.clear()
+        self._kept_ends.clear()
         self._spent.clear()
+        self._spent_ends.clear()
         self._revoked.clear()
+
+
+def _over(ends: list[tuple[float, bytes]], wall: float, budget: int) -> Iterator[tuple[float, bytes]]:
+    """Takes off those whose time has come, `budget` at most."""
+    for _ in range(budget):
+        if not ends or ends[0][0] > wall:
+            return
+        yield heappop(ends)

@@ -1,0 +1,1 @@
+"""The vault that outlives the process: one SQLite file, one thread."""

@@ -1,0 +1,79 @@
+"""The tables of a vault's file, and what makes a file one of ours.
+
+The schema's version stands in the file (`user_version`), and beside it a number that says whose file it is
+(`application_id`). A file of another version or another program is refused: nothing is written over.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Final
+
+__all__ = ["ForeignFile", "prepare"]
+
+_APPLICATION: Final = 0x4E476174
+"""`NGat`."""
+_VERSION: Final = 1
+
+_TABLES: Final = (
+    "CREATE TABLE vault (issuer BLOB NOT NULL) STRICT",
+    """CREATE TABLE sessions (
+        session_id BLOB PRIMARY KEY, tenant TEXT NOT NULL, peer_id TEXT NOT NULL, group_name TEXT NOT NULL,
+        mode INTEGER NOT NULL, remote_static BLOB NOT NULL, connection_ids BLOB NOT NULL, by_service INTEGER NOT NULL,
+        suspended_wall REAL NOT NULL, expires_wall REAL NOT NULL, blob BLOB NOT NULL
+    ) STRICT, WITHOUT ROWID""",
+    "CREATE INDEX sessions_expire ON sessions (expires_wall)",
+    "CREATE TABLE spent (number BLOB PRIMARY KEY, until_wall REAL NOT NULL) STRICT, WITHOUT ROWID",
+    "CREATE INDEX spent_expire ON spent (until_wall)",
+    """CREATE TABLE revoked (
+        tenant TEXT NOT NULL, peer_id TEXT NOT NULL, static_key BLOB NOT NULL, revoked_wall REAL NOT NULL,
+        PRIMARY KEY (tenant, peer_id, static_key)
+    ) STRICT, WITHOUT ROWID""",
+)
+
+_SETTINGS: Final = (
+    # Held until the connection closes, so that a second process finds the file taken.
+    "PRAGMA locking_mode = EXCLUSIVE",
+    "PRAGMA journal_mode = WAL",
+    # A commit has reached the disk when it returns.
+    "PRAGMA synchronous = FULL",
+    # What is deleted is overwritten with zeros.
+    "PRAGMA secure_delete = ON",
+    "PRAGMA trusted_schema = OFF",
+)
+
+
+class ForeignFile(Exception):
+    """The file is no vault of this version; the text says what it is instead."""
+
+
+def prepare(connection: sqlite3.Connection, issuer: bytes) -> bytes:
+    """Take the file, and make its tables where it is empty, with `issuer`; the issuer that it has from now on.
+
+    Errors: ForeignFile; sqlite3.Error where it is broken, or taken by another process.
+    """
+    for setting in _SETTINGS:
+        connection.execute(setting).fetchall()
+    connection.execute("BEGIN EXCLUSIVE")
+    application, version = _number(connection, "application_id"), _number(connection, "user_version")
+    if not application and not version and not _number(connection, "schema_version"):
+        for table in _TABLES:
+            connection.execute(table)
+        connection.execute("INSERT INTO vault VALUES (?)", (issuer,))
+        connection.execute(f"PRAGMA application_id = {_APPLICATION}")
+        connection.execute(f"PRAGMA user_version = {_VERSION}")
+    elif application != _APPLICATION:
+        raise ForeignFile("is a database of another program")
+    elif version != _VERSION:
+        raise ForeignFile(f"has version {version} of the state, not {_VERSION}")
+    connection.execute("COMMIT")
+    if connection.execute("PRAGMA quick_check(1)").fetchall() != [("ok",)]:
+        raise ForeignFile("is damaged")
+    found: bytes
+    ((found,),) = connection.execute("SELECT issuer FROM vault").fetchall()
+    return found
+
+
+def _number(connection: sqlite3.Connection, pragma: str) -> int:
+    ((number,),) = connection.execute(f"PRAGMA {pragma}").fetchall()
+    return int(number)
