@@ -9,7 +9,6 @@ from cryptography.exceptions import InvalidTag
 
 from examples.dice.datagram_player.handshake import AEADS, Split, nonce_of
 from examples.dice.datagram_player.keys import (
-    WINDOW,
     PhaseReceiver,
     PhaseSender,
     Ratchet,
@@ -20,6 +19,7 @@ from examples.dice.datagram_player.keys import (
     extract,
     nearest,
 )
+from examples.dice.datagram_player.window import Window
 from examples.dice.datagram_player.wire import DATA, FLAG_RATCHET, RECORD, SALTED, PacketRefusedError
 
 LARGEST_COUNTER = (1 << 64) - 2
@@ -74,7 +74,7 @@ class Epoch:
         ratchet = bool(terms.flags & FLAG_RATCHET)
         self.sender: Sender = Ratchet(sends) if ratchet else PhaseSender(sends)
         self._receiver: Receiver = RatchetReceiver(receives) if ratchet else PhaseReceiver(receives)
-        self.confirmed, self.sent, self.highest, self._window = False, 0, -1, 0
+        self.confirmed, self.sent, self.window = False, 0, Window()
         self.base: Root | None = None
         self.ours = False
         """We chose the salt."""
@@ -110,19 +110,14 @@ class Epoch:
 
     def open(self, header: bytes, sealed: bytes, associated_data: bytes, now: float) -> tuple[int, bytes, int]:
         """Kind (with its bit 0x80), content and counter; PacketRefusedError changes nothing."""
-        counter = nearest(int.from_bytes(header[11:15], "big"), 32, self.highest)
+        counter = nearest(int.from_bytes(header[11:15], "big"), 32, self.window.highest)
         if counter > LARGEST_COUNTER:
             raise PacketRefusedError("record")
         key = self._receiver.find(header[10], counter, now)
         kind, content = self._decrypt(key, counter, header, sealed, associated_data)
-        ahead = counter - self.highest
-        if ahead <= 0 and (ahead < -WINDOW or self._window >> -ahead & 1):
+        if not self.window.fresh(counter):
             raise PacketRefusedError("record")
-        if ahead > 0:
-            self._window = (self._window << min(ahead, WINDOW + 1) | 1) & ((2 << WINDOW) - 1)
-        else:
-            self._window |= 1 << -ahead
-        self.highest = max(self.highest, counter)
+        self.window.add(counter)
         self._receiver.opened(header[10], counter, now)
         return kind, content, counter
 

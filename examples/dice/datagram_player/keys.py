@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import math
 import typing
+from typing import Final
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF, HKDFExpand
 
+from examples.dice.datagram_player.window import WINDOW
 from examples.dice.datagram_player.wire import GRACE_S, NotPossibleError, PacketRefusedError
 
-WINDOW, PHASES = 1024, 64
+PHASES: Final = 64
 KEY, NEXT, CHAIN = b"ng1 key", b"ng1 next", b"ng1 chain"
 
 

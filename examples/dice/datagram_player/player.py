@@ -105,7 +105,9 @@ class DatagramPlayer:
         """Does what a packet of the peer asks; PacketRefusedError: it has changed nothing."""
         if packet[:1] == bytes([FRAGMENT]):
             whole = self._parts.add(packet, now)
-            return Received() if whole is None else self.receive(whole, now, associated_data)
+            if whole is None:
+                return Received()
+            packet = whole
         received = self._receive(packet, now, associated_data)
         received.to_send[:] = self._out(received.to_send)
         return received
