@@ -101,6 +101,9 @@ class NoisePlayer:
         self._sends: Any = None
         self._receives: Any = None
         self._hash = self._newest_hash = self.export_secret = b""
+        self._resumes = False
+        self._took_early = False
+        self.early_taken = False
 
     @classmethod
     def resume(
@@ -109,7 +112,9 @@ class NoisePlayer:
         """A new session from a ticket; `cipher` is that of the session in which the ticket came, as in Noise names."""
         bound = RESUME_LABEL + hello + len(ticket.ticket).to_bytes(2, "big") + ticket.ticket + prologue
         keys = NoiseKeys(psk=ticket.psk)
-        return cls(f"Noise_NNpsk0_25519_{cipher}_SHA256", keys, initiator=initiator, prologue=bound)
+        player = cls(f"Noise_NNpsk0_25519_{cipher}_SHA256", keys, initiator=initiator, prologue=bound)
+        player._resumes = True
+        return player
 
     @property
     def established(self) -> bool:
@@ -128,6 +133,8 @@ class NoisePlayer:
 
     def write_handshake(self, payload: bytes = b"") -> bytes:
         """The next handshake message; NoiseRefusedError if no secret can be agreed with the peer's key."""
+        if self._resumes and not self._initiator:
+            payload = bytes([self._took_early]) + payload
         try:
             message = bytes(self._connection.write_message(payload))
         except ValueError as error:
@@ -141,6 +148,12 @@ class NoisePlayer:
             payload = bytes(self._connection.read_message(message))
         except (InvalidTag, NoiseHandshakeError, NoiseValueError, ValueError) as error:
             raise NoiseRefusedError("handshake message") from error
+        if self._resumes and self._initiator:
+            if payload[:1] not in (b"\x00", b"\x01"):
+                raise NoiseRefusedError("handshake message")
+            self.early_taken, payload = payload[0] == 1, payload[1:]
+        elif self._resumes:
+            self._took_early = bool(payload)
         self._finish()
         return payload
 

@@ -110,6 +110,7 @@ class Server:
             random_bytes=self._random_bytes,
             started_wall=self._wall(),
             limits=_limits(config),
+            latch=asyncio.Event,
         )
         rpc = Rpc(
             parts=parts,
@@ -152,7 +153,8 @@ class Server:
             ended = 0
             try:
                 now = self._clock()
-                ended = len(upkeep.sweep(parts, now, _SWEEP_BUDGET)) + self._repeats.expire(now, _SWEEP_BUDGET)
+                ended = len(upkeep.sweep(parts, now, self._wall(), _SWEEP_BUDGET))
+                ended += self._repeats.expire(now, _SWEEP_BUDGET)
             except Exception as error:  # noqa: BLE001  # the outermost frame of its task: it must outlive a defect
                 log_defect("sweep", error)
             await asyncio.sleep(0 if ended >= _SWEEP_BUDGET else _SWEEP_SECONDS)

@@ -11,15 +11,18 @@ another test would be a false alarm. No test's outcome hangs on the values.
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections import deque
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
-from noisegate_server.engine import handshake, records, resume, rotate, sessions, tickets, upkeep
+from noisegate_server.engine import handshake, records, redeem, resume, rotate, sessions, tickets, upkeep
 from noisegate_server.engine.outcomes import Decrypted, HandshakeStep, IssuedTicket, ResumeStep, Rotation, SessionView
 from noisegate_server.engine.parts import Parts, make_parts
 from noisegate_server.engine.policy import Options, Policy
-from noisegate_server.engine.resume import ResumeRequested
+from noisegate_server.engine.redeem import ResumeRequested
 from noisegate_server.engine.rotate import REKEY, RENEGOTIATE, RotateCommand
 from noisegate_server.noise import KeyPair
 from noisegate_server.session.datagram import DatagramRecords
@@ -31,14 +34,27 @@ from noisegate_server.session.state import RecordMode, Role
 from noisegate_server.session.suites import Pattern, Suite
 from noisegate_server.session.ticket import TicketKey, TicketKeys
 from noisegate_server.store.base import StoreLimits
+from noisegate_server.store.vault import Vault
 from noisegate_server.trust.identity import Identities
 from tests.support.requests import initiation, response, resumption
 
 TENANT = "dice"
+T = TypeVar("T")
 ALL_OPTIONS = Options(pad=True, mask=True, tickets=True)
 LEARN_REMOTE = frozenset({Pattern.XX, Pattern.XXPSK3})
 """Patterns whose initiator is not told the responder's key."""
 WITH_PSK = frozenset({Pattern.XXPSK3, Pattern.IKPSK1, Pattern.IKPSK2, Pattern.NKPSK0, Pattern.NKPSK2})
+
+
+def at_once(coroutine: Coroutine[Any, Any, T]) -> T:
+    """What a coroutine gives that has to wait for nothing but its turn."""
+    while True:
+        try:
+            waits_for = coroutine.send(None)
+        except StopIteration as done:
+            result: T = done.value
+            return result
+        assert waits_for is None
 
 
 class Clock:
@@ -67,6 +83,7 @@ class Engine:
         limits: StoreLimits | None = None,
         identity: KeyPair | None = None,
         ticket_keys: TicketKeys | None = None,
+        vault: Vault | None = None,
     ) -> None:
         self.clock = clock
         self.identity = identity or KeyPair.generate(os.urandom)
@@ -80,6 +97,8 @@ class Engine:
             random_bytes=os.urandom,
             started_wall=clock.wall,
             limits=limits,
+            vault=vault,
+            latch=asyncio.Event,
         )
 
     def initiate(self, request: handshake.Initiation, tenant: str = TENANT) -> HandshakeStep:
@@ -114,11 +133,12 @@ class Engine:
     def issue(self, session_id: bytes) -> IssuedTicket:
         return tickets.issue(self.parts, TENANT, session_id, self.clock.now, self.clock.wall)
 
-    def resume(self, session_id: bytes, prologue: bytes = b"") -> ResumeStep:
-        return resume.initiate(self.parts, TENANT, session_id, prologue, self.clock.now, self.clock.wall)
+    def resume(self, session_id: bytes, prologue: bytes = b"", early_data: bytes = b"") -> ResumeStep:
+        return resume.initiate(self.parts, TENANT, session_id, prologue, early_data, self.clock.now, self.clock.wall)
 
     def accept_resume(self, request: ResumeRequested, tenant: str = TENANT) -> ResumeStep:
-        return resume.respond(self.parts, tenant, request, self.clock.now, self.clock.wall)
+        """To its end, over a vault that never waits."""
+        return at_once(redeem.respond(self.parts, tenant, request, self.clock.now, self.clock.wall))
 
     def finish_resume(self, session_id: bytes, message: bytes) -> ResumeStep:
         return resume.proceed(self.parts, TENANT, session_id, message, self.clock.now, self.clock.wall)
@@ -134,7 +154,7 @@ class Engine:
         return self.parts.store.get(TENANT, session_id, self.clock.now)
 
     def sweep(self, budget: int = 1_000_000) -> None:
-        upkeep.sweep(self.parts, self.clock.now, budget)
+        upkeep.sweep(self.parts, self.clock.now, self.clock.wall, budget)
 
     def leftovers(self) -> list[str]:
         """The names of all that is not empty."""
@@ -168,9 +188,12 @@ class Engines:
         limits: StoreLimits | None = None,
         identity: KeyPair | None = None,
         ticket_keys: TicketKeys | None = None,
+        vault: Vault | None = None,
     ) -> Engine:
         """Another engine."""
-        engine = Engine(self.clock, policy=policy, limits=limits, identity=identity, ticket_keys=ticket_keys)
+        engine = Engine(
+            self.clock, policy=policy, limits=limits, identity=identity, ticket_keys=ticket_keys, vault=vault
+        )
         self.made.append(engine)
         return engine
 

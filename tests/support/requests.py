@@ -5,7 +5,7 @@ from __future__ import annotations
 from noisegate_server.engine import handshake
 from noisegate_server.engine.outcomes import ResumeStep
 from noisegate_server.engine.policy import Options
-from noisegate_server.engine.resume import ResumeRequested
+from noisegate_server.engine.redeem import ResumeRequested
 from noisegate_server.session.state import RecordMode
 from noisegate_server.session.suites import Pattern, Suite
 

@@ -229,6 +229,12 @@ class WrongOwner(NoisegateError):
         return self.metadata.get("owner", "")
 
 
+class PeerRevoked(NoisegateError):
+    """The player's static key was revoked: it will not come back."""
+
+    REASON = "PEER_REVOKED"
+
+
 class TicketRejected(NoisegateError):
     """The ticket cannot be used, for whatever cause. Run a full handshake."""
 
@@ -298,6 +304,7 @@ BY_REASON: Final[Mapping[str, type[NoisegateError]]] = {
         EpochConflict,
         WrongOwner,
         TicketRejected,
+        PeerRevoked,
         SessionQuota,
         Draining,
         Overloaded,

@@ -24,6 +24,7 @@ class Capabilities:
     modes: tuple[int, ...]
     max_plaintext_bytes: int
     max_datagram_plaintext_bytes: int
+    max_early_data_bytes: int
 
 
 def capabilities(parts: Parts, tenant: str) -> Capabilities:
@@ -37,4 +38,5 @@ def capabilities(parts: Parts, tenant: str) -> Capabilities:
         modes=tuple(RecordMode),
         max_plaintext_bytes=MAX_NOISE_PLAINTEXT,
         max_datagram_plaintext_bytes=MAX_DATAGRAM_PLAINTEXT,
+        max_early_data_bytes=parts.policy.max_early,
     )

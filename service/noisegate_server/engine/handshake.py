@@ -30,6 +30,7 @@ from noisegate_server.engine.outcomes import HandshakeStep, established
 from noisegate_server.engine.parts import Parts
 from noisegate_server.engine.policy import Options
 from noisegate_server.engine.retry import first_message, first_packet, follow
+from noisegate_server.engine.revoke import refuse_revoked
 from noisegate_server.noise import HandshakeState, KeyPair, NoiseError
 from noisegate_server.noise.primitives import sha256
 from noisegate_server.session.attempts import Attempts
@@ -39,6 +40,7 @@ from noisegate_server.session.errors import (
     HandshakeFailed,
     HandshakeNotDue,
     InvalidField,
+    PeerRevoked,
     StaleHandshake,
 )
 from noisegate_server.session.hello import (
@@ -100,6 +102,8 @@ class Response:
     peer_id: str
     group: str
     options: Options
+    packet: bytes = b""
+    """DATAGRAM: the packet that a RETRY would refuse, where it is not `message`."""
 
 
 def initiate(parts: Parts, tenant: str, request: Initiation, now: float, wall: float) -> HandshakeStep:
@@ -111,6 +115,7 @@ def initiate(parts: Parts, tenant: str, request: Initiation, now: float, wall: f
     hello, flags = _our_hello(parts, request, (pattern, suite), wall)
     if request.remote_static_key == identity_of(parts, tenant).public:
         raise InvalidField("initiate.remote_static_key", "this is the service's own key")
+    refuse_revoked(parts, tenant, request.remote_static_key)
     attempts = Attempts(
         remote_static=request.remote_static_key,
         psk=bytearray(request.psk),
@@ -142,7 +147,7 @@ def respond(parts: Parts, tenant: str, request: Response, now: float, wall: floa
         return answer
     timestamp_ms: int | None = None
     if hello:
-        taken = accept(parts.policy, hello, wall, refusing=request.message if datagram else None)
+        taken = accept(parts.policy, hello, wall, refusing=(request.packet or request.message) if datagram else None)
         if not isinstance(taken, Accepted):
             return HandshakeStep(session_id=b"", to_peer=(encode_retry(taken),), retry=taken.reason)
         pattern, suite, flags, timestamp_ms = taken
@@ -167,6 +172,7 @@ def respond(parts: Parts, tenant: str, request: Response, now: float, wall: floa
     except NoiseError:
         raise HandshakeFailed from None
     _refuse_own_key(handshake, identity)
+    refuse_revoked(parts, tenant, handshake.rs)
     require_new(parts, tenant, handshake, timestamp_ms)
     opening = Opening(handshake=handshake, timestamp_ms=timestamp_ms)
     session = _begun(parts, tenant, request, Role.RESPONDER, (pattern, suite), flags, opening, now, wall)
@@ -212,7 +218,12 @@ def proceed(
     connection_id = opening.connection_id
     timestamp_ms = opening.timestamp_ms
     try:
+        refuse_revoked(parts, tenant, handshake.rs)
         require_new(parts, tenant, handshake, timestamp_ms)
+    except PeerRevoked:
+        handshake.wipe()
+        parts.store.end(session, TerminationReason.REVOKED, now)
+        raise
     except StaleHandshake:
         parts.store.end(session, TerminationReason.HANDSHAKE_FAILED, now)
         raise

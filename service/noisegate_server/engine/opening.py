@@ -6,7 +6,7 @@ from noisegate_server.engine.events import EventKind
 from noisegate_server.engine.parts import Parts
 from noisegate_server.engine.policy import Options
 from noisegate_server.engine.tickets import owed_ticket
-from noisegate_server.noise import HandshakeState, KeyPair, NoiseError
+from noisegate_server.noise import HandshakeState, KeyPair, NoiseError, ProtocolName
 from noisegate_server.noise.primitives import sha256
 from noisegate_server.session.constants import CONNECTION_ID, HANDSHAKE_FAILURES, NO_CONNECTION_ID
 from noisegate_server.session.datagram import DatagramRecords
@@ -16,7 +16,7 @@ from noisegate_server.session.hello import Hello
 from noisegate_server.session.packets import Kind
 from noisegate_server.session.session import Opening, Session
 from noisegate_server.session.state import RecordMode, Role, TerminationReason
-from noisegate_server.session.suites import Pattern, Suite
+from noisegate_server.session.suites import NOISE_NAMES, Pattern, Suite
 from noisegate_server.store.base import ConnectionIdTaken
 
 
@@ -65,6 +65,7 @@ def new_session(
         chain_end_wall=chain_end_wall,
         aeads=parts.aeads,
         now=now,
+        max_early=min(options.max_early, policy.max_early),
     )
 
 
@@ -195,6 +196,31 @@ def finish(
     if session.expires_at < given_up_at:
         parts.store.hasten(session, now)
     parts.events.happened(EventKind.ESTABLISHED, session)
+
+
+def resume_handshake(parts: Parts, suite: Suite, psk: bytes, prologue: bytes, *, initiator: bool) -> HandshakeState:
+    """The handshake of a resume, in either role."""
+    return HandshakeState(
+        ProtocolName.parse(NOISE_NAMES[Pattern.NNPSK0, suite]),
+        initiator=initiator,
+        prologue=prologue,
+        psks=(psk,),
+        random_bytes=parts.random_bytes,
+    )
+
+
+def resumption_done(
+    parts: Parts, session: Session, handshake: HandshakeState, remote_static: bytes, now: float
+) -> None:
+    """As `finish`, for a resume: who the ends are, the ticket has said."""
+    finish(
+        parts,
+        session,
+        handshake,
+        remote_static=remote_static,
+        anonymous_initiator=session.anonymous_initiator,
+        now=now,
+    )
 
 
 def greeting(parts: Parts, session: Session, now: float, wall: float) -> tuple[bytes, ...]:

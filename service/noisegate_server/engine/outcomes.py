@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import NamedTuple
 
 from noisegate_server.session.packets import RetryReason
@@ -42,6 +43,14 @@ class HandshakeStep:
     """`to_peer` is a RETRY: the player begins anew, and there is no session."""
 
 
+class Early(IntEnum):
+    """What became of early data; numbers of the contract's EarlyData."""
+
+    NONE = 0
+    ACCEPTED = 1
+    REJECTED = 2
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResumeStep:
     """What a step of a resume gave."""
@@ -55,6 +64,13 @@ class ResumeStep:
     group: str = ""
     established: Established | None = None
     expires_in: float = 0.0
+    early: Early = Early.NONE
+    early_data: bytes = field(default=b"", repr=False)
+    """The player's, where it was accepted: in one answer, and in none that is given again."""
+    fell_back: bool = False
+    """The ticket was refused; this is the full handshake that came with it."""
+    retry: RetryReason | None = None
+    """As in HandshakeStep; only where it fell back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +111,7 @@ class SessionView:
     age: float = 0.0
     idle: float = 0.0
     connection_id: bytes = b""
+    early: bool = False
 
 
 class Decrypted(NamedTuple):

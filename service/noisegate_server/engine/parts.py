@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
 from noisegate_server.engine.events import Events
 from noisegate_server.engine.outcomes import HandshakeStep, ResumeStep
 from noisegate_server.engine.policy import Policy
+from noisegate_server.engine.waiting import Latch, Turns
 from noisegate_server.noise import RandomBytes
 from noisegate_server.session.aeads import AeadCache
-from noisegate_server.session.constants import REPEAT_ANSWER_S, SESSION_ID, TICKET_LIFETIME_S
+from noisegate_server.session.constants import REPEAT_ANSWER_S, SESSION_ID
 from noisegate_server.session.received import ReceivedTicket
 from noisegate_server.session.session import Session
 from noisegate_server.session.ticket import TicketKeys
 from noisegate_server.store.base import SessionStore, StoreLimits
 from noisegate_server.store.expiring import ExpiringTable
 from noisegate_server.store.sharded import ShardedStore
+from noisegate_server.store.vault import MemoryVault, Vault
 from noisegate_server.trust.identity import Identities
+from noisegate_server.trust.revocations import Revocations
+from noisegate_server.trust.spent import SpentTickets
 from noisegate_server.trust.timestamps import Timestamps
 
 INSTANCE: Final = 4
@@ -43,11 +48,17 @@ class Parts:
     policy: Policy
     random_bytes: RandomBytes
     store: SessionStore[Session]
+    vault: Vault
+    """What must outlive memory."""
     aeads: AeadCache = field(default_factory=AeadCache)
     answers: ExpiringTable[tuple[str, bytes], Answer]
     """(tenant, SHA-256 of a packet) to what it was answered: a repeated packet gets the same answer."""
-    spent: ExpiringTable[bytes, bool]
-    """Ids of tickets that were used. Never drops a living row: a full table refuses tickets instead."""
+    spent: SpentTickets
+    """Tickets that were used at this instance. What earlier processes know, a vault that survives knows."""
+    redeeming: dict[tuple[str, bytes], Latch] = field(default_factory=dict)
+    """Resumes that wait for the vault, by the key that `answers` will have: a repeat waits with the first."""
+    latch: Callable[[], Latch]
+    revocations: Revocations = field(default_factory=Revocations)
     received: ExpiringTable[tuple[str, bytes], ReceivedTicket]
     """(tenant, session id) to the ticket that the session's peer gave us."""
     timestamps: Timestamps
@@ -71,10 +82,13 @@ def make_parts(
     random_bytes: RandomBytes,
     started_wall: float,
     limits: StoreLimits | None = None,
+    vault: Vault | None = None,
+    latch: Callable[[], Latch] = Turns,
 ) -> Parts:
     """The parts of an instance whose sessions live in memory. ValueError: an instance id of another length.
 
-    `started_wall`: when the service began (unix seconds).
+    `started_wall`: when the service began (unix seconds). `vault`: one in memory unless given; `latch` is for one that
+    may have to wait.
     """
     if len(instance) != INSTANCE:
         raise ValueError(f"instance: {INSTANCE} bytes")
@@ -92,8 +106,9 @@ def make_parts(
         answers=ExpiringTable(
             ttl=REPEAT_ANSWER_S, capacity=limits.half_open * 2, weigh=_answer_bytes, budget=_ANSWER_BYTES
         ),
-        # A ticket lives from its issue, its row from its use: the row outlives the ticket.
-        spent=ExpiringTable(ttl=TICKET_LIFETIME_S + 3_600.0, capacity=limits.capacity),
+        vault=vault or MemoryVault(random_bytes(INSTANCE)),
+        spent=SpentTickets(),
+        latch=latch,
         received=ExpiringTable(ttl=policy.ticket_lifetime, capacity=limits.tombstones, on_drop=ReceivedTicket.wipe),
         timestamps=Timestamps(started_wall),
         events=events,

@@ -47,6 +47,8 @@ class Policy:
     """Seconds for which a ticket can be used."""
     chain_lifetime: float = 7 * 86_400.0
     """Seconds from a full handshake for which its tickets, and theirs in turn, can be used."""
+    max_early: int = 0
+    """Bytes of early data that a ticket may allow; 0 for none."""
     clock_skew: float = 30.0
     """Seconds by which a hello's timestamp may differ from our clock."""
     limits: RotationLimits = field(default_factory=RotationLimits)
@@ -66,3 +68,5 @@ class Options:
     mask: bool = False
     tickets: bool = False
     ratchet: bool = False
+    max_early: int = 0
+    """Bytes of early data that the session's tickets allow; the policy may allow fewer."""

@@ -90,6 +90,7 @@ def decrypt(
             _many_failures(parts, session, now)
         raise
     session.touch(now)
+    session.early = False
     plaintext: bytes | None = opened.content
     control = 0
     to_peer: tuple[bytes, ...] = ()

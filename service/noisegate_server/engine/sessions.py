@@ -74,4 +74,5 @@ def _view(session: Session, now: float) -> SessionView:
         age=now - session.created_at,
         idle=now - session.last_used,
         connection_id=connection_ids[0] if connection_ids else b"",
+        early=session.early,
     )

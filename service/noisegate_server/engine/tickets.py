@@ -102,13 +102,16 @@ def _content(parts: Parts, session: Session, lifetime: float, wall: float) -> by
         suite=session.suite,
         mode=session.mode,
         flags=session.flags,
-        issuer=parts.instance,
+        issuer=parts.vault.issuer,
         issued_wall=wall,
         absolute_end_wall=session.chain_end_wall,
         identity=sha256(parts.identities.key_for(session.tenant).public),
+        max_early=session.max_early,
+        idle_timeout=session.idle_timeout,
+        lifetime=session.lifetime,
     )
     blob = seal_ticket(parts.ticket_keys, ticket, parts.random_bytes)
-    content = TicketContent(lifetime_s=int(lifetime), max_early=0, psk=psk, ticket=blob)
+    content = TicketContent(lifetime_s=int(lifetime), max_early=session.max_early, psk=psk, ticket=blob)
     try:
         return encode_ticket_content(content)
     finally:

@@ -7,10 +7,11 @@ from noisegate_server.session.state import TerminationReason
 from noisegate_server.store.base import Ended
 
 
-def sweep(parts: Parts, now: float, budget: int) -> list[Ended]:
+def sweep(parts: Parts, now: float, wall: float, budget: int) -> list[Ended]:
     """End sessions whose time is over and forget rows that are, looking at no more than `budget` of each."""
     parts.answers.forget_expired(now, budget)
-    parts.spent.forget_expired(now, budget)
+    parts.spent.forget(wall, budget)
+    parts.revocations.forget(wall, budget)
     parts.received.forget_expired(now, budget)
     return parts.store.sweep(now, budget)
 

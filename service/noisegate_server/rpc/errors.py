@@ -161,6 +161,7 @@ RULES: Final[Mapping[type[Exception], Rule]] = {
     ),
     errors.EpochConflict: Rule(code=Code.ABORTED, reason=reasons.ERROR_REASON_EPOCH_CONFLICT),
     errors.TicketRejected: Rule(code=Code.FAILED_PRECONDITION, reason=reasons.ERROR_REASON_TICKET_REJECTED),
+    errors.PeerRevoked: Rule(code=Code.FAILED_PRECONDITION, reason=reasons.ERROR_REASON_PEER_REVOKED),
     errors.SessionQuota: Rule(code=Code.RESOURCE_EXHAUSTED, reason=reasons.ERROR_REASON_SESSION_QUOTA, details=_quota),
     errors.Overloaded: Rule(code=Code.UNAVAILABLE, reason=reasons.ERROR_REASON_OVERLOADED, details=_retry(1_000)),
     Draining: Rule(code=Code.UNAVAILABLE, reason=reasons.ERROR_REASON_DRAINING, details=_retry(100)),

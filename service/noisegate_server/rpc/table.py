@@ -60,7 +60,7 @@ METHODS: Final[Mapping[str, Row]] = {
     ),
     "Decrypt": Row(request=pb.DecryptRequest, handle=records.decrypt, repeat_for=_SHORT, session_of=_answered),
     "Rotate": Row(request=pb.RotateRequest, handle=rotate.rotate, repeat_for=_SHORT, session_of=_named),
-    "Resume": Row(request=pb.ResumeRequest, handle=resume.resume, repeat_for=_LONG, session_of=_answered),
+    "Resume": Row(request=pb.ResumeRequest, handle=resume.resume, repeat_for=_LONG, session_of=_answered, waits=True),
     "IssueTicket": Row(
         request=pb.IssueTicketRequest, handle=tickets.issue_ticket, repeat_for=_SHORT, session_of=_named
     ),

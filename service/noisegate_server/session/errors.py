@@ -146,6 +146,13 @@ class TicketRejected(SessionError):
         super().__init__("the ticket cannot be used; run a full handshake")
 
 
+class PeerRevoked(SessionError):
+    """The static key that the player has proved was revoked."""
+
+    def __init__(self) -> None:
+        super().__init__("this player's static key was revoked")
+
+
 class SessionQuota(SessionError):
     """Sessions or half-open handshakes of a peer or tenant are at the cap."""
 

@@ -152,6 +152,8 @@ SESSION_ATTRIBUTES: Final[dict[str, tuple[int, Codec]]] = {
     "ticket_given": (32, FLAG),
     "follows_connection_id": (33, FLAG),
     "refused": (34, _COUNT),
+    "max_early": (35, number(4)),
+    "early": (36, FLAG),
 }
 """Attribute of Session to its tag and form."""
 _CONSTRUCTED: Final = (

@@ -27,6 +27,13 @@ class ReceivedTicket:
     prologue_hash: bytes
     chain_end_wall: float
     expires_wall: float
+    max_early: int
+    """How many bytes of early data the peer takes."""
+    idle_timeout: float
+    """That of the session in which it came, as what follows; seconds."""
+    lifetime: float
+    offered_early: int
+    """How many bytes our own tickets allow."""
 
     def wipe(self) -> None:
         """Overwrites the PSK."""
@@ -48,4 +55,8 @@ def received_ticket(session: Session, content: TicketContent, wall: float) -> Re
         prologue_hash=session.prologue_hash,
         chain_end_wall=session.chain_end_wall,
         expires_wall=wall + content.lifetime_s,
+        max_early=content.max_early,
+        idle_timeout=session.idle_timeout,
+        lifetime=session.lifetime,
+        offered_early=session.max_early,
     )

@@ -39,6 +39,8 @@ class Opening:
     """DATAGRAM: the session's connection id, once it is known."""
     resumes: bool = False
     """A resume, whose packets are RESUME's."""
+    early_sent: bool = False
+    """Initiator of a resume: message 1 had early data."""
     timestamp_ms: int | None = None
     """Responder: the hello's, while the static key that it goes with has not come (XX)."""
     attempts: Attempts | None = None
@@ -59,6 +61,7 @@ class Session:
         "chain_end_wall",
         "created_at",
         "due_told",
+        "early",
         "expires_at",
         "export",
         "flags",
@@ -70,6 +73,7 @@ class Session:
         "last_used",
         "lifetime",
         "lifetime_end",
+        "max_early",
         "mode",
         "opening",
         "pattern",
@@ -107,6 +111,7 @@ class Session:
         chain_end_wall: float,
         aeads: AeadCache,
         now: float,
+        max_early: int = 0,
     ) -> None:
         self.session_id = session_id
         self.tenant = tenant
@@ -133,6 +138,10 @@ class Session:
         """When the session ends unless it is used before (monotonic seconds)."""
         self.chain_end_wall = chain_end_wall
         """When the last ticket of this chain of resumes ends (unix seconds)."""
+        self.max_early = max_early
+        """How many bytes of early data its tickets allow."""
+        self.early = False
+        """It began with early data, and no record of the peer has confirmed it yet."""
         self.remote_static = b""
         self.anonymous_initiator = False
         self.handshake_hash = b""

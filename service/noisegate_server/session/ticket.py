@@ -31,11 +31,13 @@ from noisegate_server.session.suites import Suite
 TicketKey = SealingKey
 """One key of the ring: at most 12 h old when it seals, 24 h more when it opens."""
 TicketKeys = SealingKeys
-_VERSION: Final = 1
-_FIELDS: Final = struct.Struct(">B16s32s32sBBBBdd")
-"""version, id, psk, prologue hash, role, suite, mode, flags, issued, absolute end; then texts, each with its length."""
+_VERSION: Final = 2
+_FIELDS: Final = struct.Struct(">B16s32s32sBBBBddIdd")
+"""version, id, psk, prologue hash, role, suite, mode, flags, issued, absolute end, most early data, idle time,
+lifetime; then texts, each with its length."""
 _CONTENT: Final = struct.Struct(">II32s")
 _MAX_BYTE: Final = 0xFF
+_MAX_U32: Final = 0xFFFF_FFFF
 _MAX_NAME: Final = 64
 _MAX_TENANT: Final = 255
 _NO_PSK: Final = bytes(KEY)
@@ -72,13 +74,19 @@ class Ticket:
     flags: int
     """The hello's flags as they were agreed; opened, a Flags."""
     issuer: bytes
-    """The instance that issued it: at most 64 bytes."""
+    """The issuer's vault, which alone can prove that the ticket was never used: at most 64 bytes."""
     issued_wall: float
     """When: unix seconds."""
     absolute_end_wall: float
     """When no ticket of this chain can be used any more: unix seconds."""
     identity: bytes = b""
     """Fingerprint of the service's identity key in that session: at most 32 bytes."""
+    max_early: int = 0
+    """How many bytes of early data the ticket allows; 0 for none."""
+    idle_timeout: float = 0.0
+    """The session's own, seconds; 0 for the service's."""
+    lifetime: float = 0.0
+    """Likewise."""
 
     def wipe(self) -> None:
         """Overwrites the PSK."""
@@ -173,6 +181,10 @@ def _encode(ticket: Ticket) -> bytearray:
         raise ValueError("remote_static: 32 bytes or none")
     if not math.isfinite(ticket.issued_wall) or not math.isfinite(ticket.absolute_end_wall):
         raise ValueError("issued_wall, absolute_end_wall: unix seconds")
+    if not 0 <= ticket.idle_timeout < math.inf or not 0 <= ticket.lifetime < math.inf:
+        raise ValueError("idle_timeout, lifetime: seconds")
+    if not 0 <= ticket.max_early <= _MAX_U32:
+        raise ValueError("max_early: 0 to 2^32 - 1")
     numbers = (ticket.role, ticket.suite, ticket.mode, ticket.flags)
     if not all(0 <= number <= _MAX_BYTE for number in numbers):
         raise ValueError("role, suite, mode, flags: 0 to 255")
@@ -187,6 +199,9 @@ def _encode(ticket: Ticket) -> bytearray:
         *numbers,
         ticket.issued_wall,
         ticket.absolute_end_wall,
+        ticket.max_early,
+        ticket.idle_timeout,
+        ticket.lifetime,
     )
     tenant = ticket.tenant.encode()
     if not tenant:
@@ -209,9 +224,12 @@ def _encode(ticket: Ticket) -> bytearray:
 
 def _decode(data: bytearray) -> Ticket:
     """Reads what `_encode` wrote; TicketUnusable for another version, or where the texts do not end with the data."""
-    version, ticket_id, psk, prologue_hash, role, suite, mode, flags, issued, end = _FIELDS.unpack_from(data)
+    version, ticket_id, psk, prologue_hash, role, suite, mode, flags, *numbers = _FIELDS.unpack_from(data)
     if version != _VERSION:
         raise TicketUnusable("version")
+    issued, end, max_early, idle_timeout, lifetime = numbers
+    if not 0 <= idle_timeout < math.inf or not 0 <= lifetime < math.inf:
+        raise TicketUnusable("times")
     texts = []
     at = _FIELDS.size
     while at < len(data):
@@ -238,6 +256,9 @@ def _decode(data: bytearray) -> Ticket:
             remote_static=remote_static,
             issuer=issuer,
             identity=identity,
+            max_early=max_early,
+            idle_timeout=idle_timeout,
+            lifetime=lifetime,
         )
     except ValueError:
         raise TicketUnusable("fields") from None

@@ -117,7 +117,8 @@ def test_a_ticket_resumes(cipher: str) -> None:
     service.set_prologue(b"ng1 resume" + b"\x00\x06opaque" + b"lobby")
     service.start_handshake()
     assert bytes(service.read_message(player.write_handshake(b"early"))) == b"early"
-    player.read_handshake(bytes(service.write_message()))
+    assert player.read_handshake(bytes(service.write_message(b"\x01welcome"))) == b"welcome"
+    assert player.early_taken
     assert service.decrypt(player.seal(b"back")) == b"back"
     with pytest.raises(NoiseRefusedError):
         NoiseTicket.parse(content[:40])

@@ -11,7 +11,7 @@ import pytest
 from noisegate_server.engine.capabilities import capabilities
 from noisegate_server.engine.policy import Policy
 from noisegate_server.engine.records import parties
-from noisegate_server.engine.resume import ResumeRequested
+from noisegate_server.engine.redeem import ResumeRequested
 from noisegate_server.engine.rotate import RENEGOTIATE, RotateCommand
 from noisegate_server.noise import HandshakeState, KeyPair, ProtocolName
 from noisegate_server.noise.primitives import BytesLike, KemKeyPair

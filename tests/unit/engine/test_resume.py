@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from noisegate_server.engine.policy import Options, Policy
-from noisegate_server.engine.resume import ResumeRequested
+from noisegate_server.engine.redeem import ResumeRequested
 from noisegate_server.engine.rotate import RENEGOTIATE, RotateCommand
 from noisegate_server.session.constants import REPEAT_ANSWER_S, TICKET_LIFETIME_S
 from noisegate_server.session.errors import HandshakeFailed, HandshakeNotDue, SessionQuota, TicketRejected
@@ -20,39 +20,14 @@ from noisegate_server.store.base import StoreLimits
 from tests.support.engines import TENANT, Engine, Engines, Link, establish, resumed, ticket_key
 from tests.support.fingerprint import secrets_of
 from tests.support.requests import resumption
+from tests.support.tickets import resume_request, with_ticket
 
 TICKETS = Options(tickets=True)
 
 
-def with_ticket(
-    engines: Engines,
-    mode: RecordMode = RecordMode.DATAGRAM,
-    *,
-    pattern: Pattern = Pattern.IK,
-    suite: Suite = Suite.CHACHA20_POLY1305_X25519,
-    prologue: bytes = b"",
-    responder: Engine | None = None,
-    initiator: Engine | None = None,
-) -> Link:
-    """A session whose initiator holds a ticket of the responder."""
-    link = establish(
-        engines,
-        mode=mode,
-        pattern=pattern,
-        suite=suite,
-        prologue=prologue,
-        responder=responder,
-        initiator=initiator,
-    )
-    issued = link.responder.engine.issue(link.responder.session_id)
-    link.initiator.open(issued.to_peer[0], ticket=mode is RecordMode.NOISE)
-    return link
-
-
 def request_of(link: Link, prologue: bytes = b"") -> ResumeRequested:
     """The initiator's first message, as the game passes it on."""
-    mode = link.initiator.session.mode
-    return resumption(link.initiator.engine.resume(link.initiator.session_id, prologue), mode, prologue=prologue)
+    return resume_request(link, prologue=prologue)
 
 
 def with_spoiled(request: ResumeRequested, **changes: bytes) -> ResumeRequested:

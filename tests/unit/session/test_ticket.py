@@ -50,6 +50,9 @@ def _ticket() -> Ticket:
         issued_wall=ISSUED,
         absolute_end_wall=ISSUED + 7 * DAY,
         identity=b"I" * 32,
+        max_early=4_096,
+        idle_timeout=1_800.5,
+        lifetime=7_200.0,
     )
 
 
@@ -97,7 +100,7 @@ def test_a_ticket_is_key_id_nonce_and_gcm_siv() -> None:
     assert blob[:8] == KEY.key_id
     assert blob[8:20] == b"\x01" * 12
     plaintext = AESGCMSIV(KEY.key).decrypt(blob[8:20], blob[20:], b"key-id-1arena")
-    assert plaintext[0] == 1
+    assert plaintext[0] == 2
     assert plaintext[1:17] == bytes(range(16))
     assert plaintext[17:49] == b"P" * 32
 
@@ -194,19 +197,22 @@ def _set(at: int, value: bytes) -> Callable[[bytearray], None]:
 
 
 FOREIGN = {
-    "a later version": _set(0, b"\x02"),
+    "a later version": _set(0, b"\x03"),
     "no role": _set(81, b"\0"),
     "an unknown suite": _set(82, b"\xff"),
     "an unknown mode": _set(83, b"\x03"),
     "issued at no time": _set(85, struct.pack(">d", math.nan)),
     "ending at no time": _set(93, struct.pack(">d", math.nan)),
-    "another tenant inside": _set(102, b"other"),
-    "bytes that are no text": _set(102, b"\xff\xff\xff\xff\xff"),
-    "a text longer than the rest": _set(101, b"\xff"),
+    "idle for no time": _set(105, struct.pack(">d", math.nan)),
+    "idle for less than no time": _set(105, struct.pack(">d", -1.0)),
+    "living for ever": _set(113, struct.pack(">d", math.inf)),
+    "another tenant inside": _set(122, b"other"),
+    "bytes that are no text": _set(122, b"\xff\xff\xff\xff\xff"),
+    "a text longer than the rest": _set(121, b"\xff"),
     "a last text longer than the rest": _set(-33, b"\x21"),
     "a text less": lambda plaintext: plaintext.__delitem__(slice(-33, None)),
     "a text more": lambda plaintext: plaintext.extend(b"\x01x"),
-    "no texts": lambda plaintext: plaintext.__delitem__(slice(101, None)),
+    "no texts": lambda plaintext: plaintext.__delitem__(slice(121, None)),
 }
 
 
@@ -238,6 +244,10 @@ def test_an_authentic_ticket_left_as_it_was_opens() -> None:
         {"issuer": bytes(65)},
         {"identity": bytes(33)},
         {"flags": 256},
+        {"max_early": -1},
+        {"max_early": 2**32},
+        {"idle_timeout": -1.0},
+        {"lifetime": math.inf},
         {"flags": -1},
         {"issued_wall": math.nan},
         {"absolute_end_wall": math.inf},

@@ -1104,15 +1104,16 @@ class ResumeResponse(_message.Message):
     GROUP_FIELD_NUMBER: _builtins.int
     PENDING_FIELD_NUMBER: _builtins.int
     ESTABLISHED_FIELD_NUMBER: _builtins.int
+    RETRY_FIELD_NUMBER: _builtins.int
     FELL_BACK_FIELD_NUMBER: _builtins.int
     EARLY_FIELD_NUMBER: _builtins.int
     EARLY_DATA_FIELD_NUMBER: _builtins.int
     session_id: _builtins.bytes
-    """The new session: opaque, 24 bytes."""
+    """The new session: opaque, 24 bytes. Empty beside `retry`."""
     endpoint: _builtins.str
     """Where the session lives: HOST:PORT for all its later calls. Empty: where this call went."""
     payload: _builtins.bytes
-    """The payload of message 2, when noisegate began."""
+    """The payload of message 2, when noisegate began; with `fell_back` that of the handshake's message 1."""
     ticket: _builtins.bytes
     """NOISE, initiating: the ticket that the game's framing must carry beside message 1."""
     connection_id: _builtins.bytes
@@ -1124,7 +1125,9 @@ class ResumeResponse(_message.Message):
     fell_back: _builtins.bool
     """The ticket was refused, and what this answers is the full handshake that came with it: the next step is Handshake's."""
     early: Global___EarlyData.ValueType
-    """What became of the early data of message 1: the player's, or ours once `proceed` has read the answer."""
+    """What became of the early data of message 1: the player's, or ours once `proceed` has read the answer. Accepted in one
+    answer alone: where the packet comes again, the same bytes go to the player, and this is not set.
+    """
     early_data: _builtins.bytes
     """The player's early data, when it was accepted. Secret."""
     @_builtins.property
@@ -1139,6 +1142,10 @@ class ResumeResponse(_message.Message):
     def established(self) -> _session_pb2.Established:
         """The resume is finished; records may flow."""
 
+    @_builtins.property
+    def retry(self) -> Global___HandshakeRetry:
+        """Only with `fell_back`: the player has to begin anew, otherwise."""
+
     def __init__(
         self,
         *,
@@ -1152,15 +1159,16 @@ class ResumeResponse(_message.Message):
         group: _builtins.str = ...,
         pending: Global___HandshakePending | None = ...,
         established: _session_pb2.Established | None = ...,
+        retry: Global___HandshakeRetry | None = ...,
         fell_back: _builtins.bool = ...,
         early: Global___EarlyData.ValueType = ...,
         early_data: _builtins.bytes = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["established", b"established", "pending", b"pending", "progress", b"progress"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["established", b"established", "pending", b"pending", "progress", b"progress", "retry", b"retry"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["connection_id", b"connection_id", "early", b"early", "early_data", b"early_data", "endpoint", b"endpoint", "established", b"established", "fell_back", b"fell_back", "group", b"group", "payload", b"payload", "peer_id", b"peer_id", "pending", b"pending", "progress", b"progress", "session_id", b"session_id", "ticket", b"ticket", "to_peer", b"to_peer"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["connection_id", b"connection_id", "early", b"early", "early_data", b"early_data", "endpoint", b"endpoint", "established", b"established", "fell_back", b"fell_back", "group", b"group", "payload", b"payload", "peer_id", b"peer_id", "pending", b"pending", "progress", b"progress", "retry", b"retry", "session_id", b"session_id", "ticket", b"ticket", "to_peer", b"to_peer"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_progress: _TypeAlias = _typing.Literal["pending", "established"]  # noqa: Y015
+    _WhichOneofReturnType_progress: _TypeAlias = _typing.Literal["pending", "established", "retry"]  # noqa: Y015
     _WhichOneofArgType_progress: _TypeAlias = _typing.Literal["progress", b"progress"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_progress) -> _WhichOneofReturnType_progress | None: ...
 

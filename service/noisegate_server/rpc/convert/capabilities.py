@@ -28,4 +28,5 @@ def to_response(value: Capabilities) -> pb.GetCapabilitiesResponse:
         max_plaintext_bytes=value.max_plaintext_bytes,
         max_datagram_plaintext_bytes=value.max_datagram_plaintext_bytes,
         max_request_bytes=limits.MAX_REQUEST_BYTES,
+        max_early_data_bytes=value.max_early_data_bytes,
     )

@@ -33,7 +33,15 @@ def options(value: session_pb2.SessionOptions, path: str) -> Options:
         mask=value.mask,
         tickets=value.tickets,
         ratchet=value.ratchet,
+        max_early=early_data(value.max_early_data_bytes, f"{path}.max_early_data_bytes"),
     )
+
+
+def early_data(value: int, path: str) -> int:
+    """At most 16,384 bytes; the service may allow fewer."""
+    if value > limits.MAX_PAYLOAD_BYTES:
+        raise InvalidField(path, f"at most {limits.MAX_PAYLOAD_BYTES}")
+    return value
 
 
 def initiation(step: pb.InitiateHandshake) -> Initiation:
