@@ -77,7 +77,7 @@ def read(loot: Loot, suite: Suite, packets: list[bytes], *, noise: bool = False)
     make = AESGCM if suite is Suite.AES256_GCM_X25519 else ChaCha20Poly1305
     keys = _noise_keys(loot.secrets) if noise else _datagram_keys(loot.secrets, packets)
     contexts = [*loot.contexts, *map(make, keys)]
-    order = "big" if make is AESGCM else "little"
+    order: Final = "big" if make is AESGCM else "little"
     opened = set()
     for number, packet in enumerate(packets):
         head = _head(packet)
@@ -156,7 +156,7 @@ def _reachable(roots: Iterable[Any]) -> Iterator[Any]:
         seen.add(id(item))
         if isinstance(item, types.FunctionType):
             # What a function closes over is the service's; its globals are the program.
-            waiting += [cell for cell in item.__closure__ or ()] + list(item.__defaults__ or ())
+            waiting += [*(item.__closure__ or ()), *(item.__defaults__ or ())]
             continue
         yield item
         waiting += gc.get_referents(item)

@@ -45,6 +45,7 @@ def renew(link: Link) -> None:
 
 
 def end_of(link: Link, side: str) -> End:
+    """One of the two, by its name."""
     end: End = getattr(link, side)
     return end
 
