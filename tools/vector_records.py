@@ -10,7 +10,7 @@ from noisegate_server.noise.primitives import Cipher, header_mask
 from noisegate_server.session.aeads import AeadCache
 from noisegate_server.session.datagram import DatagramRecords
 from noisegate_server.session.epoch import begin_epoch
-from noisegate_server.session.keys import message_key, phase_key
+from noisegate_server.session.keys import EpochSecrets, message_key, phase_key
 from noisegate_server.session.limits import RotationLimits
 from noisegate_server.session.packets import FIRST_BYTES, RECORD_HEADER, Kind, PacketType
 from noisegate_server.session.padding import pad
@@ -120,12 +120,13 @@ def records_of(
 ) -> tuple[DatagramRecords, AeadCache]:
     """The record layer of the record's sender, or of its receiver just before it comes."""
     aeads = AeadCache()
-    to_send, to_receive = (schedule.i2r, schedule.r2i) if wanted.direction == "i2r" else (schedule.r2i, schedule.i2r)
-    if not sends:
-        to_send, to_receive = to_receive, to_send
+    initiator = (wanted.direction == "i2r") is sends
+    secrets = EpochSecrets(
+        i2r=bytearray(schedule.i2r), r2i=bytearray(schedule.r2i), root=bytearray(schedule.root)
+    )  # fmt: skip
     epoch = begin_epoch(
-        number=wanted.epoch, h=schedule.h, root=bytearray(schedule.root), send_secret=bytearray(to_send),
-        receive_secret=bytearray(to_receive), ratchet=wanted.ratchet, aeads=aeads, now=0.0, confirmed=True,
+        secrets, number=wanted.epoch, h=schedule.h, initiator=initiator, ratchet=wanted.ratchet, aeads=aeads,
+        now=0.0, confirmed=True,
     )  # fmt: skip
     if wanted.highest >= 0:
         epoch.window.commit(wanted.highest)
@@ -135,7 +136,7 @@ def records_of(
         DatagramRecords(
             cipher=cipher, connection_id=connection_id, mask_key=bytearray(schedule.mask) if wanted.masked else None,
             padded=wanted.padded, ratchet=wanted.ratchet, epoch=epoch, limits=RotationLimits(),
-            initiator=(wanted.direction == "i2r") is sends,
+            initiator=initiator,
         ),
         aeads,
     )  # fmt: skip

@@ -15,6 +15,7 @@ from noisegate_server.session.aeads import AeadCache
 from noisegate_server.session.datagram import DatagramRecords
 from noisegate_server.session.establishment import establish
 from noisegate_server.session.hello import Flags, Hello, encode_hello, hello_prologue, resume_prologue
+from noisegate_server.session.keep_alive import answer_to
 from noisegate_server.session.limits import RotationLimits
 from noisegate_server.session.packets import (
     HandshakeStep,
@@ -119,8 +120,8 @@ class DatagramPlayer:
         replies: tuple[bytes, ...] = ()
         if opened.kind == Kind.ROTATE_2:
             replies = rotation.conclude(records, opened.content, now, self._aeads, os.urandom)
-        elif opened.kind == Kind.KEEP_ALIVE:
-            replies = records.keep_alive_answer(opened.content, self._aeads)
+        elif opened.kind == Kind.KEEP_ALIVE and (answer := answer_to(opened.content)):
+            replies = records.aside(Kind.KEEP_ALIVE, answer, self._aeads)
         if opened.wants_rotation:
             replies += rotation.grant(records, parties, now, self._aeads, os.urandom)
         return Received(kind=opened.kind, content=opened.content, epoch=opened.epoch, replies=replies)

@@ -12,11 +12,13 @@ from noisegate_server.engine.parts import Parts
 from noisegate_server.engine.tickets import keep, owed_ticket
 from noisegate_server.session import rotation
 from noisegate_server.session.constants import CONNECTION_ID, HARD_FAILURES, NO_CONNECTION_ID, SOFT_FAILURES
-from noisegate_server.session.datagram import DatagramRecords
+from noisegate_server.session.datagram import SALTED, DatagramRecords
 from noisegate_server.session.errors import DecryptFailed, HandshakeFailed, NotEstablished, SessionError
+from noisegate_server.session.keep_alive import answer_to
 from noisegate_server.session.packets import Kind
 from noisegate_server.session.packets import peek as peek_packet
 from noisegate_server.session.renegotiation import Parties
+from noisegate_server.session.salted import open_salted, tell
 from noisegate_server.session.sealed import Opened, Sealed
 from noisegate_server.session.session import Session
 from noisegate_server.session.state import RecordMode, Role, TerminationReason
@@ -82,18 +84,18 @@ def decrypt(
     records = session.records
     if records is None:
         raise NotEstablished(session.state.name)
+    to_peer: tuple[bytes, ...] = ()
     try:
         opened = records.open(ciphertext, associated_data, now, parts.aeads)
-    except SessionError:
-        session.refused += 1
-        if session.refused % SOFT_FAILURES == 0:
-            _many_failures(parts, session, now)
-        raise
+    except SessionError as refusal:
+        otherwise = _otherwise(parts, session, ciphertext, associated_data, refusal, now)
+        if isinstance(otherwise, Decrypted):
+            return otherwise
+        opened, to_peer = otherwise
     session.touch(now)
     session.early = False
     plaintext: bytes | None = opened.content
     control = 0
-    to_peer: tuple[bytes, ...] = ()
     # A DATAGRAM record says itself what it is; only a bare Noise message needs the caller's word.
     is_ticket = ticket and session.mode is RecordMode.NOISE
     if is_ticket or opened.kind != _DATA:
@@ -103,7 +105,7 @@ def decrypt(
         if kind == Kind.TICKET:
             control = control if keep(parts, session, opened.content, now, wall) else _UNKNOWN
         elif (act := _ACTS.get(kind)) is not None:
-            to_peer = act(parts, session, opened, now)
+            to_peer += act(parts, session, opened, now)
     if opened.confirmed or opened.wants_rotation or session.ticket_owed or now >= records.due_at:
         to_peer += _aside(parts, session, opened, now, wall)
     if records.due:
@@ -121,6 +123,30 @@ def decrypt(
     )
 
 
+def _otherwise(
+    parts: Parts, session: Session, packet: bytes, associated_data: bytes, refusal: SessionError, now: float
+) -> tuple[Opened, tuple[bytes, ...]] | Decrypted:
+    """What was no RECORD of an epoch that lives: a SALTED, and what goes to the peer at once; or it is refused.
+
+    While the peer knows nothing of a salted epoch of ours, it is told instead (protocol, section 5).
+    """
+    records = session.records
+    if isinstance(records, DatagramRecords) and packet[:1] == SALTED:
+        try:
+            return open_salted(records, packet, associated_data, now, parts.aeads, parts.random_bytes)
+        except SessionError as salted_refusal:
+            refusal = salted_refusal
+    session.refused += 1
+    if session.refused % SOFT_FAILURES == 0:
+        _many_failures(parts, session, now)
+    if isinstance(records, DatagramRecords) and isinstance(refusal, DecryptFailed):
+        told = tell(records, packet, now, parts.aeads)
+        if told:
+            control = CONTROL_KINDS[Kind.KEEP_ALIVE]
+            return Decrypted(session.session_id, told, None, control, 0, records.epoch, False, False, records.due)
+    raise refusal
+
+
 def _by_packet(parts: Parts, tenant: str, packet: bytes, now: float) -> Session:
     seen = peek_packet(packet)
     if seen is None:
@@ -135,8 +161,8 @@ def _aside(parts: Parts, session: Session, opened: Opened, now: float, wall: flo
         return ()
     to_peer: tuple[bytes, ...] = ()
     if opened.confirmed:
-        if session.role is Role.RESPONDER:
-            # The initiator asks until it sees a record of the new epoch.
+        if session.role is Role.RESPONDER or records.current.receive_tail:
+            # The initiator, or who made a salted epoch, asks until it sees a record of the new epoch.
             to_peer += records.aside(Kind.KEEP_ALIVE, b"", parts.aeads)
         session.settle()
         parts.events.happened(EventKind.ROTATED, session)
@@ -224,7 +250,10 @@ def _rotate_2(parts: Parts, session: Session, opened: Opened, now: float) -> tup
 
 def _keep_alive(parts: Parts, session: Session, opened: Opened, _now: float) -> tuple[bytes, ...]:
     records = session.records
-    return records.keep_alive_answer(opened.content, parts.aeads) if isinstance(records, DatagramRecords) else ()
+    answer = answer_to(opened.content)
+    return (
+        records.aside(Kind.KEEP_ALIVE, answer, parts.aeads) if answer and isinstance(records, DatagramRecords) else ()
+    )
 
 
 def _connection_id(parts: Parts, session: Session, opened: Opened, _now: float) -> tuple[bytes, ...]:

@@ -90,6 +90,8 @@ RESUME_DELAYS_S: Final = (0.0, 2.0, 10.0)
 """When a player sends its RESUME packet (protocol, section 6)."""
 ROTATION_QUIET_S: Final = 5.0
 """A new rotate-1 this soon after a rotation is dropped (protocol, section 4)."""
+ROTATE_AGAIN_S: Final = 1.0
+"""Another rotate-1 this soon after one that was read is dropped (protocol, section 4)."""
 ROTATION_WISH_S: Final = 10.0
 """WANTS_ROTATION counts once in this time (protocol, section 3)."""
 WISH_SILENCE_S: Final = 1.0

@@ -14,11 +14,19 @@ from typing import Final
 from noisegate_server.noise.primitives import Cipher, wipe
 from noisegate_server.session.aeads import AeadCache
 from noisegate_server.session.backoff import Backoff
-from noisegate_server.session.constants import DATAGRAM_OVERHEAD, GRACE_S, MAX_COUNTER, MAX_DATAGRAM_PLAINTEXT
-from noisegate_server.session.epoch import Epoch
+from noisegate_server.session.constants import (
+    DATAGRAM_OVERHEAD,
+    GRACE_S,
+    MAX_COUNTER,
+    MAX_DATAGRAM_PLAINTEXT,
+    MAX_INNER,
+    MAX_SALTED_INNER,
+    SALTED_OVERHEAD,
+)
+from noisegate_server.session.epoch import Epoch, retire
 from noisegate_server.session.errors import CounterTooOld, DecryptFailed, MessageTooLarge, RekeyRequired, ReplayDetected
 from noisegate_server.session.inner import open_inner
-from noisegate_server.session.keep_alive import answer_to, question
+from noisegate_server.session.keep_alive import question
 from noisegate_server.session.limits import RotationLimits
 from noisegate_server.session.mask import masked
 from noisegate_server.session.packets import RECORD_HEADER, WANTS_ROTATION, Kind, PacketType
@@ -26,11 +34,12 @@ from noisegate_server.session.padding import pad
 from noisegate_server.session.reminder import Reminder
 from noisegate_server.session.renegotiation import Answered, Begun
 from noisegate_server.session.replay import Verdict, nearest
-from noisegate_server.session.roots import Root
+from noisegate_server.session.roots import Root, wipe_roots
 from noisegate_server.session.sealed import Opened, Sealed
 from noisegate_server.session.state import RecordMode
 
 RECORD: Final = 0x08 | PacketType.RECORD
+SALTED: Final = bytes((0x08 | PacketType.SALTED,))
 HEADER: Final = RECORD_HEADER.size
 _new: Final = tuple.__new__
 """Makes a named tuple without the Python call that its own constructor is."""
@@ -41,37 +50,13 @@ class DatagramRecords:
     """The record layer of one DATAGRAM session."""
 
     __slots__ = (
-        "answered",
-        "begun",
-        "cipher",
-        "connection_id",
-        "connection_id_given",
-        "control_limit",
-        "current",
-        "due",
-        "due_at",
-        "former_connection_ids",
-        "former_until",
-        "held",
-        "initiator",
-        "last_step",
-        "limits",
-        "look_at",
-        "mask_key",
-        "next",
-        "nonce",
-        "padded",
-        "previous",
-        "ratchet",
-        "reminder",
-        "repeat_timer",
-        "rotate_at",
-        "rotated_at",
-        "wants_rotation",
-    )
+        "answered", "answers_from", "begun", "cipher", "connection_id", "connection_id_given", "control_limit",
+        "current", "due", "due_at", "former_connection_ids", "former_until", "held", "initiator", "last_step",
+        "limits", "look_at", "mask_key", "next", "nonce", "padded", "previous", "ratchet", "reminder", "repeat_timer",
+        "rotate_at", "rotated_at", "told_at", "wants_rotation",
+    )  # fmt: skip
 
     mode: Final = RecordMode.DATAGRAM
-    overhead: Final = DATAGRAM_OVERHEAD
 
     def __init__(
         self,
@@ -116,7 +101,11 @@ class DatagramRecords:
         """Initiator: our rotate-1 that waits for its answer."""
         self.answered: Answered | None = None
         """Responder: the last rotate-1 and our answer to it, for repeats."""
+        self.answers_from = -math.inf
+        """Responder: when another rotate-1 may be read, since each costs a key agreement (monotonic seconds)."""
         self.rotated_at = -math.inf
+        self.told_at = -math.inf
+        """When the peer, which seals under other keys, was last told of our salted epoch (monotonic seconds)."""
         self.wants_rotation = 0
         """Responder: WANTS_ROTATION while it wants a rotation; goes into every kind that we send."""
         self.reminder = Reminder()
@@ -125,12 +114,17 @@ class DatagramRecords:
         self.repeat_timer = Backoff()
         self.due_at = math.inf
         """When `upkeep` has something to do, or the epoch is too old for data (monotonic seconds)."""
-        self._count_anew()
+        self.count_anew()
 
     @property
     def epoch(self) -> int:
         """The epoch under which we seal."""
         return self.current.number
+
+    @property
+    def overhead(self) -> int:
+        """Bytes that the next record is longer than its content, padding not counted."""
+        return SALTED_OVERHEAD if self.current.send_tail else DATAGRAM_OVERHEAD
 
     @property
     def sealed(self) -> int:
@@ -183,14 +177,20 @@ class DatagramRecords:
         """Seal a control record, from the reserved counters where need be. RekeyRequired when these are used up."""
         if not self.has_room:
             raise RekeyRequired("this epoch has sealed as many records as its keys may, those of rotation too")
-        return self.record(self.current, kind, content, b"", aeads)
+        packet = self.record(self.current, kind, content, b"", aeads)
+        if not self.due and self.limits.is_soft_passed(self.current.send_counter, self.current.sent_bytes):
+            self.fall_due()
+        return packet
 
     def aside(self, kind: Kind, content: bytes, aeads: AeadCache) -> tuple[bytes, ...]:
         """A control record beside another answer; left out where no more may be sealed."""
-        return (self.record(self.current, kind, content, b"", aeads),) if self.has_room else ()
+        return (self.control(kind, content, aeads),) if self.has_room else ()
 
     def record(self, epoch: Epoch, kind: int, content: bytes, associated_data: bytes, aeads: AeadCache) -> bytes:
-        """Seal one RECORD packet. The counter is consumed before the ciphertext exists and never handed back."""
+        """Seal one RECORD packet, or SALTED one. The counter is consumed before the ciphertext exists, for good."""
+        tail = epoch.send_tail
+        if tail and len(content) >= MAX_SALTED_INNER:
+            raise MessageTooLarge("plaintext", MAX_SALTED_INNER - 1)
         counter = epoch.send_counter
         if counter >= MAX_COUNTER:
             raise RekeyRequired("this epoch's counters are used up")
@@ -198,13 +198,18 @@ class DatagramRecords:
         sender = epoch.sender
         context = aeads.get(sender.serial) or sender.context(counter, self.cipher, aeads)
         kind |= self.wants_rotation
-        inner = pad(content, kind, True) if self.padded else content + _KIND_BYTES[kind]
+        if self.padded:
+            inner = pad(content, kind, True, MAX_SALTED_INNER if tail else MAX_INNER)
+        else:
+            inner = content + _KIND_BYTES[kind]
         header = RECORD_HEADER.pack(
             RECORD, self.connection_id, epoch.number & 0xFF, sender.phase & 0xFF, counter & 0xFFFFFFFF
         )
+        if tail:
+            header = SALTED + header[1:] + tail
         body = context.encrypt(self.nonce(counter), inner, header + associated_data)
         if self.mask_key is not None:
-            header = masked(header, self.mask_key, body)
+            header = masked(header[:HEADER], self.mask_key, body) + tail
         return header + body
 
     def open(self, packet: bytes, associated_data: bytes, now: float, aeads: AeadCache) -> Opened:
@@ -219,31 +224,50 @@ class DatagramRecords:
         if self.mask_key is not None:
             header = masked(header, self.mask_key, packet[HEADER:])
         _, _, low_epoch, low_phase, low_counter = RECORD_HEADER.unpack(header)
-        epoch = self._epoch(low_epoch, now)
+        epoch = self.current
+        if epoch.number & 0xFF != low_epoch:
+            epoch = self._other_epoch(low_epoch, now)
+        return self.open_in(epoch, header, low_phase, low_counter, packet[HEADER:], associated_data, now, aeads)
+
+    def open_in(
+        self,
+        epoch: Epoch,
+        header: bytes,
+        low_phase: int,
+        low_counter: int,
+        body: bytes,
+        associated_data: bytes,
+        now: float,
+        aeads: AeadCache,
+    ) -> Opened:
+        """Open a record of a living epoch; `header` is the unmasked one, of RECORD or SALTED."""
         counter = nearest(low_counter, 32, epoch.window.highest)
         if counter >= MAX_COUNTER:
             raise DecryptFailed
         receiver = epoch.receiver
         context, moves = receiver.find(low_phase, counter, self.cipher, aeads, now)
-        kind, content = open_inner(context.decrypt, self.nonce(counter), header, packet[HEADER:], associated_data)
+        kind, content = open_inner(context.decrypt, self.nonce(counter), header, body, associated_data)
         verdict = epoch.window.check(counter)
         if verdict is not Verdict.FRESH:
             raise ReplayDetected if verdict is Verdict.REPLAYED else CounterTooOld
         if moves and receiver.commit(low_phase, counter, aeads, now):
-            self._reschedule()
+            self.reschedule()
         newest = counter > epoch.window.highest and epoch is not self.previous
         epoch.window.commit(counter)
         epoch.opened += 1
         if self.last_step:
             self.last_step = b""
             self.repeat_timer.stop()
-            self._reschedule()
-        if self.former_connection_ids and self.former_until == math.inf and packet[1:9] == self.connection_id:
+            self.reschedule()
+        if self.former_connection_ids and self.former_until == math.inf and header[1:9] == self.connection_id:
             self.former_until = now + GRACE_S
-            self._reschedule()
+            self.reschedule()
         confirmed = not epoch.confirmed
         if confirmed:
             self._confirm(epoch, now, aeads)
+        if self.held and len(header) == HEADER and epoch is self.current:
+            # A plain RECORD of the newest epoch: the peer will never again go back to one before it.
+            self.held = wipe_roots(self.held)
         return Opened(
             kind & ~WANTS_ROTATION,
             content,
@@ -254,20 +278,6 @@ class DatagramRecords:
             confirmed,
         )
 
-    def install(self, epoch: Epoch, aeads: AeadCache, now: float) -> None:
-        """Initiator: rotate-2 has given `epoch`; seal under it from here on, open the old one until the grace ends."""
-        self._retire(self.previous, aeads)
-        self.current.stop_sending(aeads)
-        self.previous, self.current = self.current, epoch
-        self.begun = None
-        self.rotated_at = now
-        self._count_anew()
-
-    def offer(self, epoch: Epoch, aeads: AeadCache) -> None:
-        """Responder: hold `epoch` as `next` until a record of it opens; it replaces an older `next`."""
-        self._retire(self.next, aeads)
-        self.next = epoch
-
     def ask(self, now: float, aeads: AeadCache, random_bytes: Callable[[int], bytes]) -> bytes:
         """A keep-alive that the peer must answer; repeated by `upkeep` until the current epoch is confirmed."""
         return self.remind(Kind.KEEP_ALIVE, question(random_bytes), now, aeads)
@@ -275,36 +285,19 @@ class DatagramRecords:
     def remind(self, kind: Kind, content: bytes, now: float, aeads: AeadCache) -> bytes:
         """Send a control record now, and again in a new record whenever `upkeep` finds it due."""
         self.reminder.start(kind, content, now)
-        self._reschedule()
+        self.reschedule()
         return self.control(kind, content, aeads)
-
-    def nudge(self, now: float) -> None:
-        """Responder: want a rotation. Everything that is sent says so; after a second of silence a keep-alive does."""
-        self.wants_rotation = WANTS_ROTATION
-        self.reminder.nudge(self.current.send_counter, now)
-        self.rotate_at = math.inf
-        self._reschedule()
-
-    def postpone_rotation(self, until: float) -> None:
-        """The policy's rotation cannot begin now."""
-        self.rotate_at = until
-        self._reschedule()
 
     def repeat(self, packet: bytes, now: float) -> None:
         """Initiator: have `upkeep` repeat the last packet of the handshake, which may be lost, until a record opens."""
         self.last_step = packet
         self.repeat_timer.start(now)
-        self._reschedule()
+        self.reschedule()
 
     def forget_reminder(self) -> None:
         """The peer has reacted."""
         self.reminder.stop()
-        self._reschedule()
-
-    def keep_alive_answer(self, content: bytes, aeads: AeadCache) -> tuple[bytes, ...]:
-        """The record that a keep-alive of the peer asks for, if it asks."""
-        answer = answer_to(content)
-        return self.aside(Kind.KEEP_ALIVE, answer, aeads) if answer else ()
+        self.reschedule()
 
     def upkeep(self, now: float, aeads: AeadCache) -> tuple[bytes, ...]:
         """Do what is due: wipe keys whose grace has ended, repeat what the peer has not reacted to.
@@ -312,7 +305,7 @@ class DatagramRecords:
         The answer has records, and a repeated packet of the handshake.
         """
         if self.previous is not None and now >= self.previous.expires_at:
-            self._retire(self.previous, aeads)
+            retire(self.previous, aeads)
             self.previous = None
         if now >= self.former_until:
             self.former_connection_ids, self.former_until = (), math.inf
@@ -324,7 +317,7 @@ class DatagramRecords:
             records = self.aside(*said, aeads)
         if self.repeat_timer.due(now):
             records = (self.last_step, *records)
-        self._reschedule()
+        self.reschedule()
         return records
 
     def follow_connection_id(self, connection_id: bytes, given: tuple[int, int]) -> None:
@@ -334,22 +327,21 @@ class DatagramRecords:
         """
         self.former_connection_ids, self.former_until = (self.connection_id,), math.inf
         self.connection_id, self.connection_id_given = connection_id, given
-        self._reschedule()
+        self.reschedule()
 
     def wipe(self, aeads: AeadCache) -> None:
         """Wipe every secret of this session's records."""
         for epoch in (self.previous, self.current, self.next):
-            self._retire(epoch, aeads)
-        for root in self.held:
-            root.wipe()
+            retire(epoch, aeads)
+        wipe_roots(self.held)
         if self.mask_key is not None:
             wipe(self.mask_key)
         if self.begun is not None:
             self.begun.wipe()
         self.begun = self.answered = self.reminder.record = None
 
-    def _epoch(self, low: int, now: float) -> Epoch:
-        for epoch in (self.current, self.next, self.previous):
+    def _other_epoch(self, low: int, now: float) -> Epoch:
+        for epoch in (self.next, self.previous):
             if epoch is not None and epoch.number & 0xFF == low and now < epoch.expires_at:
                 return epoch
         raise DecryptFailed
@@ -362,33 +354,34 @@ class DatagramRecords:
             self.fall_due()
         self.look_at = self.limits.next_look(counter, sent, MAX_DATAGRAM_PLAINTEXT, due=self.due)
 
-    def _count_anew(self) -> None:
+    def count_anew(self) -> None:
         """The current epoch is a new one: so are its limits."""
         self.due = False
         self.rotate_at = self.current.began_at + self.limits.soft_age
         self.look_at = 0
-        self._reschedule()
+        self.reschedule()
 
     def _confirm(self, epoch: Epoch, now: float, aeads: AeadCache) -> None:
         epoch.confirmed = True
         if epoch is self.next:
-            self._retire(self.previous, aeads)
+            retire(self.previous, aeads)
             self.current.stop_sending(aeads)
             self.previous, self.current, self.next = self.current, epoch, None
             self.answered = None
-            self.rotated_at = now
+            self.rotated_at, self.answers_from = now, -math.inf
             self.wants_rotation = 0
-            self._count_anew()
+            self.count_anew()
         if self.previous is not None:
             self.previous.expires_at = now + GRACE_S
             wipe(self.previous.root)
+        if epoch.send_tail or epoch.receive_tail:
+            # The base's root, which may have been stored, yields this whole epoch: new keys at once.
+            epoch.send_tail = b""
+            self.fall_due()
         self.forget_reminder()
 
-    def _retire(self, epoch: Epoch | None, aeads: AeadCache) -> None:
-        if epoch is not None:
-            epoch.wipe(aeads)
-
-    def _reschedule(self) -> None:
+    def reschedule(self) -> None:
+        """Something that `upkeep` sees to has changed its time."""
         due = min(self.reminder.timer.at, self.repeat_timer.at, self.rotate_at, self.former_until)
         due = min(due, self.current.began_at + self.limits.hard_age, self.current.receiver.kept_until)
         if self.previous is not None:

@@ -11,6 +11,7 @@ import math
 
 from noisegate_server.noise.primitives import wipe
 from noisegate_server.session.aeads import AeadCache
+from noisegate_server.session.keys import EpochSecrets
 from noisegate_server.session.phases import PhaseReceiver, PhaseSender
 from noisegate_server.session.ratchet import Ratchet, RatchetReceiver, RatchetSender
 from noisegate_server.session.replay import ReplayWindow
@@ -85,24 +86,29 @@ class Epoch:
 
 
 def begin_epoch(
+    secrets: EpochSecrets,
     *,
     number: int,
     h: bytes,
-    root: bytearray,
-    send_secret: bytearray,
-    receive_secret: bytearray,
+    initiator: bool,
     ratchet: bool,
     aeads: AeadCache,
     now: float,
     confirmed: bool,
 ) -> Epoch:
-    """The epoch of fresh secrets, which are its own from here on; `send_secret` and `receive_secret` are both P(0)."""
-    sender: Sender
-    receiver: Receiver
-    if ratchet:
-        sender = RatchetSender(Ratchet.begin(send_secret))
-        receiver = RatchetReceiver(Ratchet.begin(receive_secret))
-    else:
-        sender = PhaseSender(send_secret, aeads)
-        receiver = PhaseReceiver(receive_secret, aeads)
-    return Epoch(number=number, h=h, root=root, sender=sender, receiver=receiver, now=now, confirmed=confirmed)
+    """The epoch of fresh secrets, which are its own from here on, as the Noise initiator uses it or the responder."""
+    to_send, to_receive = (secrets.i2r, secrets.r2i) if initiator else (secrets.r2i, secrets.i2r)
+    sender: Sender = RatchetSender(Ratchet.begin(to_send)) if ratchet else PhaseSender(to_send, aeads)
+    receiver = begin_receiver(to_receive, ratchet=ratchet, aeads=aeads)
+    return Epoch(number=number, h=h, root=secrets.root, sender=sender, receiver=receiver, now=now, confirmed=confirmed)
+
+
+def begin_receiver(secret: bytearray, *, ratchet: bool, aeads: AeadCache) -> Receiver:
+    """What opens, at the first record of the direction whose P(0) is `secret`, which is its own from here on."""
+    return RatchetReceiver(Ratchet.begin(secret)) if ratchet else PhaseReceiver(secret, aeads)
+
+
+def retire(epoch: Epoch | None, aeads: AeadCache) -> None:
+    """Wipe every secret of an epoch that may be there."""
+    if epoch is not None:
+        epoch.wipe(aeads)

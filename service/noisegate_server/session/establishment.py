@@ -67,11 +67,10 @@ def establish(
             ratchet=ratchet,
             initiator=initiator,
             epoch=begin_epoch(
+                secrets,
                 number=0,
                 h=h,
-                root=secrets.root,
-                send_secret=secrets.i2r if initiator else secrets.r2i,
-                receive_secret=secrets.r2i if initiator else secrets.i2r,
+                initiator=initiator,
                 ratchet=ratchet,
                 aeads=aeads,
                 now=now,

@@ -30,7 +30,7 @@ from noisegate_server.session.datagram import DatagramRecords
 from noisegate_server.session.hello import Flags
 from noisegate_server.session.limits import RotationLimits
 from noisegate_server.session.noise_records import NoiseRecords, Replacement, Stream
-from noisegate_server.session.roots import Root, read_roots, write_roots
+from noisegate_server.session.roots import Root, bound_roots, read_roots, write_roots
 from noisegate_server.session.salted import highest_known, own_epoch, roots_of
 from noisegate_server.session.session import Session
 from noisegate_server.session.state import RecordMode, Role, SessionInput, SessionState, transition
@@ -340,6 +340,8 @@ def _datagram_records(
     now: float,
 ) -> DatagramRecords:
     roots: list[Root] = values[Tag.ROOTS]
+    if not any(root.confirmed for root in roots):
+        raise ValueError("roots: none is confirmed")
     base = max((root for root in roots if root.serves), key=lambda root: root.number)
     initiator = session.role is Role.INITIATOR
     ratchet = bool(session.flags & Flags.RATCHET)
@@ -362,6 +364,7 @@ def _datagram_records(
         limits=limits,
     )
     records.held = roots
+    bound_roots(roots)
     epoch, counter = _GIVEN.unpack(values[Tag.CONNECTION_ID_GIVEN])
     records.connection_id_given = (epoch - 1, counter - 1)
     if Tag.FORMER_CONNECTION_ID in values:

@@ -118,6 +118,8 @@ def packable(session: Session) -> bool:
         and not records.last_step
         and records.current.receiver.kept_until == math.inf
         and records.current.confirmed
+        and not records.held
+        and not records.current.receive_tail
     )
 
 

@@ -52,6 +52,13 @@ def root_of(epoch: Epoch, *, agreed: bool = False) -> Root:
     return Root(number=epoch.number, h=epoch.h, root=epoch.root, confirmed=epoch.confirmed, agreed=agreed, ours=True)
 
 
+def wipe_roots(held: list[Root]) -> list[Root]:
+    """Wipe them all; what is held after."""
+    for root in held:
+        root.wipe()
+    return []
+
+
 def bound_roots(held: list[Root]) -> None:
     """Let go of the oldest unconfirmed roots of `held` (oldest first) above MAX_HELD_ROOTS, and wipe them."""
     while len(held) > MAX_HELD_ROOTS:

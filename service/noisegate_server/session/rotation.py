@@ -13,9 +13,9 @@ import math
 from collections.abc import Callable
 
 from noisegate_server.session.aeads import AeadCache
-from noisegate_server.session.constants import REMIND_LAST_S, ROTATION_QUIET_S, ROTATION_WISH_S
+from noisegate_server.session.constants import REMIND_LAST_S, ROTATE_AGAIN_S, ROTATION_QUIET_S, ROTATION_WISH_S
 from noisegate_server.session.datagram import DatagramRecords
-from noisegate_server.session.epoch import Epoch, begin_epoch
+from noisegate_server.session.epoch import Epoch, begin_epoch, retire
 from noisegate_server.session.packets import WANTS_ROTATION, Kind
 from noisegate_server.session.renegotiation import Agreed, Parties, answer, begin, finish
 
@@ -66,13 +66,16 @@ def begin_due(
     if not records.has_room or (initiator and not parties.remote_static):
         # Nothing may be sealed any more; or a resumed session whose peer was anonymous, which nobody can renegotiate
         # and which lives until its hard limit.
-        records.postpone_rotation(math.inf)
+        _postpone(records, math.inf)
     elif initiator and records.begun is None and records.current.confirmed:
         return start(records, parties, now, aeads, random_bytes)
     elif not initiator and records.next is None:
-        records.nudge(now)
+        # Everything that is sent says so from here on; after a second of silence a keep-alive does.
+        records.wants_rotation = WANTS_ROTATION
+        records.reminder.nudge(records.current.send_counter, now)
+        _postpone(records, math.inf)
     else:
-        records.postpone_rotation(now + REMIND_LAST_S)
+        _postpone(records, now + REMIND_LAST_S)
     return ()
 
 
@@ -88,19 +91,25 @@ def grant(
 def respond(
     records: DatagramRecords, message: bytes, parties: Parties, now: float, aeads: AeadCache, random_bytes: RandomBytes
 ) -> tuple[bytes, ...]:
-    """Responder: answer rotate-1. A repeat gets the same answer; HandshakeFailed changes nothing."""
+    """Responder: answer rotate-1. A repeat gets the same answer; of others one a second is read, whatever comes of it.
+
+    HandshakeFailed leaves the epochs as they were.
+    """
     if not records.has_room:
         return ()
     if records.answered is not None and records.answered.asked == message:
         return (records.control(Kind.ROTATE_2, records.answered.answer, aeads),)
-    if now < records.rotated_at + ROTATION_QUIET_S:
+    if now < max(records.rotated_at + ROTATION_QUIET_S, records.answers_from):
         return ()
+    records.answers_from = now + ROTATE_AGAIN_S
     current = records.current
     answered, agreed = answer(
         message, h=current.h, root=current.root, number=current.number, parties=parties, random_bytes=random_bytes
     )
     records.answered = answered
-    records.offer(_epoch(records, agreed, aeads, now, initiator=False), aeads)
+    # Held as `next` until a record of it opens; it replaces an older one.
+    retire(records.next, aeads)
+    records.next = _epoch(records, agreed, aeads, now)
     records.forget_reminder()
     return (records.control(Kind.ROTATE_2, answered.answer, aeads),)
 
@@ -112,18 +121,26 @@ def conclude(
     if records.begun is None:
         return ()
     agreed = finish(records.begun, message)
-    records.install(_epoch(records, agreed, aeads, now, initiator=True), aeads, now)
+    retire(records.previous, aeads)
+    records.current.stop_sending(aeads)
+    records.previous, records.current = records.current, _epoch(records, agreed, aeads, now)
+    records.begun = None
+    records.rotated_at = now
+    records.count_anew()
     return (records.ask(now, aeads, random_bytes),)
 
 
-def _epoch(records: DatagramRecords, agreed: Agreed, aeads: AeadCache, now: float, *, initiator: bool) -> Epoch:
-    secrets = agreed.secrets
+def _postpone(records: DatagramRecords, until: float) -> None:
+    records.rotate_at = until
+    records.reschedule()
+
+
+def _epoch(records: DatagramRecords, agreed: Agreed, aeads: AeadCache, now: float) -> Epoch:
     return begin_epoch(
+        agreed.secrets,
         number=agreed.number,
         h=agreed.h,
-        root=secrets.root,
-        send_secret=secrets.i2r if initiator else secrets.r2i,
-        receive_secret=secrets.r2i if initiator else secrets.i2r,
+        initiator=records.initiator,
         ratchet=records.ratchet,
         aeads=aeads,
         now=now,

@@ -12,6 +12,7 @@ from noisegate_server.session.aeads import AeadCache
 from noisegate_server.session.constants import GRACE_S, MAX_PHASES
 from noisegate_server.session.epoch import Epoch, begin_epoch
 from noisegate_server.session.errors import DecryptFailed
+from noisegate_server.session.keys import EpochSecrets
 from noisegate_server.session.phases import PhaseReceiver, PhaseSender
 
 CIPHER = CIPHERS["ChaChaPoly"]
@@ -21,11 +22,10 @@ NONCE = bytes(12)
 def make(aeads: AeadCache, *, send: bytes = b"s" * 32, receive: bytes = b"r" * 32) -> Epoch:
     """Epoch 0 with these traffic secrets."""
     return begin_epoch(
+        EpochSecrets(i2r=bytearray(send), r2i=bytearray(receive), root=bytearray(b"o" * 32)),
         number=0,
         h=bytes(32),
-        root=bytearray(b"o" * 32),
-        send_secret=bytearray(send),
-        receive_secret=bytearray(receive),
+        initiator=True,
         ratchet=False,
         aeads=aeads,
         now=0.0,
