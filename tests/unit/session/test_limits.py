@@ -15,7 +15,7 @@ from noisegate_server.session.constants import (
 )
 from noisegate_server.session.errors import DecryptFailed, RekeyRequired, SessionClosed
 from noisegate_server.session.limits import RotationLimits
-from noisegate_server.session.packets import WANTS_ROTATION
+from noisegate_server.session.packets import WANTS_ROTATION, Kind
 from noisegate_server.session.state import RecordMode, SessionState
 from tests.support.engines import Engines, Link, establish, outcome_of
 from tests.support.fingerprint import fingerprint
@@ -53,6 +53,25 @@ def test_an_old_epoch_makes_the_initiator_begin_inside_any_call(engines: Engines
     assert link.epochs() == (1, 1)
     sealed = link.initiator.engine.encrypt(link.initiator.session_id, b"roll")
     assert (sealed.to_peer, sealed.rotation_due) == ((), False)
+
+
+@pytest.mark.parametrize("role", ["initiator", "responder"])
+def test_control_records_alone_pass_the_soft_limit_too(engines: Engines, role: str) -> None:
+    """A side that only answers keep-alives uses its keys as well: at the limit it rotates, or wants to."""
+    limits = RotationLimits(soft_age=1e9, hard_age=1e9, soft_messages=12)
+    link = linked(engines, *((limits, NONE) if role == "initiator" else (NONE, limits)))
+    engines.clock.step(ROTATION_WISH_S)
+    end = link.initiator if role == "initiator" else link.responder
+    peer = link.peer_of(end)
+    for _ in range(12):
+        peer.outbox.append(peer.datagrams.control(Kind.KEEP_ALIVE, b"\x01" + bytes(8), peer.engine.parts.aeads))
+        link.settle()
+    peer.send(b"any call")
+    link.settle()
+    engines.clock.step(WISH_SILENCE_S)
+    peer.send(b"any call")
+    link.settle()
+    assert link.epochs() == (1, 1)
 
 
 def test_decrypt_begins_and_marks_as_well(engines: Engines) -> None:

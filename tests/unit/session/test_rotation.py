@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from noisegate_server.session.constants import GRACE_S, ROTATION_QUIET_S, ROTATION_WISH_S
+from noisegate_server.session.constants import GRACE_S, ROTATE_AGAIN_S, ROTATION_QUIET_S, ROTATION_WISH_S
 from noisegate_server.session.errors import DecryptFailed
 from noisegate_server.session.packets import WANTS_ROTATION, Kind
 from noisegate_server.session.phases import PhaseReceiver, PhaseSender
@@ -223,6 +223,34 @@ def test_a_rotation_soon_after_a_rotation_is_dropped(link: Link) -> None:
     link.initiator.seal(b"any call")
     link.settle()
     assert link.epochs() == (2, 2)
+
+
+def test_of_different_first_messages_one_a_second_is_read(link: Link) -> None:
+    """Each costs a key agreement: the second of one instant is dropped, its repeat a second later is answered."""
+    parts = link.initiator.engine.parts
+    records = link.initiator.datagrams
+    begun = []
+    for _ in range(3):
+        link.initiator.renegotiate()
+        begun.append(records.begun)
+        records.begun = None
+        link.lose_everything()
+    messages = [each.message for each in begun if each is not None]
+    assert len(set(messages)) == 3
+
+    def ask(message: bytes) -> tuple[bytes, ...]:
+        return link.responder.open(records.control(Kind.ROTATE_1, message, parts.aeads)).to_peer
+
+    assert ask(messages[0])
+    assert [ask(message) for message in messages[1:]] == [(), ()]
+    assert ask(messages[0])
+    link.clock.step(ROTATE_AGAIN_S)
+    assert ask(messages[1])
+    assert ask(bytes(96)) == ()
+    assert ask(messages[2]) == ()
+    records.begun = begun[1]
+    link.settle()
+    assert link.epochs() == (1, 1)
 
 
 def test_a_late_repeat_of_the_first_message_does_not_rotate_again(link: Link) -> None:
