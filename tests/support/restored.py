@@ -16,6 +16,8 @@ from noisegate_server.session.frozen import freeze, thaw
 from noisegate_server.session.state import TerminationReason
 from tests.support.engines import TENANT, End, Engines, Link, outcome_of
 
+ROLES = ("initiator", "responder")
+
 
 def record_of(end: End) -> bytes:
     """The record of an end's session, which goes on."""
@@ -65,6 +67,19 @@ def restore(engines: Engines, end: End, record: bytes, *, tells: bool = True) ->
     if tells and isinstance(session.records, DatagramRecords):
         owner.outbox.append(session.records.ask(clock.now, engine.parts.aeads, os.urandom))
         session.settle()
+    return owner
+
+
+def end_of(link: Link, role: str) -> End:
+    """One of both ends, by name."""
+    return link.initiator if role == "initiator" else link.responder
+
+
+def come_back(engines: Engines, link: Link, role: str, record: bytes | None = None, *, tells: bool = True) -> End:
+    """Suspend one end and restore it; or restore it from a record that it left before."""
+    end = end_of(link, role)
+    owner = restore(engines, end, suspend(end) if record is None else record, tells=tells)
+    setattr(link, role, owner)
     return owner
 
 
