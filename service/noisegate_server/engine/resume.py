@@ -42,6 +42,9 @@ def initiate(
     if kept.suite not in parts.policy.suites:
         raise TicketRejected
     refuse_revoked(parts, tenant, kept.remote_static)
+    if parts.revocations.refuses(tenant, kept.peer_id, kept.remote_static, kept.received_wall):
+        # The player was revoked by its name after its session had ended: it may come again by a full handshake.
+        raise TicketRejected
     if len(early_data) > kept.max_early:
         raise MessageTooLarge("initiate.early_data", kept.max_early)
     datagram = kept.mode is RecordMode.DATAGRAM

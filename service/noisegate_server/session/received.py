@@ -26,6 +26,7 @@ class ReceivedTicket:
     anonymous_initiator: bool
     prologue_hash: bytes
     chain_end_wall: float
+    received_wall: float
     expires_wall: float
     max_early: int
     """How many bytes of early data the peer takes."""
@@ -54,6 +55,7 @@ def received_ticket(session: Session, content: TicketContent, wall: float) -> Re
         anonymous_initiator=session.anonymous_initiator,
         prologue_hash=session.prologue_hash,
         chain_end_wall=session.chain_end_wall,
+        received_wall=wall,
         expires_wall=wall + content.lifetime_s,
         max_early=content.max_early,
         idle_timeout=session.idle_timeout,

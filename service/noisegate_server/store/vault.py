@@ -7,6 +7,7 @@ promises is durable, as far as the vault is, when it returns.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from heapq import heappop, heappush
@@ -100,7 +101,9 @@ class Vault(Protocol):
     async def spend(self, number: bytes, until_wall: float) -> bool:
         """Mark a single-use number (16 bytes: a ticket's id, a blob's) as used until `until_wall`.
 
-        True the first time, False ever after: of any number of calls for one number exactly one is told True.
+        True the first time, False ever after: of any number of calls for one number exactly one is told True. Once
+        `expire` has deleted a number, every one that ends no later counts as used: a clock that was set forward and
+        back again revives none.
         """
 
     async def revoke(self, revocation: Revocation) -> None:
@@ -119,7 +122,7 @@ class Vault(Protocol):
 class MemoryVault:
     """A vault that ends with the process."""
 
-    __slots__ = ("_issuer", "_kept", "_kept_ends", "_revoked", "_spent", "_spent_ends")
+    __slots__ = ("_floor", "_issuer", "_kept", "_kept_ends", "_revoked", "_spent", "_spent_ends")
 
     def __init__(self, issuer: bytes) -> None:
         self._issuer: Final = issuer
@@ -129,6 +132,8 @@ class MemoryVault:
         self._spent: Final[set[bytes]] = set()
         self._spent_ends: Final[list[tuple[float, bytes]]] = []
         """Likewise, of numbers, which never come back."""
+        self._floor = -math.inf
+        """The latest end of a number that was deleted."""
         self._revoked: Final[dict[tuple[str, str, bytes], Revocation]] = {}
 
     @property
@@ -161,7 +166,7 @@ class MemoryVault:
             self._kept.pop(session_id, None)
 
     async def spend(self, number: bytes, until_wall: float) -> bool:
-        if number in self._spent:
+        if number in self._spent or until_wall <= self._floor:
             return False
         self._spent.add(number)
         heappush(self._spent_ends, (until_wall, number))
@@ -171,8 +176,9 @@ class MemoryVault:
         self._revoked[revocation.tenant, revocation.peer_id, revocation.static_key] = revocation
 
     async def expire(self, wall: float, budget: int) -> None:
-        for _, number in _over(self._spent_ends, wall, budget):
+        for end, number in _over(self._spent_ends, wall, budget):
             self._spent.discard(number)
+            self._floor = max(self._floor, end)
         for end, session_id in _over(self._kept_ends, wall, budget):
             kept = self._kept.get(session_id)
             if kept is not None and kept.expires_wall == end:

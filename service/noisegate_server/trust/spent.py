@@ -17,6 +17,7 @@ from noisegate_server.session.constants import TICKET_LIFETIME_S
 
 MAX_SPENT: Final = 1_000_000
 MAX_SPENT_PER_TENANT: Final = 250_000
+_SPARE_ENTRIES: Final = 64
 
 
 class _Tenant:
@@ -83,6 +84,10 @@ class SpentTickets:
         if rows is not None and number in rows.ids:
             rows.ids.remove(number)
             self._count -= 1
+            if len(rows.order) > 2 * len(rows.ids) + _SPARE_ENTRIES:
+                # Entries of what was taken back; without this, tickets that come again and again while nothing can be
+                # written would pile them up.
+                rows.order[:] = sorted({entry for entry in rows.order if entry[1] in rows.ids})
 
     def forget(self, wall: float, budget: int) -> None:
         """Drop at most `budget` rows of tickets that are too old to be used at `wall`."""

@@ -16,7 +16,8 @@ _APPLICATION: Final = 0x4E476174
 _VERSION: Final = 1
 
 _TABLES: Final = (
-    "CREATE TABLE vault (issuer BLOB NOT NULL) STRICT",
+    # spent_floor: the latest end of a used number that was deleted.
+    "CREATE TABLE vault (issuer BLOB NOT NULL, spent_floor REAL NOT NULL) STRICT",
     """CREATE TABLE sessions (
         session_id BLOB PRIMARY KEY, tenant TEXT NOT NULL, peer_id TEXT NOT NULL, group_name TEXT NOT NULL,
         mode INTEGER NOT NULL, remote_static BLOB NOT NULL, connection_ids BLOB NOT NULL, by_service INTEGER NOT NULL,
@@ -59,7 +60,7 @@ def prepare(connection: sqlite3.Connection, issuer: bytes) -> bytes:
     if not application and not version and not _number(connection, "schema_version"):
         for table in _TABLES:
             connection.execute(table)
-        connection.execute("INSERT INTO vault VALUES (?)", (issuer,))
+        connection.execute("INSERT INTO vault VALUES (?, 0)", (issuer,))
         connection.execute(f"PRAGMA application_id = {_APPLICATION}")
         connection.execute(f"PRAGMA user_version = {_VERSION}")
     elif application != _APPLICATION:

@@ -186,7 +186,11 @@ def _forget(connection: sqlite3.Connection, rows: list[tuple[bytes]]) -> None:
 
 
 def _spend(connection: sqlite3.Connection, number: bytes, until_wall: float) -> bool:
-    return connection.execute("INSERT OR IGNORE INTO spent VALUES (?, ?)", (number, until_wall)).rowcount == 1
+    done = connection.execute(
+        "INSERT OR IGNORE INTO spent SELECT :number, :until FROM vault WHERE :until > spent_floor",
+        {"number": number, "until": until_wall},
+    )
+    return done.rowcount == 1
 
 
 def _revoke(connection: sqlite3.Connection, revocation: Revocation) -> None:
@@ -202,11 +206,13 @@ def _expire(connection: sqlite3.Connection, wall: float, budget: int) -> None:
         " (SELECT session_id FROM sessions WHERE expires_wall <= ? ORDER BY expires_wall LIMIT ?)",
         (wall, budget),
     )
-    connection.execute(
+    gone = connection.execute(
         "DELETE FROM spent WHERE number IN"
-        " (SELECT number FROM spent WHERE until_wall <= ? ORDER BY until_wall LIMIT ?)",
+        " (SELECT number FROM spent WHERE until_wall <= ? ORDER BY until_wall LIMIT ?) RETURNING until_wall",
         (wall, budget),
-    )
+    ).fetchall()
+    if gone:
+        connection.execute("UPDATE vault SET spent_floor = max(spent_floor, ?)", max(gone))
 
 
 def _nothing(_connection: sqlite3.Connection) -> None:

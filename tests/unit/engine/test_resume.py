@@ -241,6 +241,18 @@ def test_a_ticket_serves_after_its_session_has_ended(engines: Engines) -> None:
     assert finished.established.handshake_hash == answered.established.handshake_hash
 
 
+def test_a_revoked_player_s_ticket_is_used_no_more_though_its_session_is_gone(engines: Engines) -> None:
+    """We held it beyond the session; a player that is revoked by name afterwards is not resumed with it."""
+    link = with_ticket(engines)
+    engine = link.initiator.engine
+    session = link.initiator.session
+    tenant, peer_id = session.tenant, session.peer_id
+    engine.close(link.initiator.session_id)
+    engine.parts.revocations.revoke_name(tenant, peer_id, engine.clock.wall)
+    with pytest.raises(TicketRejected):
+        engine.resume(link.initiator.session_id)
+
+
 def test_spoofed_answers_do_not_end_a_resume(engines: Engines) -> None:
     """15 forged packets leave it as it was; 16 end and wipe it."""
     for forged, survives in ((15, True), (16, False)):

@@ -84,6 +84,18 @@ def test_a_use_that_came_to_nothing_is_taken_back() -> None:
     assert len(spent) == 0
 
 
+def test_what_is_taken_back_again_and_again_takes_no_room() -> None:
+    """A ticket that comes a thousand times while its use cannot be written leaves nothing behind."""
+    spent = SpentTickets()
+    spent.spend("arena", number(2), NOW)
+    for _ in range(1_000):
+        spent.spend("arena", number(1), NOW)
+        spent.take_back("arena", number(1))
+    assert len(spent) == 1
+    assert len(spent._tenants["arena"].order) < 100
+    assert spent.is_spent("arena", number(2), NOW)
+
+
 STEPS = st.lists(
     st.tuples(
         st.sampled_from(["a", "b", "c"]),

@@ -114,6 +114,17 @@ async def test_what_is_over_goes_in_slices(vault: Vault) -> None:
     assert await vault.spend((4).to_bytes(16, "big"), WALL + 9) is False
 
 
+async def test_a_clock_that_was_set_forward_and_back_revives_no_used_number(vault: Vault) -> None:
+    """What was deleted as over, and whatever ends no later, counts as used; what ends later does not."""
+    for number in range(3):
+        assert await vault.spend(number.to_bytes(16, "big"), WALL + number) is True
+    await vault.expire(WALL + 1, budget=100)
+    for number in range(3):
+        assert await vault.spend(number.to_bytes(16, "big"), WALL + number) is False
+    assert await vault.spend(bytes(16), WALL + 1) is False
+    assert await vault.spend(b"\xff" * 16, WALL + 1.5) is True
+
+
 async def test_a_session_that_came_back_and_left_again_has_its_new_end(vault: Vault) -> None:
     """What was noted of its first stay does not end the second one."""
     for number in range(300):
