@@ -19,7 +19,7 @@ from examples.dice.datagram_player.connection import ConnectionId
 from examples.dice.datagram_player.epoch import Epoch, Root, Terms, padded
 from examples.dice.datagram_player.fragments import Reassembler, cut
 from examples.dice.datagram_player.handshake import PATTERNS, NoiseHandshake, Split, noise_name
-from examples.dice.datagram_player.keys import CHAIN, KEY, NEXT, PhaseSender, Ratchet, expand, nearest
+from examples.dice.datagram_player.keys import CHAIN, KEY, NEXT, PhaseSender, Ratchet, expand, exporter, nearest
 from examples.dice.datagram_player.limits import Limits
 from examples.dice.datagram_player.session import Lasting, Session
 from examples.dice.datagram_player.tickets import Identity, Ticket
@@ -100,6 +100,13 @@ def test_key_schedules(case: dict[str, Any]) -> None:
     epoch = Epoch.after(split, 0, terms, 0.0)
     assert expand(epoch.root, b"ng1 renegotiate") == raw(case["renegotiate_psk"])
     secrets_of(epoch, case)
+
+
+@pytest.mark.parametrize("case", VECTORS["exporter"])
+def test_exporter_secrets(case: dict[str, Any]) -> None:
+    """Label, context and length make the vector's secret."""
+    secret = exporter(raw(case["export"]), case["label"].encode(), raw(case["context"]), case["length"])
+    assert secret == raw(case["secret"])
 
 
 def test_phase_keys() -> None:

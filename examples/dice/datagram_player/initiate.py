@@ -10,12 +10,10 @@ from examples.dice.datagram_player.handshake import NoiseHandshake
 from examples.dice.datagram_player.settings import FAILURES, Finished, Own, Step
 from examples.dice.datagram_player.tickets import Ticket
 from examples.dice.datagram_player.wire import (
-    CHOOSE,
-    CLOCK,
     FLAG_DATAGRAM,
+    FLAG_RATCHET,
     HANDSHAKE,
     RESUME,
-    SUPPORTED_FLAGS,
     Hello,
     NotPossibleError,
     PacketRefusedError,
@@ -33,8 +31,8 @@ RESUME_DELAYS: Final = (2.0, 8.0, math.inf)
 class Attempt:
     """A handshake or resume that waits for its answer.
 
-    `packet` is empty for the full handshake beside a resume, which has its own attempt. `followed`: the reasons of
-    RETRYs that have led here; each is followed once. `ahead_ms`: the responder's clock against ours, by such a RETRY.
+    `packet` is empty for the full handshake beside a resume, which has its own attempt. `ahead_ms`: the responder's
+    clock against ours, by a RETRY that has led here.
     """
 
     noise: NoiseHandshake
@@ -44,7 +42,6 @@ class Attempt:
     timer: Timer
     payload: bytes = b""
     ticket: Ticket | None = None
-    followed: frozenset[int] = frozenset()
     ahead_ms: int = 0
     failures: int = 0
 
@@ -55,12 +52,13 @@ class Initiator:
     def __init__(self, own: Own) -> None:
         self._own = own
         self._attempts: list[Attempt] = []
+        self._followed: dict[Retry, bytes] = {}
 
     def start(self, now: float, payload: bytes) -> bytes:
         """HANDSHAKE step 1 of the settings' choice."""
         mine = self._own.settings
         attempt = self._begin(self._own.hello(mine.offer, mine.choice, mine.flags), now, payload)
-        self._attempts = [attempt]
+        self._attempts, self._followed = [attempt], {}
         return attempt.packet
 
     def resume(self, now: float, ticket: Ticket, early_data: bytes, *, full: bool) -> bytes:
@@ -76,7 +74,7 @@ class Initiator:
         noise = self._own.resume(ticket, encoded, initiator=True)
         head = bytes([RESUME]) + mine.connection_id + b"\x01" + with_length(encoded, 2)
         packet = head + with_length(ticket.ticket, 2) + b"\0" + with_length(noise.write(early_data), 2)
-        self._attempts = []
+        self._attempts, self._followed = [], {}
         if full:
             handshake = self._own.noise(hello, encoded, initiator=True)
             packet += handshake.write()
@@ -88,17 +86,20 @@ class Initiator:
         return packet
 
     def retry(self, packet: bytes, now: float) -> Received:
-        """Begins a second attempt as a RETRY wants it, and keeps the first: anybody can forge one."""
+        """Begins another attempt as a RETRY wants it, and keeps those before it: anybody can forge one.
+
+        Each reason is followed once in a handshake; a repeat of the same RETRY gets the same packet.
+        """
         retry = Retry.decode(packet)
         for refused in self._attempts:
             if not refused.packet or Retry.echo_of(refused.packet) != retry.echo:
                 continue
-            full = self._handshake_of(refused)
-            if full is not None:
-                second = self._second(full, retry, now)
-                full.followed |= second.followed
-                self._attempts.append(second)
-                return Received(to_send=[second.packet])
+            first = self._handshake_of(refused)
+            if first is None:
+                break
+            if retry not in self._followed:
+                self._followed[retry] = self._another(first, retry, now)
+            return Received(to_send=[self._followed[retry]])
         raise PacketRefusedError("retry")
 
     def _handshake_of(self, refused: Attempt) -> Attempt | None:
@@ -107,22 +108,28 @@ class Initiator:
             return refused
         return next((attempt for attempt in self._attempts if not attempt.packet), None)
 
-    def _second(self, first: Attempt, retry: Retry, now: float) -> Attempt:
-        reason = CHOOSE if retry.clock_ms is None else CLOCK
-        if reason in first.followed:
+    def _another(self, first: Attempt, retry: Retry, now: float) -> bytes:
+        if any((retry.clock_ms is None) == (followed.clock_ms is None) for followed in self._followed):
             raise PacketRefusedError("retry")
         choice, flags, ahead_ms = first.hello.choice, first.hello.flags, first.ahead_ms
         if retry.clock_ms is None:
-            must = FLAG_DATAGRAM | (flags & self._own.settings.must)
-            if retry.choice >= len(first.hello.offer) or retry.flags & ~SUPPORTED_FLAGS or must & ~retry.flags:
-                raise PacketRefusedError("retry")
-            choice, flags = retry.choice, retry.flags
+            choice, flags = retry.choice, flags & retry.flags
+            self._allow(first.hello, choice, flags)
         else:
             ahead_ms = retry.clock_ms - self._own.clock_ms()
         hello = self._own.hello(first.hello.offer, choice, flags, ahead_ms)
-        second = self._begin(hello, now, first.payload)
-        second.followed, second.ahead_ms = first.followed | {reason}, ahead_ms
-        return second
+        another = self._begin(hello, now, first.payload)
+        another.ahead_ms = ahead_ms
+        self._attempts.append(another)
+        return another.packet
+
+    def _allow(self, before: Hello, choice: int, flags: int) -> None:
+        """PacketRefusedError where a RETRY leads nowhere, or to less than the player insists on."""
+        lost = before.flags & ~flags
+        if choice >= len(before.offer) or (choice == before.choice and not lost):
+            raise PacketRefusedError("retry")
+        if lost & (FLAG_DATAGRAM | FLAG_RATCHET) or not self._own.can(before.chosen, before.offer[choice]):
+            raise PacketRefusedError("retry")
 
     def step_2(self, packet: bytes, now: float) -> Step:
         """Reads the answer with the attempt that it is for; PacketRefusedError if there is none."""

@@ -139,9 +139,9 @@ class Responder:
         right = next((protocol for protocol in self._own.settings.offer if protocol in hello.offer), None)
         if right is None:
             raise PacketRefusedError("offer")
-        choice, flags, echo = hello.offer.index(right), hello.flags & SUPPORTED_FLAGS, Retry.echo_of(packet)
-        if (choice, flags) != (hello.choice, hello.flags):
-            return Retry(echo, choice=choice, flags=flags)
+        choice, echo = hello.offer.index(right), Retry.echo_of(packet)
+        if choice != hello.choice or hello.flags & ~SUPPORTED_FLAGS:
+            return Retry(echo, choice=choice, flags=SUPPORTED_FLAGS)
         clock_ms = self._own.clock_ms()
         return Retry(echo, clock_ms=clock_ms) if abs(hello.timestamp_ms - clock_ms) > SKEW_MS else None
 

@@ -8,12 +8,11 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from examples.dice.datagram_player.handshake import PATTERNS, NoiseHandshake
+from examples.dice.datagram_player.handshake import CIPHERS, PATTERNS, NoiseHandshake
 from examples.dice.datagram_player.limits import Limits
 from examples.dice.datagram_player.tickets import Identity, Ticket
 from examples.dice.datagram_player.wire import (
     FLAG_DATAGRAM,
-    FLAG_RATCHET,
     FLAG_TICKETS,
     NO_CONNECTION,
     Hello,
@@ -34,8 +33,6 @@ class Settings:
     offer: tuple[Protocol, ...]
     choice: int = 0
     flags: int = FLAG_DATAGRAM | FLAG_TICKETS
-    must: int = FLAG_RATCHET
-    """Flags that no RETRY can take away where they are set: anybody can forge one."""
     static: bytes | None = field(default=None, repr=False)
     remote: bytes | None = None
     psk: bytes | None = field(default=None, repr=False)
@@ -64,9 +61,21 @@ class Own:
         return int(self.wall() * 1000)
 
     def hello(self, offer: tuple[Protocol, ...], choice: int, flags: int, ahead_ms: int = 0) -> Hello:
-        """A hello with a timestamp that is later than the last one's, or by another's clock, so much ahead of ours."""
+        """A hello with a timestamp that is later than the last one's; or by another's clock, so much ahead of ours."""
+        if ahead_ms:
+            return Hello(flags, self.clock_ms() + ahead_ms, offer, choice)
         self._timestamp = max(self._timestamp + 1, self.clock_ms())
-        return Hello(flags, max(0, self._timestamp + ahead_ms), offer, choice)
+        return Hello(flags, self._timestamp, offer, choice)
+
+    def can(self, before: Protocol, after: Protocol) -> bool:
+        """Whether a RETRY may lead from one protocol of the offer to the other: only where our keys go too."""
+        if before.pattern not in PATTERNS or after.pattern not in PATTERNS or after.suite not in CIPHERS:
+            return False
+        mine, pattern = self.settings, PATTERNS[after.pattern]
+        known = (pattern[0] == "N" or mine.static is not None) and (pattern[1] != "K" or mine.remote is not None)
+        if "psk" in PATTERNS[before.pattern]:
+            return known and "psk" in pattern
+        return known and ("psk" not in pattern or mine.psk is not None)
 
     def noise(self, hello: Hello, encoded: bytes, *, initiator: bool) -> NoiseHandshake:
         """The handshake of a hello, whose bytes are bound."""

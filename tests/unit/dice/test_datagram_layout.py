@@ -265,15 +265,16 @@ def test_retry_choose_is_followed_once() -> None:
     player = new_player(1, 16)
     (packet,) = player.start(0.0)
     echo = hashlib.sha256(packet).digest()[:8]
-    for wrong in (bytes(8) + b"\x01\x00\x10", echo + b"\x01\x02\x10", echo + b"\x01\x00\x30", echo + b"\x02\x00\x10"):
+    for wrong in (bytes(8) + b"\x01\x00\x10", echo + b"\x01\x02\x10", echo + b"\x01\x01\x10", echo + b"\x02\x00\x10"):
         with pytest.raises(PacketRefusedError):
             player.receive(b"\x0e" + bytes(8) + wrong, 0.0)
     retry = b"\x0e" + bytes(8) + echo + b"\x01\x00\x10"
     (second,) = player.receive(retry, 0.0).to_send
     assert second[12:14] + second[22:28] == bytes([1, 16]) + bytes([2, 1, 1, 2, 1, 0])
     assert len(second) == 29 + 32  # message 1 of XX
+    assert player.receive(retry, 0.0).to_send == [second]
     with pytest.raises(PacketRefusedError):
-        player.receive(retry, 0.0)
+        player.receive(b"\x0e" + bytes(8) + hashlib.sha256(second).digest()[:8] + b"\x01\x01\x10", 0.0)
     service = responder(
         "Noise_IK_25519_ChaChaPoly_SHA256", RESPONDER_STATIC, b"ng1 hello" + expected_hello(1, 16) + b"lobby"
     )

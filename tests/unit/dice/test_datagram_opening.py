@@ -145,9 +145,9 @@ def test_a_wrong_clock_is_told_the_right_one_once() -> None:
     (second,) = pair.initiator.receive(told, 0.0).to_send
     assert abs(int.from_bytes(second[14:22], "big") - 1_800_000_000_000) < 2
     assert second[25:57] != packet[25:57]  # another ephemeral key
-    for packet_again in (packet, second):
-        with pytest.raises(PacketRefusedError):
-            pair.initiator.receive(retry(packet_again, told[17:]), 0.0)
+    assert pair.initiator.receive(told, 0.0).to_send == [second]
+    with pytest.raises(PacketRefusedError):
+        pair.initiator.receive(retry(second, told[17:]), 0.0)
     pair.deliver([second], pair.responder)
     pair.talk()
     (fresh,) = pair.initiator.start(0.0)
@@ -189,7 +189,7 @@ def test_a_forged_retry_to_a_classical_suite_leads_nowhere(suite: int) -> None:
     (packet,) = pair.initiator.start(0.0)
     (lured,) = pair.initiator.receive(retry(packet, b"\x01\x01\x18"), 0.0).to_send
     (mended,) = pair.responder.receive(lured, 0.0).to_send
-    assert mended == retry(lured, b"\x01\x00\x18")
+    assert mended == retry(lured, b"\x01\x00\x1f")
     with pytest.raises(PacketRefusedError):  # the reason was followed already; the first attempt lives
         pair.initiator.receive(mended, 0.0)
     pair.deliver([packet], pair.responder)
@@ -212,14 +212,29 @@ def test_a_stripped_offer_leads_nowhere() -> None:
 
 
 def test_no_retry_takes_the_ratchet_away() -> None:
-    """Anybody can forge a RETRY: one that grants less than a player insists on is dropped."""
+    """Anybody can forge a RETRY: one without the ratchet is dropped; tickets, mask and pad can be left out."""
     pair = make_pair(IK, flags=16 | 8 | FLAG_RATCHET)
     (packet,) = pair.initiator.start(0.0)
     with pytest.raises(PacketRefusedError):
         pair.initiator.receive(retry(packet, b"\x01\x00\x18"), 0.0)
-    with pytest.raises(PacketRefusedError):  # flags that were not asked for, or the DATAGRAM bit gone
-        pair.initiator.receive(retry(packet, b"\x01\x00\x09"), 0.0)
-    assert pair.initiator.receive(retry(packet, b"\x01\x00\x11"), 0.0).to_send
+    for less in (b"\x01\x00\x09", b"\x01\x00\x1f"):  # without the DATAGRAM flag; with all that was asked for
+        with pytest.raises(PacketRefusedError):
+            pair.initiator.receive(retry(packet, less), 0.0)
+    (second,) = pair.initiator.receive(retry(packet, b"\x01\x00\xf1"), 0.0).to_send
+    assert second[13] == 0x11
+
+
+@pytest.mark.parametrize(
+    ("pattern", "other", "changes"),
+    [(IKPSK2, IK, {}), (XX, IK, {"remote": None}), (NK, IK, {"static": None}), (IK, IKPSK2, {"psk": None})],
+)
+def test_no_retry_leads_where_the_players_keys_do_not_go(pattern: int, other: int, changes: dict[str, None]) -> None:
+    """From a pre-shared key to none, or to a pattern that needs a key which the player does not have."""
+    pair = make_pair(pattern)
+    with_settings(pair.initiator, offer=(Protocol(pattern, 1), Protocol(other, 1)), **changes)
+    (packet,) = pair.initiator.start(0.0)
+    with pytest.raises(PacketRefusedError):
+        pair.initiator.receive(retry(packet, b"\x01\x01\x1f"), 0.0)
 
 
 def test_a_fallback_beside_a_resume_follows_retry_too() -> None:
@@ -232,7 +247,7 @@ def test_a_fallback_beside_a_resume_follows_retry_too() -> None:
     with_settings(stranger, offer=(Protocol(XX, 2),))
     (packet,) = pair.initiator.resume(0.0, ticket, full=True)
     (told,) = stranger.receive(packet, 0.0).to_send
-    assert told == retry(packet, b"\x01\x00\x18")
+    assert told == retry(packet, b"\x01\x00\x1f")
     fallback = Pair(initiator=pair.initiator, responder=stranger, clock=pair.clock)
     fallback.deliver([told], pair.initiator)
     fallback.talk()
