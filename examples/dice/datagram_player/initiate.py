@@ -149,8 +149,10 @@ class Initiator:
     def _finish(self, attempt: Attempt, connection_id: bytes, payload: bytes) -> Step:
         early, flags, step_3 = None, attempt.hello.flags, None
         if attempt.ticket is not None:
-            early, flags = payload[:1] == b"\x01", attempt.ticket.flags
-            payload = payload[1:] if payload[:1] in (b"\x00", b"\x01") else payload
+            if payload[:1] not in (b"\x00", b"\x01"):
+                self._attempts.remove(attempt)
+                raise PacketRefusedError("early")
+            early, payload, flags = payload[0] == 1, payload[1:], attempt.ticket.flags
         identity = attempt.ticket.identity if attempt.ticket else self._own.identity(attempt.noise)
         if attempt.noise.split is None:
             step_3 = bytes([HANDSHAKE]) + connection_id + b"\x03" + attempt.noise.write()
