@@ -8,9 +8,10 @@ from typing import Any, Final
 
 import pytest
 
-from noisegate_server.session import datagram, inner, phases, ratchet, replay
+from noisegate_server.session import datagram, inner, phases, ratchet, replay, rotation
 from noisegate_server.session.backoff import Backoff
 from noisegate_server.session.datagram import DatagramRecords
+from noisegate_server.session.epoch import retire
 from noisegate_server.session.errors import DecryptFailed
 from noisegate_server.session.limits import RotationLimits
 from noisegate_server.session.replay import ReplayWindow, Verdict
@@ -104,12 +105,12 @@ def nothing_is_said_again(patch: pytest.MonkeyPatch) -> None:
 def responder_seals_under_next(patch: pytest.MonkeyPatch) -> None:
     """The responder uses the new epoch before it knows that the initiator has it."""
 
-    def offer(self: DatagramRecords, epoch: Any, aeads: Any) -> None:
-        self._retire(self.previous, aeads)
-        self.previous, self.current, self.next = self.current, epoch, None
-        self._count_anew()
+    def offer(records: DatagramRecords, epoch: Any, aeads: Any) -> None:
+        retire(records.previous, aeads)
+        records.previous, records.current, records.next = records.current, epoch, None
+        records.count_anew()
 
-    patch.setattr(DatagramRecords, "offer", offer)
+    patch.setattr(rotation, "offer", offer)
 
 
 def limits_are_not_kept(patch: pytest.MonkeyPatch) -> None:

@@ -107,11 +107,15 @@ def respond(
         message, h=current.h, root=current.root, number=current.number, parties=parties, random_bytes=random_bytes
     )
     records.answered = answered
-    # Held as `next` until a record of it opens; it replaces an older one.
-    retire(records.next, aeads)
-    records.next = _epoch(records, agreed, aeads, now)
+    offer(records, _epoch(records, agreed, aeads, now), aeads)
     records.forget_reminder()
     return (records.control(Kind.ROTATE_2, answered.answer, aeads),)
+
+
+def offer(records: DatagramRecords, epoch: Epoch, aeads: AeadCache) -> None:
+    """Responder: hold `epoch` as `next` until a record of it opens; it replaces an older `next`."""
+    retire(records.next, aeads)
+    records.next = epoch
 
 
 def conclude(
