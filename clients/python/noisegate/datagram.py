@@ -3,13 +3,14 @@
 It holds no key. It picks the RPC by the packet's first bytes (docs/protocol.md, section 7), keeps the handle of every
 session by connection id, and decides where a session's bytes go: it follows a player to a new address only after a
 record from there opened and was the newest so far, and sends to an address that has proved nothing at most three times
-what came from it (section 2). What a forger or a bad network makes is a result with `refused`; exceptions are for the
-service.
+what came from it (section 2). Packets larger than the path's MTU come and go as fragments; the service sees them whole.
+What a forger or a bad network makes is a result with `refused`; exceptions are for the service.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Iterable
 from typing import Final, Generic
 
@@ -39,6 +40,7 @@ from .errors import (
     TicketRejected,
     UnsupportedProtocol,
 )
+from .fragments import DEFAULT_MTU, BadFragment, Reassembler, ReassemblyLimits, may_be_cut, split
 from .packet import MAX_PACKET_BYTES, PacketType, Peek, echo_in, peek, step_of
 
 NOT_A_PACKET: Final = "NOT_A_PACKET"
@@ -64,6 +66,9 @@ _PLAYERS_FAULT: Final = (
     UnsupportedProtocol,
 )
 _FIRST_STEP: Final = 1
+_LEAST_MTU: Final = 576
+"""What every IPv4 host takes (RFC 791); 255 parts of it carry the largest packet."""
+_MESSAGE_IDS: Final = 1 << 16
 _UNCONFIRMED_FOR: Final = 60.0
 
 
@@ -84,18 +89,27 @@ class DatagramReceiver(Generic[AddressT]):
         *,
         admit: Callable[[bytes, AddressT], Admission | None] | None = None,
         max_sessions: int = 65_536,
+        mtu: int = DEFAULT_MTU,
+        reassembly: ReassemblyLimits | None = None,
         now: Callable[[], float] | None = None,
     ) -> None:
         """Bind to `client`.
 
         `admit`: asked with (packet, source) before a player begins or resumes a session; None refuses it. Without it
         anyone may, unnamed. `max_sessions`: handles kept, and half-open ones besides; a forgotten one is found again by
-        the service. `now`: seconds of a monotonic clock; the running loop's by default.
+        the service. `mtu`: bytes of a datagram that the players' paths take, at least 576; larger packets go out as
+        fragments. `reassembly`: what the fragments of players may cost. `now`: seconds of a monotonic clock; the
+        running loop's by default.
         """
+        if mtu < _LEAST_MTU:
+            raise ValueError(f"mtu: at least {_LEAST_MTU} bytes")
         self._client = client
         self._admit = admit
         self._now = now
         self._sessions: SessionTable[AddressT] = SessionTable(max_sessions)
+        self._mtu = mtu
+        self._parts: Reassembler[AddressT] = Reassembler(reassembly or ReassemblyLimits())
+        self._message_id = int.from_bytes(os.urandom(2), "big")
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -109,6 +123,20 @@ class DatagramReceiver(Generic[AddressT]):
         known = self._sessions.find(peeked.connection_id)
         if known is not None:
             known.path.came(source, len(packet))
+        if peeked.type is PacketType.FRAGMENT:
+            try:
+                whole = self._parts.add(packet, source, self._time())
+            except BadFragment:
+                return Received(refused=NOT_A_PACKET)
+            peeked = peek(whole) if whole is not None else None
+            if whole is None or peeked is None:
+                return Received(session=known.session if known else None)
+            packet = whole
+        return await self._packet(packet, source, peeked, known)
+
+    async def _packet(
+        self, packet: bytes, source: AddressT, peeked: Peek, known: Known[AddressT] | None
+    ) -> Received[AddressT]:
         try:
             if peeked.type in (PacketType.RECORD, PacketType.SALTED):
                 return await self._record(packet, source, peeked, known)
@@ -120,28 +148,35 @@ class DatagramReceiver(Generic[AddressT]):
             if peeked.type is PacketType.RETRY and (begun := self._sessions.that_sent(echo_in(packet))) is not None:
                 return await self._retry(packet, source, begun)
         except PlayerMustRetry as retry:
-            to_send = tuple(_allowed(Path(source, len(packet), provable=False), retry.to_peer))
+            to_send, _ = self._allowed(Path(source, len(packet), provable=False), retry.to_peer)
             return Received(to_send=to_send, refused=retry.reason)
         except _PLAYERS_FAULT as error:
             return self._refusal(error, known)
         return Received(session=known.session if known else None, refused=UNEXPECTED_PACKET)
 
     def add(self, session: Session, address: AddressT, *, verified: bool = False) -> None:
-        """Take up a session that began elsewhere, e.g. by `client.initiate`; its first `to_peer` is the game's to send.
+        """Take up a session that began elsewhere, e.g. by `client.initiate`.
 
-        `verified`: the game knows that the address wants to be sent to.
+        Its first `to_peer` is the game's to send, by way of `cut`. `verified`: the game knows that the address wants to
+        be sent to.
         """
         path = Path(address, 0, provable=True)
         path.verified = verified
         self._sessions.sent(self._sessions.add(session, path, expires_at=self._expiry(session)), session.to_peer)
 
+    def cut(self, messages: Iterable[bytes]) -> list[bytes]:
+        """The datagrams of messages that the game sends wherever it wants: each no larger than the MTU."""
+        return [datagram for message in messages for datagram in self._datagrams(message)]
+
     def route(self, session: Session, messages: Iterable[bytes]) -> list[tuple[bytes, AddressT]]:
         """Where the game's own messages (`Sealed.messages`, `to_peer`) go now.
 
-        Leaves out what an address may not get yet. Empty for a session that this receiver does not know.
+        Leaves out what an address may not get yet. Empty for a session that this receiver does not know. What is
+        larger than the MTU goes as fragments and is lost with any of them: keep records below it, which are 32 bytes
+        longer than their plaintexts.
         """
         known = self._sessions.by_id(session.id)
-        return [] if known is None else list(_allowed(known.path, messages))
+        return [] if known is None else list(self._allowed(known.path, messages)[0])
 
     def address(self, session: Session) -> AddressT | None:
         """Where the session's player is, as far as its records have shown; None where it is not known."""
@@ -189,7 +224,7 @@ class DatagramReceiver(Generic[AddressT]):
             self._sessions.alias(known, peeked.connection_id)
         self._sessions.settle(known)
         moved = known.path.opened(source, len(packet), opened)
-        to_send = tuple(_allowed(known.path, opened.to_peer))
+        to_send, withheld = self._allowed(known.path, opened.to_peer)
         closed = opened.control is ControlKind.CLOSE
         if closed:
             self._sessions.remove(known.session.id)
@@ -205,7 +240,7 @@ class DatagramReceiver(Generic[AddressT]):
             early=opened.early,
             rotation_due=opened.rotation_due,
             moved=moved,
-            withheld=len(opened.to_peer) - len(to_send),
+            withheld=withheld,
         )
 
     async def _first_step(self, packet: bytes, source: AddressT, *, resuming: bool) -> Received[AddressT]:
@@ -271,14 +306,14 @@ class DatagramReceiver(Generic[AddressT]):
             # A handshake packet proves no address: its sender gets the answer, within what this packet paid for.
             path.answered_elsewhere()
             path = Path(source, size, provable=False)
-        to_send = tuple(_allowed(path, step.to_peer))
+        to_send, withheld = self._allowed(path, step.to_peer)
         return Received(
             session=known.session,
             payload=step.payload,
             to_send=to_send,
             new_session=fresh,
             established=established,
-            withheld=len(step.to_peer) - len(to_send),
+            withheld=withheld,
         )
 
     def _begin(self, packet: bytes, admission: Admission, *, resuming: bool) -> Opening:
@@ -309,6 +344,22 @@ class DatagramReceiver(Generic[AddressT]):
     def _time(self) -> float:
         return asyncio.get_running_loop().time() if self._now is None else self._now()
 
+    def _allowed(
+        self, path: Path[AddressT], messages: Iterable[bytes]
+    ) -> tuple[tuple[tuple[bytes, AddressT], ...], int]:
+        """(datagrams for the path's address, how many messages it may not get); a message goes whole or not at all."""
+        to_send: list[tuple[bytes, AddressT]] = []
+        withheld = 0
+        for message in messages:
+            datagrams = self._datagrams(message)
+            if path.may_send(sum(map(len, datagrams))):
+                to_send += [(datagram, path.address) for datagram in datagrams]
+            else:
+                withheld += 1
+        return tuple(to_send), withheld
 
-def _allowed(path: Path[AddressT], messages: Iterable[bytes]) -> Iterable[tuple[bytes, AddressT]]:
-    return [(message, path.address) for message in messages if path.may_send(len(message))]
+    def _datagrams(self, message: bytes) -> tuple[bytes, ...]:
+        if len(message) <= self._mtu or not may_be_cut(message):
+            return (message,)
+        self._message_id = (self._message_id + 1) % _MESSAGE_IDS
+        return split(message, self._message_id, mtu=self._mtu)

@@ -12,6 +12,7 @@ from noisegate_server.engine.policy import Policy
 from noisegate_server.noise import KeyPair
 from noisegate_server.session.constants import HALF_OPEN_S, HANDSHAKE_FAILURES, REPEAT_ANSWER_S
 from noisegate_server.session.errors import (
+    DecryptFailed,
     HandshakeFailed,
     HandshakeNotDue,
     InvalidField,
@@ -353,3 +354,16 @@ def test_both_ends_use_the_initiating_service_s_connection_id(engines: Engines) 
     ids = {end.session.connection_ids() for end in link.ends}
     assert len(ids) == 1
     assert [end.session.follows_connection_id for end in link.ends] == [False, True]
+
+
+def test_a_fragment_is_for_whoever_holds_the_socket(engines: Engines) -> None:
+    """The service reads whole packets: as a handshake or as a record it is as mute as any other garbage."""
+    first, second = engines.make(), engines.make()
+    link = establish(engines, initiator=first, responder=second)
+    packet = first.initiate(initiation(**XX)).to_peer[0]
+    fragment = b"\x0d" + packet[1:9] + b"\0\x01\0\x01" + packet
+    with pytest.raises(HandshakeFailed):
+        second.respond(response(fragment))
+    with pytest.raises(DecryptFailed):
+        second.decrypt(link.responder.session_id, fragment)
+    link.talk()

@@ -186,7 +186,7 @@ async def test_forged_and_replayed_packets_are_results(game: Game) -> None:
         (b"", "NOT_A_PACKET"),
         (b"\x00\x01\x00\x00 stun", "NOT_A_PACKET"),
         (RECORD.ljust(65_536, b"."), "NOT_A_PACKET"),
-        (b"\x0d" + CONNECTION_ID + b"fragment", "UNEXPECTED_PACKET"),
+        (b"\x0d" + CONNECTION_ID + b"id\x01\x01part", "NOT_A_PACKET"),
         (b"\x0e" + bytes(8) + b"retry", "UNEXPECTED_PACKET"),
     ],
 )
