@@ -97,6 +97,15 @@ class Config(BaseModel):
     ticket_key: Path | None = Field(
         None, description="File with the ticket key (64 hex digits; a second line: the one before); else made at start."
     )
+    max_early_data: int = Field(
+        0, ge=0, le=16_384, description="Bytes of early data that a ticket may allow; 0 for none."
+    )
+    admin_listen: str = Field(
+        "", description="HOST:PORT for AdminService alone; empty for none. Port 0 takes a free one."
+    )
+    admin_client_ca: Path | None = Field(
+        None, description="PEM file with the roots of operators' certificates, which --admin-listen then demands."
+    )
     max_sessions: int = Field(1_000_000, ge=1, le=10_000_000, description="Sessions in the process.")
     sessions_per_tenant: int = Field(1_000_000, ge=1, le=10_000_000, description="Sessions of one tenant.")
     sessions_per_peer: int = Field(16, ge=1, le=100_000, description="Sessions of one player of a tenant.")
@@ -125,18 +134,24 @@ class Config(BaseModel):
         """Where to listen."""
         return parse_host_port(self.listen)
 
+    @property
+    def admin_address(self) -> HostPort | None:
+        """Where to listen for operators, if at all."""
+        return parse_host_port(self.admin_listen) if self.admin_listen else None
+
     @model_validator(mode="after")
     def _check_whole(self) -> Self:
-        for name in ("listen", "advertise"):
+        for name in ("listen", "advertise", "admin_listen"):
             value = getattr(self, name)
             try:
-                valid = not value or (parse_host_port(value).port > 0 or name == "listen")
+                valid = not value or (parse_host_port(value).port > 0 or name != "advertise")
             except ValueError:
                 valid = False
             if not valid or not self.listen:
                 raise ConfigError(option_name(name), "give HOST:PORT, an IPv6 address in brackets")
         _check_identity(self)
         _check_tls(self)
+        _check_admin(self)
         return self
 
 
@@ -170,6 +185,23 @@ def _check_tls(config: Config) -> None:
             "--listen",
             "callers without credentials are taken on loopback only: give --tls-certificate, --tls-key and"
             " --tls-client-ca, or --listen 127.0.0.1:PORT",
+        )
+
+
+def _check_admin(config: Config) -> None:
+    address = config.admin_address
+    if config.admin_client_ca is not None:
+        if address is None:
+            raise ConfigError("--admin-client-ca", "belongs to --admin-listen HOST:PORT")
+        if config.admin_client_ca == config.tls_client_ca:
+            raise ConfigError("--admin-client-ca", "must not be --tls-client-ca: every caller would be an operator")
+        if config.tls_certificate is None:
+            raise ConfigError("--admin-client-ca", "needs --tls-certificate and --tls-key too")
+    elif address is not None and not address.is_loopback:
+        raise ConfigError(
+            "--admin-listen",
+            "operators without credentials are taken on loopback only: give --admin-client-ca FILE, or"
+            " --admin-listen 127.0.0.1:PORT",
         )
 
 

@@ -12,48 +12,43 @@ import logging
 import os
 import resource
 import signal
-import ssl
-import stat
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from hashlib import sha256
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import uvloop
 
-from noisegate_server import __version__
+from noisegate_server import __version__, files
 from noisegate_server.config import Config, ConfigError, HostPort
-from noisegate_server.engine import upkeep
+from noisegate_server.engine import revoke, upkeep
+from noisegate_server.engine.keyring import KeyRing
 from noisegate_server.engine.parts import INSTANCE, Parts, make_parts
 from noisegate_server.engine.policy import Policy as EnginePolicy
-from noisegate_server.noise import KeyPair
+from noisegate_server.rpc.admin import ADMIN_SERVICE, build_admin_table
 from noisegate_server.rpc.health import SERVICE, Health
 from noisegate_server.rpc.policy import Policy, PolicyError, read_policy
 from noisegate_server.rpc.repeats import Repeats
 from noisegate_server.rpc.table import BY_NAME, METHODS, SERVICE_PREFIX, STREAMS, build_table
 from noisegate_server.rpc.unary import Rpc
-from noisegate_server.session.ticket import TicketKey, TicketKeys
 from noisegate_server.store.base import StoreLimits
-from noisegate_server.transport.grpcio import Credentials, GrpcioTransport
-from noisegate_server.trust.identity import Identities
+from noisegate_server.transport.grpcio import GrpcioTransport
 
 __all__ = ["Server", "run"]
 
 _LOG: Final = logging.getLogger("noisegate")
 
 _SWEEP_SECONDS: Final = 0.1
+_LOOK_SECONDS: Final = 1.0
+"""Between two looks at whether a file of keys has changed."""
 _SWEEP_BUDGET: Final = 256
 """Entries of one slice: about a millisecond, so that calls do not wait behind a sweep."""
 
 _GC_THRESHOLDS: Final = (20_000, 20, 50)
 """New objects until a young collection, and how many of those until the next older one."""
-
-_KEY_BYTES: Final = 32
-_KEY_ID_BYTES: Final = 8
-_KEY_ID_LABEL: Final = b"noisegate ticket key id\0"
 
 Clock = Callable[[], float]
 RandomBytes = Callable[[int], bytes]
@@ -75,27 +70,32 @@ class Server:
         self._wall = wall
         self._random_bytes = random_bytes
         self._health = Health()
+        self._admin_health = Health(ADMIN_SERVICE)
+        self._admin: GrpcioTransport | None = None
+        self.admin_bound: HostPort | None = None
+        """Where operators are answered, once it listens."""
         self._repeats = Repeats()
         self._parts: Parts | None = None
         self._transport: GrpcioTransport | None = None
         self._sweeper: asyncio.Task[None] | None = None
+        self._watched: list[tuple[files.KeyFile, KeyRing]] = []
+        self._look_at = 0.0
 
     async def start(self) -> HostPort:
         """Listen and answer; returns the address. Raises ConfigError where a file or the address is of no use."""
         config = self._config
         policy = _policy(config)
-        credentials = _credentials(config)
-        identities = _identities(config, self._random_bytes)
-        ticket_keys = _ticket_keys(config, self._random_bytes)
+        credentials = files.credentials(config)
+        identities = files.identities(config, self._random_bytes)
+        ticket_file, ticket_keys = None, files.own_keys(files.TICKET_KEYS, self._random_bytes)
+        if config.ticket_key is not None:
+            ticket_file = files.KeyFile("--ticket-key", config.ticket_key, files.TICKET_KEYS)
+            ticket_keys = ticket_file.read()
         transport = GrpcioTransport(
             policy=policy, clock=self._clock, credentials=credentials, reflected=(SERVICE,), on_defect=log_defect
         )
-        try:
-            bound = HostPort(host=config.address.host, port=transport.bind(config.address.host, config.address.port))
-        except OSError:
-            raise ConfigError(
-                "--listen", "cannot listen there: is the port taken, is the address this machine's?"
-            ) from None
+        bound = _bind(transport, "--listen", config.address)
+        admin = self._admin_listener(config)
         parts = make_parts(
             instance=self._random_bytes(INSTANCE),
             endpoint=config.advertise or ("" if bound.is_wildcard else str(bound)),
@@ -106,6 +106,7 @@ class Server:
                 handshake_timeout=config.handshake_timeout,
                 idle_timeout=config.idle_timeout,
                 lifetime=config.lifetime,
+                max_early=config.max_early_data,
             ),
             random_bytes=self._random_bytes,
             started_wall=self._wall(),
@@ -121,10 +122,30 @@ class Server:
             health=self._health,
             on_defect=log_defect,
         )
+        await revoke.recall(parts)
         await transport.start(build_table(rpc))
+        if admin is not None:
+            # Who is an operator, the listener's own roots say; all of them have every right.
+            await admin.start(build_admin_table(replace(rpc, policy=Policy(), health=self._admin_health)))
+            self._admin = admin
+        if ticket_file is not None:
+            self._watched.append((ticket_file, parts.ticket_ring))
         self._parts, self._transport = parts, transport
         self._sweeper = asyncio.create_task(self._sweep(parts), name="sweep")
         return bound
+
+    def _admin_listener(self, config: Config) -> GrpcioTransport | None:
+        if config.admin_address is None:
+            return None
+        listener = GrpcioTransport(
+            policy=Policy(),
+            clock=self._clock,
+            credentials=files.admin_credentials(config),
+            reflected=(ADMIN_SERVICE,),
+            on_defect=log_defect,
+        )
+        self.admin_bound = _bind(listener, "--admin-listen", config.admin_address)
+        return listener
 
     @property
     def sessions(self) -> int:
@@ -134,11 +155,14 @@ class Server:
     async def stop(self, *, now: bool = False) -> None:
         """Refuse new calls, let running ones finish, then end and wipe every session; with `now`, wait for nothing."""
         self._health.drain()
+        self._admin_health.drain()
         if self._transport is not None:
             self._transport.drain()
             # A closed port tells a caller less than DRAINING does, and health checks need a moment to see it, too.
             await asyncio.sleep(0 if now else self._config.drain)
             await self._transport.stop(0 if now else self._config.grace)
+        if self._admin is not None:
+            await self._admin.stop(0)
         if self._sweeper is not None:
             self._sweeper.cancel()
             with suppress(asyncio.CancelledError):
@@ -147,12 +171,32 @@ class Server:
             upkeep.end_all(self._parts, self._clock())
         self._repeats.clear()
 
+    def read_keys_again(self) -> None:
+        """Take over what the files of sealing keys hold now; a file that is of no use leaves the keys of before."""
+        self._take_keys(self._watched)
+
+    def _take_keys(self, watched: Iterable[tuple[files.KeyFile, KeyRing]]) -> None:
+        for file, ring in watched:
+            try:
+                ring.keys = file.read()
+            except ConfigError as error:
+                _LOG.error("%s; the keys of before stay in use", error)
+            else:
+                _LOG.info("%s: read again; seals under key %s", file.option, ring.keys.current.key_id.hex())
+
+    def _look_at_files(self, now: float) -> None:
+        if now < self._look_at:
+            return
+        self._look_at = now + _LOOK_SECONDS
+        self._take_keys(each for each in self._watched if each[0].has_changed())
+
     async def _sweep(self, parts: Parts) -> None:
         """End what is over, in slices; between two slices calls have their turn."""
         while True:
             ended = 0
             try:
                 now = self._clock()
+                self._look_at_files(now)
                 ended = len(upkeep.sweep(parts, now, self._wall(), _SWEEP_BUDGET))
                 ended += self._repeats.expire(now, _SWEEP_BUDGET)
             except Exception as error:  # noqa: BLE001  # the outermost frame of its task: it must outlive a defect
@@ -198,6 +242,7 @@ async def _serve(config: Config, announce: Callable[[str], None]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, signals.put_nowait, number)
     server = Server(config)
+    loop.add_signal_handler(signal.SIGHUP, server.read_keys_again)
     bound = await server.start()
     # What is there now stays: the collector need not look at it again, nor for cycles at every 700th object of calls
     # that make none.
@@ -205,6 +250,8 @@ async def _serve(config: Config, announce: Callable[[str], None]) -> None:
     gc.freeze()
     gc.set_threshold(*_GC_THRESHOLDS)
     _say_what_is_missing(config)
+    if server.admin_bound is not None:
+        _LOG.info("AdminService listening on %s", server.admin_bound)
     announce(f"noisegate listening on {bound}")
     await signals.get()
     _LOG.info("stopping: running calls have %g s", config.grace)
@@ -220,9 +267,18 @@ async def _serve(config: Config, announce: Callable[[str], None]) -> None:
     _LOG.info("stopped")
 
 
+def _bind(transport: GrpcioTransport, option: str, address: HostPort) -> HostPort:
+    try:
+        return HostPort(host=address.host, port=transport.bind(address.host, address.port))
+    except OSError:
+        raise ConfigError(option, "cannot listen there: is the port taken, is the address this machine's?") from None
+
+
 def _say_what_is_missing(config: Config) -> None:
     if config.tls_client_ca is None:
         _LOG.warning("callers are not authenticated: only this machine can connect, and everyone is tenant 'local'")
+    if config.admin_address is not None and config.admin_client_ca is None:
+        _LOG.warning("operators are not authenticated: whoever is on this machine is one")
     if config.dev:
         _LOG.warning("--dev: identity keys are new at each start; players that know the last one cannot connect")
     if config.ticket_key is None:
@@ -243,92 +299,8 @@ def _limits(config: Config) -> StoreLimits:
 def _policy(config: Config) -> Policy:
     if config.policy is None:
         return Policy() if config.dev else Policy(withheld=BY_NAME)
-    text = _read("--policy", config.policy).decode("utf-8", "replace")
+    text = files.read("--policy", config.policy).decode("utf-8", "replace")
     try:
         return read_policy(text, [SERVICE_PREFIX + name for name in (*METHODS, *STREAMS)], BY_NAME)
     except PolicyError as error:
         raise ConfigError("--policy", str(error)) from None
-
-
-def _credentials(config: Config) -> Credentials | None:
-    if config.tls_certificate is None or config.tls_key is None:
-        return None
-    _check_tls(config.tls_certificate, config.tls_key, config.tls_client_ca)
-    return Credentials(
-        certificate=_read("--tls-certificate", config.tls_certificate),
-        private_key=_read_secret("--tls-key", config.tls_key),
-        client_ca=None if config.tls_client_ca is None else _read("--tls-client-ca", config.tls_client_ca),
-    )
-
-
-def _check_tls(certificate: Path, key: Path, client_ca: Path | None) -> None:
-    """Read the files as TLS would: grpcio says of a file that it cannot use only that it cannot listen."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    try:
-        context.load_cert_chain(certificate, key, password="")
-    except ssl.SSLError as error:
-        if error.reason == "KEY_VALUES_MISMATCH":
-            raise ConfigError("--tls-key", f"{key}: is not the key of --tls-certificate {certificate}") from None
-        raise ConfigError(
-            "--tls-certificate", f"{certificate} and --tls-key {key}: not a PEM chain and its key"
-        ) from None
-    except OSError:
-        return  # a file that cannot be opened is named where it is read
-    try:
-        if client_ca is not None:
-            context.load_verify_locations(client_ca)
-    except ssl.SSLError:
-        raise ConfigError("--tls-client-ca", f"{client_ca}: no certificate in it") from None
-    except OSError:
-        return
-
-
-def _identities(config: Config, random_bytes: RandomBytes) -> Identities:
-    if config.dev:
-        return Identities({}, generate=random_bytes)
-    default = None
-    pairs = {}
-    for entry in config.identity:
-        tenant, _, path = entry.partition("=") if "=" in entry else ("", "", entry)
-        keys = _read_keys("--identity", Path(path), at_most=1)
-        pair = KeyPair.from_private(keys[0])
-        if tenant:
-            pairs[tenant] = pair
-        else:
-            default = pair
-    return Identities(pairs, default=default)
-
-
-def _ticket_keys(config: Config, random_bytes: RandomBytes) -> TicketKeys:
-    if config.ticket_key is None:
-        return TicketKeys(current=_ticket_key(random_bytes(_KEY_BYTES)))
-    keys = [_ticket_key(key) for key in _read_keys("--ticket-key", config.ticket_key, at_most=2)]
-    return TicketKeys(current=keys[0], previous=keys[1] if len(keys) > 1 else None)
-
-
-def _ticket_key(key: bytes) -> TicketKey:
-    # The id follows from the key, so that instances with the same file agree; a hash of 32 random bytes tells nothing.
-    return TicketKey(key_id=sha256(_KEY_ID_LABEL + key).digest()[:_KEY_ID_BYTES], key=key)
-
-
-def _read_keys(option: str, path: Path, *, at_most: int) -> list[bytes]:
-    lines = _read_secret(option, path).split()
-    with suppress(ValueError):
-        keys = [bytes.fromhex(line.decode("ascii", "replace")) for line in lines]
-        if 1 <= len(keys) <= at_most and all(len(key) == _KEY_BYTES and any(key) for key in keys):
-            return keys
-    raise ConfigError(option, f"{path}: must hold a key of 64 hex digits, as `noisegate keygen --out FILE` writes it")
-
-
-def _read_secret(option: str, path: Path) -> bytes:
-    text = _read(option, path)
-    if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise ConfigError(option, f"{path}: others on this machine may read it; run chmod 600 on it")
-    return text
-
-
-def _read(option: str, path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ConfigError(option, f"{path}: cannot be read ({error.strerror})") from None

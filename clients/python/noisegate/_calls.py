@@ -83,11 +83,12 @@ class Method(Generic[RequestT, ResponseT]):
     response: type[ResponseT]
     is_packet: bool = False
     """Whether the packet deadline holds."""
+    service: str = SERVICE
 
     @property
     def path(self) -> str:
         """As HTTP/2's :path has it."""
-        return f"/{SERVICE}/{self.name}"
+        return f"/{self.service}/{self.name}"
 
 
 GET_CAPABILITIES: Final = Method("GetCapabilities", service.GetCapabilitiesRequest, service.GetCapabilitiesResponse)

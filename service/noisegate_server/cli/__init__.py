@@ -9,6 +9,7 @@ import typer
 from noisegate_server import __version__
 from noisegate_server.cli import instructions as _instructions  # noqa: F401  # before anything loads `cryptography`
 from noisegate_server.cli.keygen import keygen
+from noisegate_server.cli.revoke import revoke
 from noisegate_server.cli.serve import serve
 from noisegate_server.cli.sessions import sessions
 
@@ -50,6 +51,7 @@ def demo(
 app.command()(serve)
 app.command()(keygen)
 app.command()(sessions)
+app.command()(revoke)
 
 
 def main() -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Column, Table
 
 import noisegate
+from noisegate_server.cli.target import credentials, hint
 
 __all__ = ["sessions"]
 
@@ -27,38 +28,15 @@ def sessions(
     limit: Annotated[int, typer.Option("--limit", min=1, help="At most this many rows.")] = 100,
 ) -> None:
     """List your tenant's sessions on one instance."""
-    if not target.rpartition(":")[2].isdigit():
-        _refuse(f"--target: {target}: give HOST:PORT")
-    if (tls_certificate is None) is not (tls_key is None):
-        _refuse("--tls-certificate and --tls-key belong together: give both or neither")
-    for option, path in (("--tls-ca", tls_ca), ("--tls-certificate", tls_certificate), ("--tls-key", tls_key)):
-        if path is not None and not path.is_file():
-            _refuse(f"{option}: {path}: no such file")
-    tls = None
-    if tls_ca is not None or tls_certificate is not None:
-        tls = noisegate.Tls(ca=tls_ca, certificate=tls_certificate, key=tls_key)
+    tls = credentials(target, tls_ca, tls_certificate, tls_key)
     try:
         found = asyncio.run(_list(target, tls, peer, group, limit))
     except noisegate.NoisegateError as error:
         typer.echo(f"noisegate: {error}", err=True)
         if isinstance(error, noisegate.ServiceUnavailable):
-            typer.echo(f"noisegate: {_hint(target, tls)}", err=True)
+            typer.echo(f"noisegate: {hint(target, tls)}", err=True)
         raise typer.Exit(1) from None
     Console().print(_table(found))
-
-
-def _refuse(message: str) -> NoReturn:
-    typer.echo(f"noisegate: {message}", err=True)
-    raise typer.Exit(2)
-
-
-def _hint(target: str, tls: noisegate.Tls | None) -> str:
-    if tls is None:
-        return f"is a service running at {target} (noisegate serve --dev)? If it speaks TLS, give --tls-ca"
-    return (
-        f"is a service running at {target}, and does it speak TLS, with a certificate for that name? "
-        "It may demand yours: --tls-certificate and --tls-key"
-    )
 
 
 async def _list(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from noisegate_server.engine.events import Events
+from noisegate_server.engine.keyring import KeyRing
 from noisegate_server.engine.outcomes import HandshakeStep, ResumeStep
 from noisegate_server.engine.policy import Policy
 from noisegate_server.engine.waiting import Latch, Turns
@@ -44,7 +45,7 @@ class Parts:
     """HOST:PORT under which callers reach this instance."""
     version: str
     identities: Identities
-    ticket_keys: TicketKeys
+    ticket_ring: KeyRing
     policy: Policy
     random_bytes: RandomBytes
     store: SessionStore[Session]
@@ -65,6 +66,11 @@ class Parts:
     """Of the hellos that were accepted, by tenant and static key."""
     events: Events
     """Who is told what happens to sessions."""
+
+    @property
+    def ticket_keys(self) -> TicketKeys:
+        """Those of this moment."""
+        return self.ticket_ring.keys
 
     def session_id(self) -> bytes:
         """A new session id: the instance, then 160 random bits."""
@@ -99,7 +105,7 @@ def make_parts(
         endpoint=endpoint,
         version=version,
         identities=identities,
-        ticket_keys=ticket_keys,
+        ticket_ring=KeyRing(ticket_keys),
         policy=policy,
         random_bytes=random_bytes,
         store=ShardedStore(limits, resumable=lambda session: session.ticket_given, on_end=events.ended),

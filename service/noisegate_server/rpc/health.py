@@ -33,18 +33,20 @@ _Response = health_pb2.HealthCheckResponse
 class Health:
     """What is served, and who watches it."""
 
-    __slots__ = ("_statuses", "_watches", "draining")
+    __slots__ = ("_service", "_statuses", "_watches", "draining")
 
-    def __init__(self) -> None:
+    def __init__(self, service: str = SERVICE) -> None:
+        """`service`: the full name of what the listener serves."""
+        self._service: Final = service
         self.draining = False
         """True from the moment at which the server refuses new calls."""
-        self._statuses: dict[str, int] = {LIVENESS: _Response.SERVING, SERVICE: _Response.SERVING}
+        self._statuses: dict[str, int] = {LIVENESS: _Response.SERVING, service: _Response.SERVING}
         self._watches: set[_Watch] = set()
 
     def drain(self) -> None:
         """From now on readiness says NOT_SERVING and every other method refuses with DRAINING. Twice is once."""
         self.draining = True
-        self._statuses[SERVICE] = _Response.NOT_SERVING
+        self._statuses[self._service] = _Response.NOT_SERVING
         for watch in list(self._watches):
             watch.changed()
 

@@ -16,6 +16,7 @@ KEY_BYTES: Final = 32
 MAX_ASSOCIATED_DATA_BYTES: Final = 1_024
 MAX_PROLOGUE_BYTES: Final = 1_024
 MAX_PAYLOAD_BYTES: Final = 16_384
+MAX_TENANT_BYTES: Final = 255
 MAX_NAME_BYTES: Final = 64
 """Length of peer_id and group in UTF-8."""
 

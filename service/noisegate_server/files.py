@@ -1,0 +1,158 @@
+"""Every file that the configuration names: keys, certificates, policies. Read here, and refused by name.
+
+A file with a secret must be its owner's alone. What is wrong with a file is said by option and path, never by content.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+import stat
+from contextlib import suppress
+from hashlib import sha256
+from pathlib import Path
+from typing import Final
+
+from noisegate_server.config import Config, ConfigError
+from noisegate_server.noise import KeyPair, RandomBytes
+from noisegate_server.session.sealing import KEY_ID, SealingKey, SealingKeys
+from noisegate_server.transport.grpcio import Credentials
+from noisegate_server.trust.identity import Identities
+
+__all__ = ["TICKET_KEYS", "KeyFile", "admin_credentials", "credentials", "identities", "own_keys", "read"]
+
+_KEY_BYTES: Final = 32
+
+TICKET_KEYS: Final = b"noisegate ticket key id\0"
+"""What the id of a ticket key is a hash of, before the key."""
+
+
+def read(option: str, path: Path) -> bytes:
+    """The bytes of a file. ConfigError."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(option, f"{path}: cannot be read ({error.strerror})") from None
+
+
+def _read_secret(option: str, path: Path) -> bytes:
+    text = read(option, path)
+    if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise ConfigError(option, f"{path}: others on this machine may read it; run chmod 600 on it")
+    return text
+
+
+def _read_keys(option: str, path: Path, *, at_most: int) -> list[bytes]:
+    lines = _read_secret(option, path).split()
+    with suppress(ValueError):
+        keys = [bytes.fromhex(line.decode("ascii", "replace")) for line in lines]
+        if 1 <= len(keys) <= at_most and all(len(key) == _KEY_BYTES and any(key) for key in keys):
+            return keys
+    raise ConfigError(option, f"{path}: must hold a key of 64 hex digits, as `noisegate keygen --out FILE` writes it")
+
+
+# --- identities ------------------------------------------------------------------------------------------------------
+
+
+def identities(config: Config, random_bytes: RandomBytes) -> Identities:
+    """The static keys that `config` names. ConfigError."""
+    if config.dev:
+        return Identities({}, generate=random_bytes)
+    default = None
+    pairs = {}
+    for entry in config.identity:
+        tenant, _, path = entry.partition("=") if "=" in entry else ("", "", entry)
+        keys = _read_keys("--identity", Path(path), at_most=1)
+        pair = KeyPair.from_private(keys[0])
+        if tenant:
+            pairs[tenant] = pair
+        else:
+            default = pair
+    return Identities(pairs, default=default)
+
+
+# --- sealing keys ----------------------------------------------------------------------------------------------------
+
+
+def own_keys(label: bytes, random_bytes: RandomBytes) -> SealingKeys:
+    """Keys of this process alone."""
+    return SealingKeys(current=_sealing_key(label, random_bytes(_KEY_BYTES)))
+
+
+class KeyFile:
+    """A file of sealing keys, the current one first and then perhaps the previous one, which may change at any time."""
+
+    def __init__(self, option: str, path: Path, label: bytes) -> None:
+        self.option: Final = option
+        self._path: Final = path
+        self._label: Final = label
+        self._seen: tuple[int, int, int] | None = None
+
+    def read(self) -> SealingKeys:
+        """Its keys. ConfigError."""
+        # Looked at before it is read: what is written between the two is read once more.
+        self._seen = self._state()
+        keys = [_sealing_key(self._label, key) for key in _read_keys(self.option, self._path, at_most=2)]
+        return SealingKeys(current=keys[0], previous=keys[1] if len(keys) > 1 else None)
+
+    def has_changed(self) -> bool:
+        """Whether it is not what was read last, whatever came of that."""
+        return self._state() != self._seen
+
+    def _state(self) -> tuple[int, int, int] | None:
+        try:
+            found = os.stat(self._path)
+        except OSError:
+            return None
+        return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+def _sealing_key(label: bytes, key: bytes) -> SealingKey:
+    # The id follows from the key, so that instances with the same file agree; a hash of 32 random bytes tells nothing.
+    return SealingKey(key_id=sha256(label + key).digest()[:KEY_ID], key=key)
+
+
+# --- TLS -------------------------------------------------------------------------------------------------------------
+
+
+def credentials(config: Config) -> Credentials | None:
+    """Of the listener for callers; None for plaintext. ConfigError."""
+    return _credentials(config, "--tls-client-ca", config.tls_client_ca)
+
+
+def admin_credentials(config: Config) -> Credentials | None:
+    """Of the listener for operators: the same certificate, where they have one of their own. ConfigError."""
+    return None if config.admin_client_ca is None else _credentials(config, "--admin-client-ca", config.admin_client_ca)
+
+
+def _credentials(config: Config, ca_option: str, client_ca: Path | None) -> Credentials | None:
+    if config.tls_certificate is None or config.tls_key is None:
+        return None
+    _check_tls(config.tls_certificate, config.tls_key, ca_option, client_ca)
+    return Credentials(
+        certificate=read("--tls-certificate", config.tls_certificate),
+        private_key=_read_secret("--tls-key", config.tls_key),
+        client_ca=None if client_ca is None else read(ca_option, client_ca),
+    )
+
+
+def _check_tls(certificate: Path, key: Path, ca_option: str, client_ca: Path | None) -> None:
+    """Read the files as TLS would: grpcio says of a file that it cannot use only that it cannot listen."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(certificate, key, password="")
+    except ssl.SSLError as error:
+        if error.reason == "KEY_VALUES_MISMATCH":
+            raise ConfigError("--tls-key", f"{key}: is not the key of --tls-certificate {certificate}") from None
+        raise ConfigError(
+            "--tls-certificate", f"{certificate} and --tls-key {key}: not a PEM chain and its key"
+        ) from None
+    except OSError:
+        return  # a file that cannot be opened is named where it is read
+    try:
+        if client_ca is not None:
+            context.load_verify_locations(client_ca)
+    except ssl.SSLError:
+        raise ConfigError(ca_option, f"{client_ca}: no certificate in it") from None
+    except OSError:
+        return
