@@ -140,28 +140,58 @@ class Client:
         hello: bytes = b"",
         prologue: bytes = b"",
         payload: bytes = b"",
+        accept_early_data: bool = False,
+        fallback_message: bytes = b"",
+        fallback_protocol: Protocol | None = None,
+        psk: bytes = b"",
+        peer_id: str = "",
+        group: str = "",
+        options: SessionOptions | None = None,
     ) -> Opening:
-        """Begin a new session with a ticket that the player brought back; `peer_id` and `group` are the ticket's.
+        """Begin a new session with a ticket that the player brought back; names and options are the ticket's.
 
-        The player must send a first record: that confirms the resume, until then it may be a replay (`Opened.early`).
-        `message`: NOISE message 1, DATAGRAM the RESUME packet of step 1. `ticket`, `hello`: NOISE, what came beside it.
-        `prologue`: that of the session in which the ticket was issued. `payload`: of message 2, at most 16,384 bytes.
-        Raises TicketRejected: run a full handshake then.
+        The player must send a first record: that confirms the resume. `message`: NOISE message 1, DATAGRAM the RESUME
+        packet of step 1. `ticket`, `hello`: NOISE, what came beside it. `prologue`: that of the session in which the
+        ticket was issued. `payload`: of message 2, at most 16,384 bytes. `accept_early_data`: take what message 1
+        carries (`early_data`), where it can come for the first time alone.
+
+        The rest is for the full handshake that may have come too, in NOISE mode as `fallback_message`, without a hello
+        under `fallback_protocol`: it begins where the ticket is refused (`fell_back`), as `respond` would begin it.
+        Otherwise raises TicketRejected: run a full handshake then.
         """
         step = service.RespondResume(
-            mode=_wire.to_mode(mode), message=message, ticket=ticket, hello=hello, prologue=prologue, payload=payload
+            mode=_wire.to_mode(mode),
+            message=message,
+            ticket=ticket,
+            hello=hello,
+            prologue=prologue,
+            payload=payload,
+            accept_early_data=accept_early_data,
+            fallback_message=fallback_message,
+            fallback_protocol=_wire.to_protocol(fallback_protocol),
+            psk=psk,
+            peer_id=peer_id,
+            group=group,
+            options=_wire.to_options(options),
         )
         return self._resume(service.ResumeRequest(respond=step), SessionFacts(id=b"", mode=mode, resuming=True))
 
     def initiate_resume(
-        self, session_id: bytes, *, mode: RecordMode, endpoint: str = "", prologue: bytes = b""
+        self,
+        session_id: bytes,
+        *,
+        mode: RecordMode,
+        endpoint: str = "",
+        prologue: bytes = b"",
+        early_data: bytes = b"",
     ) -> Opening:
         """Begin a new session with a ticket that the player's side gave us in session `session_id`.
 
-        `session_id`: 24 bytes; that session may have ended. `mode`, `endpoint`, `prologue`: those that it had. Raises
-        TicketRejected.
+        `session_id`: 24 bytes; that session may have ended. `mode`, `endpoint`, `prologue`: those that it had.
+        `early_data`: for message 1, as much as the ticket allows; after `proceed` the session's `early` says whether
+        the player took it. Raises TicketRejected, MessageTooLarge.
         """
-        step = service.InitiateResume(session_id=session_id, prologue=prologue)
+        step = service.InitiateResume(session_id=session_id, prologue=prologue, early_data=early_data)
         facts = SessionFacts(id=b"", endpoint=endpoint, mode=mode, resuming=True)
         return self._resume(service.ResumeRequest(initiate=step), facts)
 
@@ -268,7 +298,7 @@ class Client:
         return Opening(begin)
 
     def _begun(self, step: Progress, facts: SessionFacts, endpoint: str) -> Session:
-        if isinstance(step, service.HandshakeResponse) and step.WhichOneof("progress") == "retry":
+        if step.WhichOneof("progress") == "retry":
             raise PlayerMustRetry(step.to_peer, RetryReason(step.retry.reason))
         facts.take(step, endpoint)
         return Session(self._calls, facts)

@@ -101,6 +101,21 @@ class ControlKind(IntEnum):
         return cls.UNKNOWN
 
 
+class EarlyData(IntEnum):
+    """What became of the early data of a resume."""
+
+    NONE = 0
+    """There was none, or another answer has told of it."""
+    ACCEPTED = 1
+    """It was delivered, once. Until a first record opens, whoever has recorded it may have sent it."""
+    REJECTED = 2
+    """It was dropped: whoever sent it sends it again, as a record."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> EarlyData:
+        return cls.NONE
+
+
 class RotationKind(IntEnum):
     """How keys are changed."""
 
@@ -166,6 +181,8 @@ class SessionOptions:
     ratchet: bool = False
     """A key for every message. DATAGRAM, initiating: the hello asks for it. NOISE: Rekey() (Noise revision 34, section
     11.3) of each direction after each of its messages; the player must do the same, and nothing on the wire says so."""
+    max_early_data_bytes: int = 0
+    """Early data that the session's tickets allow; at most what `Capabilities` says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,6 +223,8 @@ class Capabilities:
     """Of one `encrypt` in DATAGRAM mode."""
     max_request_bytes: int
     """Of a whole request."""
+    max_early_data_bytes: int
+    """The most early data that a ticket may allow; 0 for none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -313,3 +332,5 @@ class SessionInfo:
     """DATAGRAM: what the player's packets carry, 8 bytes."""
     endpoint: str
     """HOST:PORT for all later calls of this session."""
+    early: bool = False
+    """It began with early data that the player has not confirmed yet by a record."""

@@ -29,6 +29,8 @@ class Admission:
     """For psk patterns: 32 bytes. Secret."""
     options: SessionOptions | None = None
     """What the game wants for this session."""
+    accept_early_data: bool = False
+    """Take the early data of a player who resumes, where it can come for the first time alone."""
 
 
 ANYONE: Final = Admission()
@@ -44,6 +46,8 @@ class Received(Generic[AddressT]):
     """What the player wrote for the game: none or one. Secret."""
     payload: bytes = field(default=b"", repr=False)
     """The payload of a handshake message; possibly replayed until a first record has opened."""
+    early_data: bytes = field(default=b"", repr=False)
+    """What a resuming player sent along. Until a first record opens, whoever has its ticket's key may have sent it."""
     to_send: tuple[tuple[bytes, AddressT], ...] = ()
     """Send each of these, in this order, each as one datagram."""
     new_session: bool = False

@@ -30,6 +30,7 @@ from ._calls import (
 from ._model import (
     ControlKind,
     Direction,
+    EarlyData,
     Established,
     Opened,
     RecordMode,
@@ -61,6 +62,9 @@ class SessionFacts:
     payload: bytes = field(default=b"", repr=False)
     hello: bytes = b""
     ticket: bytes = b""
+    early: EarlyData = EarlyData.NONE
+    early_data: bytes = field(default=b"", repr=False)
+    fell_back: bool = False
     ended: bool = False
 
     def take(self, step: Progress, endpoint: str) -> None:
@@ -77,6 +81,10 @@ class SessionFacts:
             self.hello = step.hello or self.hello
         else:
             self.ticket = step.ticket or self.ticket
+            self.early, self.early_data = EarlyData(step.early), step.early_data
+            if step.fell_back:
+                # What is under way is a full handshake, and its steps are Handshake's.
+                self.fell_back, self.resuming = True, False
             self.peer_id, self.group = step.peer_id or self.peer_id, step.group or self.group
 
 
@@ -149,6 +157,24 @@ class SessionView:
     def ticket(self) -> bytes:
         """NOISE, initiating a resume: what the game's framing must carry beside message 1."""
         return self._facts.ticket
+
+    @property
+    def early(self) -> EarlyData:
+        """What became of a resume's early data: the player's, or our own once `proceed` has the answer."""
+        return self._facts.early
+
+    @property
+    def early_data(self) -> bytes:
+        """What a resuming player sent along, where it was accepted. Secret.
+
+        Until a first record has opened, whoever has the ticket's key may have sent it.
+        """
+        return self._facts.early_data
+
+    @property
+    def fell_back(self) -> bool:
+        """The ticket was refused, and this session is that of the full handshake which the player sent beside it."""
+        return self._facts.fell_back
 
     @property
     def ended(self) -> bool:

@@ -73,6 +73,7 @@ def to_options(options: SessionOptions | None) -> contract.SessionOptions | None
         mask=options.mask,
         tickets=options.tickets,
         ratchet=options.ratchet,
+        max_early_data_bytes=options.max_early_data_bytes,
     )
 
 
@@ -102,6 +103,7 @@ def from_capabilities(wire: service.GetCapabilitiesResponse) -> Capabilities:
         max_plaintext_bytes=wire.max_plaintext_bytes,
         max_datagram_plaintext_bytes=wire.max_datagram_plaintext_bytes,
         max_request_bytes=wire.max_request_bytes,
+        max_early_data_bytes=wire.max_early_data_bytes,
     )
 
 
@@ -175,4 +177,5 @@ def from_session(wire: contract.Session) -> SessionInfo:
         idle=seconds(wire.idle),
         connection_id=wire.connection_id,
         endpoint=wire.endpoint,
+        early=wire.early,
     )

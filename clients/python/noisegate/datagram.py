@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Final, Generic
 
 from ._client import Client
@@ -30,6 +31,7 @@ from .errors import (
     MessageTooLarge,
     NoisegateError,
     NotEstablished,
+    PeerRevoked,
     PlayerMustRetry,
     PolicyRejected,
     ReplayDetected,
@@ -56,6 +58,7 @@ _PLAYERS_FAULT: Final = (
     InvalidRequest,
     MessageTooLarge,
     NotEstablished,
+    PeerRevoked,
     PolicyRejected,
     ReplayDetected,
     SessionClosed,
@@ -259,7 +262,9 @@ class DatagramReceiver(Generic[AddressT]):
             # A repeat: the service gave its answer again, and this handle is a second one of the same session.
             known.path.came(source, len(packet))
         established = fresh and session.established is not None
-        return self._stepped(known, session, source, len(packet), fresh=fresh, established=established)
+        stepped = self._stepped(known, session, source, len(packet), fresh=fresh, established=established)
+        # Of several copies of a packet one alone has it, and not always the first to come back.
+        return replace(stepped, early_data=session.early_data) if session.early_data else stepped
 
     async def _later_step(
         self, packet: bytes, source: AddressT, known: Known[AddressT] | None, *, resuming: bool
@@ -319,7 +324,15 @@ class DatagramReceiver(Generic[AddressT]):
     def _begin(self, packet: bytes, admission: Admission, *, resuming: bool) -> Opening:
         if resuming:
             return self._client.respond_resume(
-                mode=RecordMode.DATAGRAM, message=packet, prologue=admission.prologue, payload=admission.payload
+                mode=RecordMode.DATAGRAM,
+                message=packet,
+                prologue=admission.prologue,
+                payload=admission.payload,
+                accept_early_data=admission.accept_early_data,
+                psk=admission.psk,
+                peer_id=admission.peer_id,
+                group=admission.group,
+                options=admission.options,
             )
         return self._client.respond(
             mode=RecordMode.DATAGRAM,
