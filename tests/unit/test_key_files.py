@@ -1,0 +1,107 @@
+"""Files of sealing keys: read at the start, read again when they change, and never half."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+import pytest
+
+from noisegate_server.config import ConfigError, read_config
+from noisegate_server.files import TICKET_KEYS, KeyFile
+from noisegate_server.server import Server
+
+FIRST, SECOND, THIRD = (digit * 64 for digit in "123")
+
+
+def written(path: Path, *keys: str, mode: int = 0o600) -> Path:
+    """A file of keys, put in the place of the one before as an operator does: written, then renamed."""
+    fresh = path.with_suffix(".new")
+    fresh.write_text("\n".join(keys) + "\n")
+    fresh.chmod(mode)
+    fresh.replace(path)
+    return path
+
+
+def file_of(path: Path) -> KeyFile:
+    """As --ticket-key reads it."""
+    return KeyFile("--ticket-key", path, TICKET_KEYS)
+
+
+def test_the_first_key_seals_and_the_second_opens(tmp_path: Path) -> None:
+    """Ids follow from the keys, so that instances with one file agree."""
+    path = written(tmp_path / "keys", FIRST, SECOND)
+    keys = file_of(path).read()
+    assert keys.current.key == bytes.fromhex(FIRST)
+    assert keys.previous is not None
+    assert keys.previous.key == bytes.fromhex(SECOND)
+    assert keys == file_of(path).read()
+    assert keys.current.key_id != keys.previous.key_id
+
+
+def test_a_file_that_was_replaced_touched_or_removed_has_changed(tmp_path: Path) -> None:
+    """Once read it has not, whatever came of the reading."""
+    path = written(tmp_path / "keys", FIRST)
+    file = file_of(path)
+    file.read()
+    assert not file.has_changed()
+    written(path, SECOND, FIRST)
+    assert file.has_changed()
+    file.read()
+    assert not file.has_changed()
+    os.utime(path, ns=(1, 1))
+    assert file.has_changed()
+    file.read()
+    path.unlink()
+    assert file.has_changed()
+    with pytest.raises(ConfigError):
+        file.read()
+    assert not file.has_changed()
+
+
+@pytest.mark.parametrize("content", ["", "12", "g" * 64, "0" * 64, FIRST[:-1], f"{FIRST}\n{SECOND}\n{THIRD}"])
+def test_a_file_that_is_of_no_use_is_refused_without_a_word_of_it(tmp_path: Path, content: str) -> None:
+    """The refusal names option and path."""
+    path = written(tmp_path / "keys", content)
+    with pytest.raises(ConfigError, match="--ticket-key") as caught:
+        file_of(path).read()
+    assert len(content) < 10 or content not in str(caught.value)
+
+
+def test_a_file_that_others_may_read_is_refused(tmp_path: Path) -> None:
+    """It says what to do."""
+    with pytest.raises(ConfigError, match="chmod 600"):
+        file_of(written(tmp_path / "keys", FIRST, mode=0o640)).read()
+
+
+async def test_a_running_server_takes_new_keys_and_survives_broken_ones(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By a change of the file, and by SIGHUP; a broken file is said once and changes nothing."""
+    caplog.set_level(logging.INFO, "noisegate")
+    path = written(tmp_path / "keys", FIRST)
+    time = [100.0]
+    server = Server(read_config({"listen": "127.0.0.1:0", "dev": True, "ticket_key": path}), clock=lambda: time[0])
+    await server.start()
+    try:
+        parts = server._parts
+        assert parts is not None
+
+        def key_after(seconds: float) -> str:
+            time[0] += seconds
+            server._look_at_files(time[0])
+            return parts.ticket_keys.current.key.hex()
+
+        written(path, SECOND, FIRST)
+        assert key_after(2.0) == SECOND
+        written(path, "broken")
+        assert [key_after(2.0) for _ in range(3)] == [SECOND] * 3
+        assert caplog.text.count("the keys of before stay in use") == 1
+        assert "broken" not in caplog.text
+        written(path, THIRD)
+        server.read_keys_again()
+        assert key_after(0.0) == THIRD
+        assert THIRD not in caplog.text
+    finally:
+        await server.stop(now=True)
