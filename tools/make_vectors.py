@@ -21,7 +21,7 @@ from noisegate_server.session.hello import Flags, Hello, encode_hello, hello_pro
 from noisegate_server.session.packets import HandshakeStep, HandshakeStep1, encode_handshake
 from noisegate_server.session.renegotiation import Parties, answer, begin, finish
 from noisegate_server.session.suites import HYBRID_SUITES, NOISE_NAMES, SUITES, Pattern, Suite
-from tools import vector_tables
+from tools import vector_fragments, vector_retry, vector_tables
 from tools.vector_records import Schedule, record_sections
 
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -260,6 +260,10 @@ def sections() -> Case:
         "nearest": vector_tables.nearest_examples(),
         "replay_window": vector_tables.replay_window(),
         "packet": vector_tables.packets(fixed),
+        "retry": vector_retry.conversations(fixed, ends),
+        "retry_refused": vector_retry.refused(fixed, ends),
+        "fragment": vector_fragments.sets(fixed),
+        "fragment_refused": vector_fragments.refused(fixed),
         "ticket_content": vector_tables.ticket_contents(fixed),
         "handshake": [case for case, _ in handshakes],
         "resume": [vector_tables.resume(fixed, ends, split, suite) for suite in Suite if suite not in HYBRID_SUITES],

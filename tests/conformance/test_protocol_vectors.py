@@ -25,8 +25,9 @@ VECTORS: dict[str, Any] = json.loads(
 )
 SIZES = {
     "hello": 4, "hello_refused": 7, "prologue": 8, "key_schedule": 2, "exporter": 4, "salted_epoch": 3, "padding": 19,
-    "nearest": 21, "replay_window": 32, "packet": 3, "ticket_content": 2, "handshake": 4, "resume": 2, "record": 2,
-    "rekey": 2, "ratchet": 2, "record_refused": 2, "renegotiate": 3,
+    "nearest": 21, "replay_window": 32, "packet": 3, "retry": 4, "retry_refused": 3, "fragment": 5,
+    "fragment_refused": 13, "ticket_content": 2, "handshake": 4, "resume": 2, "record": 2, "rekey": 2, "ratchet": 2,
+    "record_refused": 2, "renegotiate": 3,
 }  # fmt: skip
 PATTERNS = {1: "XX", 2: "IK", 7: "NKpsk0"}
 SEALED = [(section, index) for section in ("record", "rekey", "ratchet") for index in range(2)]

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from examples.dice.datagram_player.wire import FRAGMENT, PacketRefusedError
+from examples.dice.datagram_player.wire import FRAGMENT, HANDSHAKE, RECORD, RESUME, SALTED, PacketRefusedError
 
 HEADER_BYTES: Final = 13
 MAX_SETS, MAX_BYTES, HOLD_S = 4, 1 << 17, 10.0
 """Messages under way, bytes of all of them, and how long an incomplete one is held."""
+_WHOLE: Final = frozenset((HANDSHAKE, RECORD, SALTED, RESUME))
+"""First bytes of what may come in fragments."""
 
 
 def cut(packet: bytes, message_id: int, mtu: int) -> list[bytes]:
@@ -26,7 +28,6 @@ def cut(packet: bytes, message_id: int, mtu: int) -> list[bytes]:
 class _Message:
     """The parts of a message that have come."""
 
-    count: int
     since: float
     parts: dict[int, bytes] = field(default_factory=dict)
 
@@ -38,26 +39,26 @@ class Reassembler:
     """
 
     def __init__(self) -> None:
-        self._messages: dict[tuple[bytes, int], _Message] = {}
+        self._messages: dict[tuple[bytes, int, int], _Message] = {}
 
     def add(self, fragment: bytes, now: float) -> bytes | None:
         """The whole packet, if this was the last part of it. PacketRefusedError for what is no fragment of a set."""
         if len(fragment) <= HEADER_BYTES or fragment[0] != FRAGMENT or fragment[11] >= fragment[12]:
             raise PacketRefusedError("fragment")
-        key, index, count = (fragment[1:9], int.from_bytes(fragment[9:11], "big")), fragment[11], fragment[12]
+        index, count = fragment[11], fragment[12]
+        # Parts that differ in one of these are of different sets, so that a forged count spoils no set.
+        key = fragment[1:9], int.from_bytes(fragment[9:11], "big"), count
         self._forget(now)
         message = self._messages.get(key)
         if message is None:
-            message = self._messages[key] = _Message(count, now)
-        if message.count != count:
-            raise PacketRefusedError("fragment")
+            message = self._messages[key] = _Message(now)
         message.parts.setdefault(index, fragment[HEADER_BYTES:])
         if len(message.parts) < count:
             self._bound()
             return None
         del self._messages[key]
         packet = b"".join(part for _, part in sorted(message.parts.items()))
-        if packet[0] == FRAGMENT or packet[1:9] != key[0]:
+        if packet[0] not in _WHOLE or packet[1:9] != key[0]:
             raise PacketRefusedError("fragment")
         return packet
 

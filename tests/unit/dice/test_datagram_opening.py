@@ -106,7 +106,7 @@ def test_fragments_give_the_packet_again_in_any_order(size: int, mtu: int, seed:
 
 
 def test_fragments_are_bounded_and_refused_where_they_make_no_set() -> None:
-    """Few sets, for a while; another count, an index past it, no part, a fragment inside, another connection id."""
+    """Few sets, for a while; an index past the count, no part, a fragment inside, another connection id."""
     packet = b"\x09" + bytes(3_000)
     parts = Reassembler()
     first, *rest = cut(packet, 0, 1_200)
@@ -117,9 +117,8 @@ def test_fragments_are_bounded_and_refused_where_they_make_no_set() -> None:
     parts = Reassembler()
     parts.add(first, 0.0)
     assert [parts.add(fragment, 11.0) for fragment in rest] == [None, None]
-    for wrong in (
-        first[:12] + b"\x09" + first[13:], first[:11] + b"\x03\x03" + first[13:], first[:13], first[:5], b"",
-    ):  # fmt: skip
+    assert parts.add(first[:12] + b"\x09" + first[13:], 11.0) is None  # a set of its own
+    for wrong in (first[:11] + b"\x03\x03" + first[13:], first[:13], first[:5], b""):
         with pytest.raises(PacketRefusedError):
             parts.add(wrong, 11.0)
     for inner in (b"\x0d" + packet[1:], b"\x09other id" + packet[9:]):
