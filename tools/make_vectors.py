@@ -23,6 +23,7 @@ from noisegate_server.session.renegotiation import Parties, answer, begin, finis
 from noisegate_server.session.suites import HYBRID_SUITES, NOISE_NAMES, SUITES, Pattern, Suite
 from tools import vector_fragments, vector_retry, vector_tables
 from tools.vector_records import Schedule, record_sections
+from tools.vector_salted import salted_sections
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 FILE: Final = ROOT / "docs" / "vectors" / "protocol-v1.json"
@@ -111,22 +112,6 @@ def phases() -> Case:
             chain = keys.next_chain(chain)
         secret = keys.next_phase(secret)
     return {"secret": fixed("phases P(0)").hex(), "ratchet_off": off, "ratchet_on": on}
-
-
-def salted() -> list[Case]:
-    """Salted epochs: defined, not served by version 0.1."""
-    cases = []
-    for number in (1, 2, 300):
-        h, root, salt = fixed("salted h"), fixed("salted root"), fixed(f"salt {number}", 16)
-        epoch = keys.derive_salted(root, salt, number)
-        cases.append(
-            {
-                "base_h": h.hex(), "base_root": root.hex(), "salt": salt.hex(), "number": number,
-                "h": keys.salted_hash(h, salt, number).hex(),
-                "i2r": epoch.i2r.hex(), "r2i": epoch.r2i.hex(), "root": epoch.root.hex(),
-            }
-        )  # fmt: skip
-    return cases
 
 
 def ends(
@@ -246,7 +231,12 @@ def sections() -> Case:
             (Pattern.NKPSK0, Suite.AES256_GCM_X25519),
         )
     ]
-    chacha, aes = handshakes[0][1], handshakes[1][1]
+    schedules = [
+        (Suite.CHACHA20_POLY1305_X25519, handshakes[0][1]),
+        (Suite.AES256_GCM_X25519, handshakes[1][1]),
+    ]
+    ciphers = {suite: CIPHERS[SUITES[suite].cipher] for suite in Suite}
+    shared: Case = {"ciphers": ciphers, "connection_id": fixed("record connection id", 8)}
     return {
         "provenance": PROVENANCE,
         "hello": vector_tables.hellos(),
@@ -255,7 +245,6 @@ def sections() -> Case:
         "key_schedule": key_schedules(),
         "exporter": exporters(),
         "phase": phases(),
-        "salted_epoch": salted(),
         "padding": vector_tables.padding(),
         "nearest": vector_tables.nearest_examples(),
         "replay_window": vector_tables.replay_window(),
@@ -267,11 +256,8 @@ def sections() -> Case:
         "ticket_content": vector_tables.ticket_contents(fixed),
         "handshake": [case for case, _ in handshakes],
         "resume": [vector_tables.resume(fixed, ends, split, suite) for suite in Suite if suite not in HYBRID_SUITES],
-        **record_sections(
-            [(Suite.CHACHA20_POLY1305_X25519, chacha), (Suite.AES256_GCM_X25519, aes)],
-            ciphers={suite: CIPHERS[SUITES[suite].cipher] for suite in Suite},
-            connection_id=fixed("record connection id", 8),
-        ),
+        **record_sections(schedules, **shared),
+        **salted_sections(fixed, schedules, **shared),
         "renegotiate": [
             renegotiation(Suite.CHACHA20_POLY1305_X25519, anonymous=False, number=0),
             renegotiation(Suite.AES256_GCM_X25519, anonymous=False, number=1),

@@ -142,11 +142,12 @@ def records_of(
     )  # fmt: skip
 
 
-def sealed(schedule: Schedule, cipher: Cipher, connection_id: bytes, wanted: Wanted) -> Case:
-    """One record and how it came about."""
+def sealed(schedule: Schedule, cipher: Cipher, connection_id: bytes, wanted: Wanted, *, tail: bytes = b"") -> Case:
+    """One record and how it came about; SALTED where its header has a `tail`, base ‖ salt."""
     records, aeads = records_of(schedule, cipher, connection_id, wanted, sends=True)
     epoch = records.current
     epoch.send_counter = wanted.counter
+    epoch.send_tail = tail
     if isinstance(epoch.sender, PhaseSender):
         for _ in range(wanted.phase):
             epoch.sender.rekey(aeads)
@@ -158,9 +159,14 @@ def sealed(schedule: Schedule, cipher: Cipher, connection_id: bytes, wanted: Wan
         key = message_key(ahead.chain)
     packet = records.record(epoch, wanted.kind, wanted.content, wanted.associated_data, aeads)
     header = RECORD_HEADER.pack(
-        FIRST_BYTES[PacketType.RECORD], connection_id, wanted.epoch & 0xFF, wanted.phase, wanted.counter & 0xFFFFFFFF
+        FIRST_BYTES[PacketType.SALTED if tail else PacketType.RECORD],
+        connection_id,
+        wanted.epoch & 0xFF,
+        wanted.phase,
+        wanted.counter & 0xFFFFFFFF,
     )
-    sample = packet[RECORD_HEADER.size :][:16]
+    header += tail
+    sample = packet[len(header) :][:16]
     return {
         "direction": wanted.direction, "epoch": wanted.epoch, "phase": wanted.phase, "counter": wanted.counter,
         "kind": wanted.kind, "content": wanted.content.hex(), "associated_data": wanted.associated_data.hex(),

@@ -23,6 +23,7 @@ SIZE_CLASSES = (32, 64, 128, 256, 512, 1_024)
 LARGEST = 65_507 - 15 - 16
 """Content and kind of the largest record: a UDP payload less header and tag."""
 RECORD_BYTE = 0x0A
+SALTED_BYTE = 0x0B
 DATA = 1
 
 
@@ -95,7 +96,15 @@ def header_mask(mask_key: bytes, sample: bytes) -> bytes:
 
 def xor(header: bytes, mask: bytes) -> bytes:
     """Epoch, phase and counter of the header masked or unmasked."""
-    return header[:9] + bytes(a ^ b for a, b in zip(header[9:], mask, strict=True))
+    return header[:9] + bytes(a ^ b for a, b in zip(header[9:15], mask, strict=True)) + header[15:]
+
+
+def salted(root: bytes, h: bytes, salt: bytes, number: int) -> dict[str, str]:
+    """Section 5 of the document: secrets and h of salted epoch `number` over a base's root and h, in hex."""
+    fresh = salt + number.to_bytes(4, "big")
+    prk = extract(fresh, expand(root, "ng1 salted"))
+    derived = {label: expand(prk, f"ng1 {label}") for label in ("i2r", "r2i", "root")}
+    return {name: value.hex() for name, value in {"h": sha256(b"ng1 salted" + h + fresh), **derived}.items()}
 
 
 def nearest(low: int, bits: int, highest: int) -> int:
@@ -106,9 +115,15 @@ def nearest(low: int, bits: int, highest: int) -> int:
 
 
 def seal(
-    suite: int, chain: dict[str, str], connection_id: bytes, record: dict[str, Any], *, ratchet: bool = False
+    suite: int,
+    chain: dict[str, str],
+    connection_id: bytes,
+    record: dict[str, Any],
+    *,
+    ratchet: bool = False,
+    tail: bytes = b"",
 ) -> dict[str, str]:
-    """Every byte string of a record that follows from its other fields."""
+    """Every byte string of a record that follows from its other fields; SALTED with base ‖ salt as `tail`."""
     secret = bytes.fromhex(chain[record["direction"]])
     if ratchet:
         key = expand(message_secret(secret, record["counter"]), "ng1 key")
@@ -117,8 +132,9 @@ def seal(
     plaintext = bytes.fromhex(record["content"]) + bytes([record["kind"]])
     if record["padded"]:
         plaintext = plaintext.ljust(padded(len(plaintext)), b"\0")
-    head = bytes([RECORD_BYTE]) + connection_id + bytes([record["epoch"] % 256, record["phase"] % 256])
-    header = head + (record["counter"] % (1 << 32)).to_bytes(4, "big")
+    first = bytes([SALTED_BYTE if tail else RECORD_BYTE])
+    head = first + connection_id + bytes([record["epoch"] % 256, record["phase"] % 256])
+    header = head + (record["counter"] % (1 << 32)).to_bytes(4, "big") + tail
     counter_nonce = nonce(suite, record["counter"])
     body = aead(suite, key).encrypt(counter_nonce, plaintext, header + bytes.fromhex(record["associated_data"]))
     mask = header_mask(bytes.fromhex(chain["mask"]), body) if record["masked"] else b""
@@ -138,11 +154,27 @@ def opens(suite: int, secret: bytes, packet: bytes, associated_data: bytes) -> b
     """Whether a receiver of unmasked records of epoch 0 and phases up to 63 takes this packet (nothing came before)."""
     if len(packet) < 32 or packet[0] != RECORD_BYTE or packet[9] != 0 or packet[10] > 63:
         return False
+    return _opens(suite, secret, packet, 15, associated_data)
+
+
+def opens_salted(
+    suite: int, base: dict[str, Any], initiator_sends: bool, packet: bytes, associated_data: bytes
+) -> bool:
+    """Whether a receiver that holds one confirmed epoch (number, h, root) takes this unmasked SALTED packet."""
+    if len(packet) < 49 or packet[0] != SALTED_BYTE or packet[10] > 63 or packet[15] != base["number"] % 256:
+        return False
+    number = next(n for n in range(base["number"] + 1, base["number"] + 257) if n % 256 == packet[9])
+    secrets = salted(bytes.fromhex(base["root"]), bytes.fromhex(base["h"]), packet[16:32], number)
+    secret = bytes.fromhex(secrets["i2r" if initiator_sends else "r2i"])
+    return _opens(suite, secret, packet, 32, associated_data)
+
+
+def _opens(suite: int, secret: bytes, packet: bytes, header: int, associated_data: bytes) -> bool:
     context = aead(suite, expand(phase_secret(secret, packet[10]), "ng1 key"))
     counter = int.from_bytes(packet[11:15], "big")
     for extra in dict.fromkeys((associated_data, b"")):
         try:
-            plaintext = context.decrypt(nonce(suite, counter), packet[15:], packet[:15] + extra)
+            plaintext = context.decrypt(nonce(suite, counter), packet[header:], packet[:header] + extra)
         except InvalidTag:
             continue
         kind = (plaintext.rstrip(b"\0") or b"\0")[-1]
