@@ -41,6 +41,7 @@ SAMPLES: Final[tuple[Exception, ...]] = (
     errors.RekeyRequired("limit"),
     errors.EpochConflict(1),
     errors.TicketRejected(),
+    errors.BlobRejected(),
     errors.PeerRevoked(),
     errors.SessionQuota("peer", "at most 16"),
     errors.Overloaded("full"),

@@ -18,17 +18,31 @@ from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from noisegate_server.engine import handshake, records, redeem, resume, rotate, sessions, tickets, upkeep
+from noisegate_server.engine import (
+    handshake,
+    records,
+    redeem,
+    restore,
+    resume,
+    rotate,
+    sessions,
+    suspend,
+    tickets,
+    upkeep,
+)
 from noisegate_server.engine.outcomes import Decrypted, HandshakeStep, IssuedTicket, ResumeStep, Rotation, SessionView
 from noisegate_server.engine.parts import Parts, make_parts
 from noisegate_server.engine.policy import Options, Policy
 from noisegate_server.engine.redeem import ResumeRequested
+from noisegate_server.engine.restore import Restored
 from noisegate_server.engine.rotate import REKEY, RENEGOTIATE, RotateCommand
+from noisegate_server.engine.suspend import Suspended
 from noisegate_server.noise import KeyPair
 from noisegate_server.session.datagram import DatagramRecords
 from noisegate_server.session.errors import SessionError
 from noisegate_server.session.noise_records import NoiseRecords
 from noisegate_server.session.sealed import Sealed
+from noisegate_server.session.sealing import SealingKeys
 from noisegate_server.session.session import Session
 from noisegate_server.session.state import RecordMode, Role
 from noisegate_server.session.suites import Pattern, Suite
@@ -84,6 +98,7 @@ class Engine:
         identity: KeyPair | None = None,
         ticket_keys: TicketKeys | None = None,
         vault: Vault | None = None,
+        blob_keys: SealingKeys | None = None,
     ) -> None:
         self.clock = clock
         self.identity = identity or KeyPair.generate(os.urandom)
@@ -98,6 +113,7 @@ class Engine:
             started_wall=clock.wall,
             limits=limits,
             vault=vault,
+            blob_keys=blob_keys,
             latch=asyncio.Event,
         )
 
@@ -147,7 +163,18 @@ class Engine:
         return sessions.get(self.parts, tenant, session_id, b"", self.clock.now)
 
     def close(self, session_id: bytes) -> tuple[bytes, ...]:
-        return sessions.close(self.parts, TENANT, session_id, self.clock.now)
+        return at_once(sessions.close(self.parts, TENANT, session_id, self.clock.now))
+
+    def suspend(self, session_id: bytes, *, return_blob: bool = False, tenant: str = TENANT) -> Suspended:
+        """To its end, over a vault that never waits; likewise the next."""
+        now, wall = self.clock.now, self.clock.wall
+        return at_once(suspend.suspend(self.parts, tenant, session_id, return_blob=return_blob, now=now, wall=wall))
+
+    def restore(self, session_id: bytes, tenant: str = TENANT) -> Restored:
+        return at_once(restore.restore(self.parts, tenant, session_id, self.clock.now, self.clock.wall))
+
+    def restore_blob(self, blob: bytes, tenant: str = TENANT) -> Restored:
+        return at_once(restore.restore_blob(self.parts, tenant, blob, self.clock.now, self.clock.wall))
 
     def session(self, session_id: bytes) -> Session:
         """The session itself, for a test that looks inside."""
@@ -189,10 +216,17 @@ class Engines:
         identity: KeyPair | None = None,
         ticket_keys: TicketKeys | None = None,
         vault: Vault | None = None,
+        blob_keys: SealingKeys | None = None,
     ) -> Engine:
         """Another engine."""
         engine = Engine(
-            self.clock, policy=policy, limits=limits, identity=identity, ticket_keys=ticket_keys, vault=vault
+            self.clock,
+            policy=policy,
+            limits=limits,
+            identity=identity,
+            ticket_keys=ticket_keys,
+            vault=vault,
+            blob_keys=blob_keys,
         )
         self.made.append(engine)
         return engine

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Iterable, Sequence
 
-from noisegate_server.store.vault import MemoryVault, Revocation, VaultFailed
+from noisegate_server.store.vault import KeptSession, MemoryVault, Revocation, VaultFailed
 
 
 class SlowVault(MemoryVault):
@@ -17,6 +18,8 @@ class SlowVault(MemoryVault):
         """Calls wait for it."""
         self.broken = False
         """Calls fail, once they have waited."""
+        self.certain = True
+        """What failed was not done."""
         self.asked = 0
 
     @property
@@ -26,6 +29,21 @@ class SlowVault(MemoryVault):
     async def spend(self, number: bytes, until_wall: float) -> bool:
         await self._turn()
         return await super().spend(number, until_wall)
+
+    async def keep(self, sessions: Sequence[KeptSession]) -> None:
+        await self._turn()
+        await super().keep(sessions)
+
+    async def take(self, session_id: bytes) -> bytes | None:
+        await self._turn()
+        return await super().take(session_id)
+
+    async def forget(self, session_ids: Iterable[bytes]) -> None:
+        await self._turn()
+        await super().forget(session_ids)
+
+    async def settle(self) -> None:
+        await self._turn()
 
     async def revoke(self, revocation: Revocation) -> None:
         await self._turn()
@@ -38,4 +56,4 @@ class SlowVault(MemoryVault):
         self.asked += 1
         await self.gate.wait()
         if self.broken:
-            raise VaultFailed("as the test wants")
+            raise VaultFailed("as the test wants", certain=self.certain)

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from ._sync import SyncClient, SyncSession, connect_sync
     from .datagram import DatagramReceiver
     from .errors import (
+        BlobRejected,
         CallerForbidden,
         CallerUnauthenticated,
         CallRefused,
@@ -87,6 +88,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Admission",
+    "BlobRejected",
     "CallPolicy",
     "CallRefused",
     "CallerForbidden",

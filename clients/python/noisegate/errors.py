@@ -235,6 +235,12 @@ class PeerRevoked(NoisegateError):
     REASON = "PEER_REVOKED"
 
 
+class BlobRejected(NoisegateError):
+    """The blob of a suspended session cannot be used: used already, too old, or sealed under a key that is gone."""
+
+    REASON = "BLOB_REJECTED"
+
+
 class TicketRejected(NoisegateError):
     """The ticket cannot be used, for whatever cause. Run a full handshake."""
 
@@ -303,6 +309,7 @@ BY_REASON: Final[Mapping[str, type[NoisegateError]]] = {
         RekeyRequired,
         EpochConflict,
         WrongOwner,
+        BlobRejected,
         TicketRejected,
         PeerRevoked,
         SessionQuota,

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 from noisegate_server.session.errors import Overloaded, SessionQuota
 from noisegate_server.session.session import Session
 from noisegate_server.session.state import TerminationReason
+from noisegate_server.store.suspended import SuspendedSession
 
 __all__ = ["EventKind", "Events", "SessionEvent", "Tell", "Watch"]
 
@@ -109,7 +110,7 @@ class Events:
                 session.due_told = event.epoch
                 self._publish(session.tenant, event)
 
-    def ended(self, session: Session, reason: TerminationReason, *, resumable: bool) -> None:
+    def ended(self, session: Session | SuspendedSession, reason: TerminationReason, *, resumable: bool) -> None:
         """An established session ends; it is not wiped yet. The store calls this, whatever ended it."""
         if session.tenant in self._watches:
             event = _event(EventKind.ENDED, session)
@@ -126,6 +127,6 @@ class Events:
                 watch.tell(event)
 
 
-def _event(kind: EventKind, session: Session) -> SessionEvent:
+def _event(kind: EventKind, session: Session | SuspendedSession) -> SessionEvent:
     epoch = session.records.epoch if session.records is not None else 0
     return SessionEvent(kind, session.session_id, session.peer_id, session.group, epoch)

@@ -112,6 +112,7 @@ class SessionView:
     idle: float = 0.0
     connection_id: bytes = b""
     early: bool = False
+    suspended_by_service: bool = False
 
 
 class Decrypted(NamedTuple):

@@ -13,8 +13,9 @@ from noisegate_server.engine.policy import Policy
 from noisegate_server.engine.waiting import Latch, Turns
 from noisegate_server.noise import RandomBytes
 from noisegate_server.session.aeads import AeadCache
-from noisegate_server.session.constants import REPEAT_ANSWER_S, SESSION_ID
+from noisegate_server.session.constants import KEY, REPEAT_ANSWER_S, SESSION_ID
 from noisegate_server.session.received import ReceivedTicket
+from noisegate_server.session.sealing import KEY_ID, SealingKey, SealingKeys
 from noisegate_server.session.session import Session
 from noisegate_server.session.ticket import TicketKeys
 from noisegate_server.store.base import SessionStore, StoreLimits
@@ -51,6 +52,8 @@ class Parts:
     store: SessionStore[Session]
     vault: Vault
     """What must outlive memory."""
+    blob_keys: SealingKeys
+    """Under which suspended sessions are sealed."""
     aeads: AeadCache = field(default_factory=AeadCache)
     answers: ExpiringTable[tuple[str, bytes], Answer]
     """(tenant, SHA-256 of a packet) to what it was answered: a repeated packet gets the same answer."""
@@ -89,12 +92,13 @@ def make_parts(
     started_wall: float,
     limits: StoreLimits | None = None,
     vault: Vault | None = None,
+    blob_keys: SealingKeys | None = None,
     latch: Callable[[], Latch] = Turns,
 ) -> Parts:
     """The parts of an instance whose sessions live in memory. ValueError: an instance id of another length.
 
     `started_wall`: when the service began (unix seconds). `vault`: one in memory unless given; `latch` is for one that
-    may have to wait.
+    may have to wait. `blob_keys`: made here unless given.
     """
     if len(instance) != INSTANCE:
         raise ValueError(f"instance: {INSTANCE} bytes")
@@ -113,6 +117,7 @@ def make_parts(
             ttl=REPEAT_ANSWER_S, capacity=limits.half_open * 2, weigh=_answer_bytes, budget=_ANSWER_BYTES
         ),
         vault=vault or MemoryVault(random_bytes(INSTANCE)),
+        blob_keys=blob_keys or SealingKeys(current=SealingKey(key_id=random_bytes(KEY_ID), key=random_bytes(KEY))),
         spent=SpentTickets(),
         latch=latch,
         received=ExpiringTable(ttl=policy.ticket_lifetime, capacity=limits.tombstones, on_drop=ReceivedTicket.wipe),

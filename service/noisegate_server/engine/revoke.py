@@ -11,6 +11,7 @@ from noisegate_server.engine.waiting import turn
 from noisegate_server.session.errors import Overloaded, PeerRevoked
 from noisegate_server.session.session import Session
 from noisegate_server.session.state import TerminationReason
+from noisegate_server.store.suspended import SuspendedSession
 from noisegate_server.store.vault import Revocation, VaultFailed
 
 _PAGE: Final = 500
@@ -43,13 +44,14 @@ async def revoke(
         parts.revocations.revoke_name(tenant, peer_id, wall)
     else:
         parts.revocations.revoke_key(tenant, static_key)
-    ended = await _end_sessions(parts, tenant, peer_id, static_key, now)
+    ended, deleted = await _end_sessions(parts, tenant, peer_id, static_key, now)
     revocation = Revocation(tenant=tenant, peer_id=peer_id, static_key=static_key, revoked_wall=wall)
     try:
         await parts.vault.revoke(revocation)
+        await parts.vault.forget(deleted)
     except VaultFailed:
         raise Overloaded("the revocation holds, and cannot be written down at present: repeat it") from None
-    return Revoked(sessions_ended=ended)
+    return Revoked(sessions_ended=ended, suspended_deleted=len(deleted))
 
 
 async def recall(parts: Parts) -> None:
@@ -61,19 +63,27 @@ async def recall(parts: Parts) -> None:
             parts.revocations.revoke_key(revocation.tenant, revocation.static_key)
 
 
-async def _end_sessions(parts: Parts, tenant: str, peer_id: str, static_key: bytes, now: float) -> int:
+async def _end_sessions(
+    parts: Parts, tenant: str, peer_id: str, static_key: bytes, now: float
+) -> tuple[int, list[bytes]]:
+    """How many living sessions have ended, and the ids of suspended ones, whose blobs the vault still has."""
     ended = 0
+    suspended = []
     for page in _pages(parts, tenant, peer_id):
         for session in page:
-            if peer_id or session.remote_static == static_key:
-                _forget_ticket(parts, session, now)
-                parts.store.end(session, TerminationReason.REVOKED, now)
+            if not peer_id and session.remote_static != static_key:
+                continue
+            if isinstance(session, SuspendedSession):
+                suspended.append(session.session_id)
+            else:
                 ended += 1
+            _forget_ticket(parts, session, now)
+            parts.store.end(session, TerminationReason.REVOKED, now)
         await turn()
-    return ended
+    return ended, suspended
 
 
-def _pages(parts: Parts, tenant: str, peer_id: str) -> Iterator[list[Session]]:
+def _pages(parts: Parts, tenant: str, peer_id: str) -> Iterator[list[Session | SuspendedSession]]:
     """The tenant's sessions, of one player where named. Keys have no index: they are looked for one session a time."""
     after: int | None = 0
     while after is not None:
@@ -81,7 +91,7 @@ def _pages(parts: Parts, tenant: str, peer_id: str) -> Iterator[list[Session]]:
         yield page
 
 
-def _forget_ticket(parts: Parts, session: Session, now: float) -> None:
+def _forget_ticket(parts: Parts, session: Session | SuspendedSession, now: float) -> None:
     kept = parts.received.pop((session.tenant, session.session_id), now)
     if kept is not None:
         kept.wipe()

@@ -6,16 +6,29 @@ from noisegate_server.engine.opening import find
 from noisegate_server.engine.outcomes import SessionView, established
 from noisegate_server.engine.parts import Parts
 from noisegate_server.session.datagram import DatagramRecords
-from noisegate_server.session.errors import InvalidField, SessionClosed
+from noisegate_server.session.errors import (
+    InvalidField,
+    NotEstablished,
+    Overloaded,
+    SessionClosed,
+    SessionNotFound,
+)
 from noisegate_server.session.packets import Kind
 from noisegate_server.session.session import Session
 from noisegate_server.session.state import SessionState, TerminationReason
+from noisegate_server.store.suspended import Dormant, SuspendedSession
+from noisegate_server.store.vault import VaultFailed
 
 
 def get(parts: Parts, tenant: str, session_id: bytes, connection_id: bytes, now: float) -> SessionView:
     """Describe one session; one that has ended, while its tombstone lives, by its state and reason alone."""
     try:
-        return _view(find(parts, tenant, session_id, connection_id, now), now)
+        return view(find(parts, tenant, session_id, connection_id, now), now)
+    except (Dormant, NotEstablished) as refusal:
+        record = parts.store.find_suspended(tenant, session_id, now, connection_id=connection_id)
+        if record is None:
+            raise SessionNotFound from refusal
+        return view(record, now)
     except SessionClosed as closed:
         return SessionView(
             session_id=session_id,
@@ -30,7 +43,7 @@ def listing(
     """A page of the tenant's sessions, and the token of the next one (empty when this was the last)."""
     after = _cursor(page_token)
     sessions, cursor = parts.store.select(tenant, peer_id=peer_id, group=group, after=after, limit=page_size)
-    views = tuple(_view(session, now) for session in sessions if session.expires_at > now)
+    views = tuple(view(session, now) for session in sessions if session.expires_at > now)
     return views, "" if cursor is None else f"{cursor:x}"
 
 
@@ -45,8 +58,14 @@ def _cursor(page_token: str) -> int:
     return after
 
 
-def close(parts: Parts, tenant: str, session_id: bytes, now: float) -> tuple[bytes, ...]:
-    """End a session or a handshake and wipe its secrets; in DATAGRAM mode with a record that tells the player."""
+async def close(parts: Parts, tenant: str, session_id: bytes, now: float) -> tuple[bytes, ...]:
+    """End a session or a handshake and wipe its secrets; in DATAGRAM mode with a record that tells the player.
+
+    Of a suspended one the blob is deleted, durably, and nothing is sent. Overloaded where the vault cannot do it.
+    """
+    record = parts.store.find_suspended(tenant, session_id, now)
+    if record is not None:
+        return await _close_suspended(parts, record, now)
     session = parts.store.get(tenant, session_id, now)
     records = session.records
     farewell: tuple[bytes, ...] = ()
@@ -56,7 +75,33 @@ def close(parts: Parts, tenant: str, session_id: bytes, now: float) -> tuple[byt
     return farewell
 
 
-def _view(session: Session, now: float) -> SessionView:
+async def _close_suspended(parts: Parts, record: SuspendedSession, now: float) -> tuple[bytes, ...]:
+    if record.moving:
+        raise Dormant(record.session_id)
+    record.moving = True
+    try:
+        await parts.vault.forget([record.session_id])
+    except VaultFailed:
+        raise Overloaded("suspended sessions cannot be reached at present") from None
+    finally:
+        record.moving = False
+    parts.store.end(record, TerminationReason.CLOSED, now, resumable=record.resumable)
+    return ()
+
+
+def view(session: Session | SuspendedSession, now: float) -> SessionView:
+    """A session as its owner may see it."""
+    if isinstance(session, SuspendedSession):
+        return SessionView(
+            session_id=session.session_id,
+            state=session.state,
+            mode=session.mode,
+            peer_id=session.peer_id,
+            group=session.group,
+            idle=now - session.suspended_at,
+            connection_id=session.bound[0] if session.bound else b"",
+            suspended_by_service=session.by_service,
+        )
     records = session.records
     connection_ids = session.connection_ids()
     return SessionView(

@@ -162,6 +162,7 @@ RULES: Final[Mapping[type[Exception], Rule]] = {
     errors.EpochConflict: Rule(code=Code.ABORTED, reason=reasons.ERROR_REASON_EPOCH_CONFLICT),
     errors.TicketRejected: Rule(code=Code.FAILED_PRECONDITION, reason=reasons.ERROR_REASON_TICKET_REJECTED),
     errors.PeerRevoked: Rule(code=Code.FAILED_PRECONDITION, reason=reasons.ERROR_REASON_PEER_REVOKED),
+    errors.BlobRejected: Rule(code=Code.FAILED_PRECONDITION, reason=reasons.ERROR_REASON_BLOB_REJECTED),
     errors.SessionQuota: Rule(code=Code.RESOURCE_EXHAUSTED, reason=reasons.ERROR_REASON_SESSION_QUOTA, details=_quota),
     errors.Overloaded: Rule(code=Code.UNAVAILABLE, reason=reasons.ERROR_REASON_OVERLOADED, details=_retry(1_000)),
     Draining: Rule(code=Code.UNAVAILABLE, reason=reasons.ERROR_REASON_DRAINING, details=_retry(100)),
@@ -201,6 +202,7 @@ _MUTE: Final[Mapping[type[Exception], Reply]] = {
         errors.ReplayDetected(),
         errors.CounterTooOld(),
         errors.TicketRejected(),
+        errors.BlobRejected(),
     )
 }
 

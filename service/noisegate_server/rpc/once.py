@@ -12,7 +12,9 @@ from noisegate_server.rpc.call import Code, Reply
 from noisegate_server.rpc.eager import begin
 from noisegate_server.rpc.repeats import Key
 from noisegate_server.rpc.unary import Row, Rpc, refuser
+from noisegate_server.rpc.waiting import run
 from noisegate_server.session.errors import InvalidField
+from noisegate_server.store.suspended import Dormant
 
 __all__ = ["Once"]
 
@@ -42,24 +44,30 @@ class Once:
         if known is not None:
             return known
         if self._row.waits:
-            waiting = begin(self._wait(key, digest, request))
-            if isinstance(waiting, asyncio.Task):
-                repeats.begin(key, digest, waiting)
-            return waiting
+            return self._begin(key, digest, request, None)
         response = None
         try:
             response = self._row.handle(self._rpc.parts, tenant, request, now, self._rpc.wall())
             reply = 0, self._row.encode(response)
+        except Dormant as dormant:
+            return self._begin(key, digest, request, dormant)
         except Exception as error:  # noqa: BLE001  # the outermost frame of every call: what is not foreseen is INTERNAL
             reply = self._refuse(error, request_id)
         self._keep(key, digest, request, response, reply, now)
         return reply
 
-    async def _wait(self, key: Key, digest: bytes, request: Any) -> Reply:
+    def _begin(self, key: Key, digest: bytes, request: Any, dormant: Dormant | None) -> Reply | Awaitable[Reply]:
+        """Run what may have to wait; a repeat that comes meanwhile waits with it."""
+        waiting = begin(self._wait(key, digest, request, dormant))
+        if isinstance(waiting, asyncio.Task):
+            self._rpc.repeats.begin(key, digest, waiting)
+        return waiting
+
+    async def _wait(self, key: Key, digest: bytes, request: Any, dormant: Dormant | None) -> Reply:
         rpc = self._rpc
         response = None
         try:
-            response = await self._row.handle(rpc.parts, key[0], request, rpc.clock(), rpc.wall())
+            response = await run(self._row, rpc, key[0], request, dormant)
             reply = 0, self._row.encode(response)
         except Exception as error:  # noqa: BLE001  # likewise
             reply = self._refuse(error, key[2])

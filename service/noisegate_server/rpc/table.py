@@ -22,6 +22,7 @@ from noisegate_server.rpc.handlers import (
     resume,
     rotate,
     sessions,
+    suspend,
     tickets,
     watch,
 )
@@ -42,6 +43,11 @@ def _named(request: Any, response: Any) -> bytes:
 
 def _answered(request: Any, response: Any) -> bytes:
     session_id: bytes = b"" if response is None else response.session_id
+    return session_id
+
+
+def _restored(request: Any, response: Any) -> bytes:
+    session_id: bytes = b"" if response is None else response.session.session_id
     return session_id
 
 
@@ -72,6 +78,22 @@ METHODS: Final[Mapping[str, Row]] = {
         repeat_for=_SHORT,
         session_of=_named,
         closes=True,
+        waits=True,
+    ),
+    "SuspendSession": Row(
+        request=pb.SuspendSessionRequest,
+        handle=suspend.suspend_session,
+        repeat_for=_SHORT,
+        session_of=_named,
+        closes=True,
+        waits=True,
+    ),
+    "RestoreSession": Row(
+        request=pb.RestoreSessionRequest,
+        handle=suspend.restore_session,
+        repeat_for=_SHORT,
+        session_of=_restored,
+        waits=True,
     ),
     "ExportSecret": Row(request=pb.ExportSecretRequest, handle=export.export_secret, by_name=True),
 }

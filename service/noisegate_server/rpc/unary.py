@@ -18,7 +18,9 @@ from noisegate_server.rpc.errors import CallerForbidden, CallerUnauthenticated, 
 from noisegate_server.rpc.health import Health
 from noisegate_server.rpc.policy import LOCAL, Policy
 from noisegate_server.rpc.repeats import Repeats
+from noisegate_server.rpc.waiting import run
 from noisegate_server.session.errors import MessageTooLarge
+from noisegate_server.store.suspended import Dormant
 
 __all__ = ["Row", "Rpc", "admission", "refuser", "unary"]
 
@@ -146,9 +148,12 @@ def unary(method: str, row: Row, rpc: Rpc, run_once: RunOnce) -> Unary:
                 request_id = request.request_id
                 if request_id:
                     return run_once(tenant, request, body, now)
-            response = handle(parts, tenant, request, now, wall())
             if waits:
-                return begin(_settle(response, encode, refuse))
+                return begin(_settle(row, rpc, tenant, request, None, refuse))
+            try:
+                response = handle(parts, tenant, request, now, wall())
+            except Dormant as dormant:
+                return begin(_settle(row, rpc, tenant, request, dormant, refuse))
             if closes:
                 repeats.forget(tenant, request.session_id)
             return 0, encode(response)
@@ -158,8 +163,11 @@ def unary(method: str, row: Row, rpc: Rpc, run_once: RunOnce) -> Unary:
     return answer
 
 
-async def _settle(response: Awaitable[Any], encode: Encode, refuse: Refuse) -> Reply:
+async def _settle(row: Row, rpc: Rpc, tenant: str, request: Any, dormant: Dormant | None, refuse: Refuse) -> Reply:
     try:
-        return 0, encode(await response)
+        response = await run(row, rpc, tenant, request, dormant)
+        if row.closes:
+            rpc.repeats.forget(tenant, request.session_id)
+        return 0, row.encode(response)
     except Exception as error:  # noqa: BLE001  # likewise
         return refuse(error, "")

@@ -153,6 +153,13 @@ class PeerRevoked(SessionError):
         super().__init__("this player's static key was revoked")
 
 
+class BlobRejected(SessionError):
+    """The blob of a suspended session cannot be used, for whatever cause."""
+
+    def __init__(self) -> None:
+        super().__init__("the blob cannot be used")
+
+
 class SessionQuota(SessionError):
     """Sessions or half-open handshakes of a peer or tenant are at the cap."""
 

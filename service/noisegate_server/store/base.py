@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields
 from typing import Protocol, TypeVar
 
 from noisegate_server.session.state import SessionState, TerminationReason
+from noisegate_server.store.suspended import SuspendedSession
 
 __all__ = [
     "ConnectionIdTaken",
@@ -82,7 +83,7 @@ S_contra = TypeVar("S_contra", bound=StoredSession, contravariant=True)
 class OnEnd(Protocol[S_contra]):
     """Hears of a session that ends."""
 
-    def __call__(self, session: S_contra, reason: TerminationReason, *, resumable: bool) -> None:
+    def __call__(self, session: S_contra | SuspendedSession, reason: TerminationReason, *, resumable: bool) -> None:
         """`session` is not wiped yet; `resumable`: a ticket may help. Must not touch the store."""
 
 
@@ -105,7 +106,7 @@ class StoreLimits:
     """The caps of one store. All are at least 1; ValueError names the field that is not."""
 
     capacity: int = 1_000_000
-    """Sessions in the process, half-open ones among them."""
+    """Sessions of the process, half-open and suspended ones among them, as in the caps of tenant and player."""
     sessions_per_tenant: int = 1_000_000
     """Sessions of one tenant."""
     sessions_per_peer: int = 16
@@ -132,7 +133,9 @@ class StoreCounts:
     """How full a store is."""
 
     sessions: int
-    """All of them, half-open ones too."""
+    """All of them, half-open ones too, suspended ones not."""
+    suspended: int
+    """Those that have left memory and can come back."""
     half_open: int
     """Those whose handshake has not finished."""
     tombstones: int
@@ -170,6 +173,8 @@ class SessionStore(Protocol[S]):
     - A call that raises has changed nothing, but for ending a session whose time was over.
     - No call but `counts`, `end_all` and `leftovers` takes time that grows with the number of sessions.
     - Everything that a caller can make grow has a cap.
+    - A suspended session keeps its place: its handle, ids and names lead to a `SuspendedSession`, which is owned,
+      counted, listed and ended as a session is. Who asks for it is told by an exception: no look-up costs more.
     """
 
     def add(self, session: S, now: float) -> None:
@@ -182,10 +187,10 @@ class SessionStore(Protocol[S]):
         """
 
     def get(self, tenant: str, session_id: bytes, now: float) -> S:
-        """The tenant's session. Errors: SessionNotFound, SessionClosed."""
+        """The tenant's session. Errors: SessionNotFound, SessionClosed; NotEstablished, Dormant if it is suspended."""
 
     def get_by_connection(self, tenant: str, connection_id: bytes, now: float) -> S:
-        """The tenant's session that has this connection id. Errors: SessionNotFound; SessionClosed if it ends here."""
+        """The tenant's session that has this connection id. Errors: as `get`; SessionClosed only if it ends here."""
 
     def bind_connection(self, session: S, connection_id: bytes) -> None:
         """Let a connection id (8 bytes) find the session; the session adds it to `connection_ids()` in the same call.
@@ -202,11 +207,33 @@ class SessionStore(Protocol[S]):
     def hasten(self, session: S, now: float) -> None:
         """The session's `expires_at` has moved back: let sweeps know. One that has ended is left alone."""
 
-    def end(self, session: S, reason: TerminationReason, now: float, *, resumable: bool = False) -> None:
-        """Wipe the session and forget it, but for what its owner may be told.
+    def end(
+        self, session: S | SuspendedSession, reason: TerminationReason, now: float, *, resumable: bool = False
+    ) -> None:
+        """Wipe the session and forget it, but for what its owner may be told. A suspended one's blob is not here.
 
         A session that has ended is left alone. `resumable` is for its owner: a ticket may help.
         """
+
+    def suspend(self, session: S, record: SuspendedSession) -> None:
+        """Put the record in the session's place. The session is the caller's now, who wipes it or puts it back."""
+
+    def restore(self, record: SuspendedSession, session: S) -> None:
+        """Put the session in the record's place, under its own connection ids."""
+
+    def find_suspended(
+        self, tenant: str, session_id: bytes, now: float, *, connection_id: bytes = b""
+    ) -> SuspendedSession | None:
+        """The tenant's suspended session of this id or, where it is empty, of this connection id."""
+
+    def add_suspended(self, record: SuspendedSession, now: float, *, checked: bool = True) -> None:
+        """Keep the record of a session that is not here. Errors: as `add`; without `checked`, the caps do not count."""
+
+    def drop_suspended(self, record: SuspendedSession) -> None:
+        """Forget a suspended session as if it had never been here: another place has it."""
+
+    def shard(self, number: int) -> list[S]:
+        """The sessions of one shard, by any number: who counts on comes by all of them."""
 
     def sweep(self, now: float, budget: int) -> list[Ended]:
         """End sessions whose time is over, looking at no more than `budget` entries of the queues.
@@ -219,7 +246,7 @@ class SessionStore(Protocol[S]):
 
     def select(
         self, tenant: str, *, peer_id: str = "", group: str = "", after: int = 0, limit: int = 100
-    ) -> tuple[list[S], int | None]:
+    ) -> tuple[list[S | SuspendedSession], int | None]:
         """A page of the tenant's sessions, of one player and of one group where named, in the order of their handles.
 
         `after` is the cursor of the page before, 0 for the first page; the answer's cursor is None on the last one.

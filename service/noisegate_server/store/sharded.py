@@ -7,12 +7,13 @@ from typing import Final, Generic
 
 from xxhash import xxh3_64_intdigest
 
-from noisegate_server.session.errors import Overloaded, SessionClosed, SessionNotFound, SessionQuota
+from noisegate_server.session.errors import NotEstablished, Overloaded, SessionClosed, SessionNotFound, SessionQuota
 from noisegate_server.session.state import TerminationReason
 from noisegate_server.store.base import DuplicateSession, Ended, OnEnd, S, StoreCounts, StoredSession, StoreLimits
 from noisegate_server.store.expiry import ExpiryWheel
 from noisegate_server.store.half_open import HalfOpenLedger
 from noisegate_server.store.indexes import ConnectionIndex, PostingIndex
+from noisegate_server.store.suspended import Dormant, SuspendedSession
 from noisegate_server.store.table import SessionTable
 from noisegate_server.store.tombstones import Tombstones
 
@@ -29,7 +30,7 @@ def _never(_session: StoredSession) -> bool:
     return False
 
 
-def _unheard(session: StoredSession, reason: TerminationReason, *, resumable: bool) -> None:
+def _unheard(session: StoredSession | SuspendedSession, reason: TerminationReason, *, resumable: bool) -> None:
     """Nobody wants to know."""
 
 
@@ -37,6 +38,7 @@ class ShardedStore(Generic[S]):
     """A `SessionStore` in the memory of one event loop."""
 
     __slots__ = (
+        "_asleep",
         "_by_id",
         "_connections",
         "_expiry_cap",
@@ -73,6 +75,8 @@ class ShardedStore(Generic[S]):
         # The look-up of every record goes through these two, without a call in between.
         self._by_id = self._table.by_id
         self._mask = self._table.mask
+        # Suspended sessions: the same handles, so that all indexes stay as they are when one leaves or comes back.
+        self._asleep: SessionTable[SuspendedSession] = SessionTable(shards)
         self._tenants = PostingIndex(shards)
         self._peers = PostingIndex(shards)
         self._groups = PostingIndex(shards)
@@ -88,25 +92,13 @@ class ShardedStore(Generic[S]):
 
     def add(self, session: S, now: float) -> None:
         """Keep a new session; see `SessionStore.add`."""
-        session_id, tenant, peer_id = session.session_id, session.tenant, session.peer_id
-        if session_id in self._table or session_id in self._tombstones:
-            raise DuplicateSession
+        self._require_new(session)
         self._check_room(session)
-        connection_ids = session.connection_ids()
-        for connection_id in connection_ids:
-            self._connections.require_free(tenant, connection_id)
-
-        handle = self._table.insert(session)
-        for connection_id in connection_ids:
-            self._connections.bind(tenant, connection_id, handle)
-        self._tenants.add((tenant, ""), handle)
-        if peer_id:
-            self._peers.add((tenant, peer_id), handle)
-        if session.group:
-            self._groups.add((tenant, session.group), handle)
+        self._require_free(session)
+        self._table.insert(session)
+        self._index(session, now)
         if session.is_half_open:
-            self._half_open.add(handle, tenant, peer_id)
-        self._wheel.arm(handle, session.expires_at, now)
+            self._half_open.add(session.handle, session.tenant, session.peer_id)
 
     def get(self, tenant: str, session_id: bytes, now: float) -> S:
         """The tenant's session; see `SessionStore.get`."""
@@ -120,9 +112,11 @@ class ShardedStore(Generic[S]):
 
     def get_by_connection(self, tenant: str, connection_id: bytes, now: float) -> S:
         """The tenant's session that has this connection id; see `SessionStore.get_by_connection`."""
-        session = self._table.find(self._connections.find(tenant, connection_id))
+        handle = self._connections.find(tenant, connection_id)
+        session = self._table.find(handle)
         if session is None:
-            raise SessionNotFound
+            asleep = self._asleep.find(handle)
+            raise SessionNotFound if asleep is None else self._refusal(tenant, asleep.session_id, now)
         if session.expires_at > now:
             return session
         raise self._refusal_of(session, tenant, now)
@@ -148,22 +142,66 @@ class ShardedStore(Generic[S]):
         if self._table.find(session.handle) is session:
             self._wheel.arm(session.handle, session.expires_at, now)
 
-    def end(self, session: S, reason: TerminationReason, now: float, *, resumable: bool = False) -> None:
+    def end(
+        self, session: S | SuspendedSession, reason: TerminationReason, now: float, *, resumable: bool = False
+    ) -> None:
         """Wipe the session and forget it; see `SessionStore.end`."""
-        if not self._table.remove(session):
+        if not (self._asleep.remove(session) if isinstance(session, SuspendedSession) else self._table.remove(session)):
             return
-        handle, tenant, peer_id = session.handle, session.tenant, session.peer_id
-        for connection_id in session.connection_ids():
-            self._connections.unbind(tenant, connection_id, handle)
-        self._tenants.remove((tenant, ""), handle)
-        if peer_id:
-            self._peers.remove((tenant, peer_id), handle)
-        if session.group:
-            self._groups.remove((tenant, session.group), handle)
-        if not self._half_open.remove(handle, tenant, peer_id):
-            self._tombstones.add(session.session_id, tenant, reason, now, resumable=resumable)
+        self._unindex(session)
+        if not self._half_open.remove(session.handle, session.tenant, session.peer_id):
+            self._tombstones.add(session.session_id, session.tenant, reason, now, resumable=resumable)
             self._on_end(session, reason, resumable=resumable)
         session.wipe()
+
+    def suspend(self, session: S, record: SuspendedSession) -> None:
+        """Put the record in the session's place; see `SessionStore.suspend`."""
+        record.handle = session.handle
+        self._table.remove(session)
+        self._asleep.place(record)
+
+    def restore(self, record: SuspendedSession, session: S) -> None:
+        """Put the session in the record's place; see `SessionStore.restore`."""
+        if not self._asleep.remove(record):
+            raise DuplicateSession
+        session.handle = record.handle
+        self._table.place(session)
+        tenant, handle = session.tenant, session.handle
+        for connection_id in record.connection_ids():
+            self._connections.unbind(tenant, connection_id, handle)
+        for connection_id in session.connection_ids():
+            self._connections.bind(tenant, connection_id, handle)
+
+    def find_suspended(
+        self, tenant: str, session_id: bytes, now: float, *, connection_id: bytes = b""
+    ) -> SuspendedSession | None:
+        """The tenant's suspended session; see `SessionStore.find_suspended`."""
+        if session_id:
+            record = self._asleep.by_id[xxh3_64_intdigest(session_id) & self._mask].get(session_id)
+        else:
+            record = self._asleep.find(self._connections.find(tenant, connection_id))
+        if record is None or record.tenant != tenant:
+            return None
+        return self._unless_over(record, now)
+
+    def add_suspended(self, record: SuspendedSession, now: float, *, checked: bool = True) -> None:
+        """Keep the record of a session that is not here; see `SessionStore.add_suspended`."""
+        self._require_new(record)
+        if checked:
+            self._check_room(record)
+        self._require_free(record)
+        record.handle = self._table.new_handle(record.session_id)
+        self._asleep.place(record)
+        self._index(record, now)
+
+    def drop_suspended(self, record: SuspendedSession) -> None:
+        """Forget a suspended session as if it had never been here."""
+        if self._asleep.remove(record):
+            self._unindex(record)
+
+    def shard(self, number: int) -> list[S]:
+        """The sessions of one shard; see `SessionStore.shard`."""
+        return list(self._table.by_handle[number & self._mask].values())
 
     def sweep(self, now: float, budget: int) -> list[Ended]:
         """End sessions whose time is over; see `SessionStore.sweep`."""
@@ -172,11 +210,12 @@ class ShardedStore(Generic[S]):
         while left > 0 and (handle := self._wheel.pop()):
             left -= 1
             session = self._table.find(handle)
-            if session is None:
-                continue
-            if session.expires_at > now:
+            record = self._asleep.find(handle) if session is None else None
+            if record is not None and self._unless_over(record, now) is not None:
+                self._wheel.arm(handle, max(record.expires_at, now), now)
+            elif session is not None and session.expires_at > now:
                 self._wheel.arm(handle, session.expires_at, now)
-            else:
+            elif session is not None:
                 self._expire(session, now)
         left -= self._tombstones.expire(now, left)
         self._looked_at += budget - left
@@ -197,7 +236,7 @@ class ShardedStore(Generic[S]):
 
     def select(
         self, tenant: str, *, peer_id: str = "", group: str = "", after: int = 0, limit: int = 100
-    ) -> tuple[list[S], int | None]:
+    ) -> tuple[list[S | SuspendedSession], int | None]:
         """A page of the tenant's sessions; see `SessionStore.select`. Errors: ValueError for a limit below 1."""
         if limit < 1:
             raise ValueError("limit must be at least 1")
@@ -208,7 +247,9 @@ class ShardedStore(Generic[S]):
         else:
             handles = self._tenants.page((tenant, ""), after, limit + 1)
         page = handles[:limit]
-        found = [session for handle in page if (session := self._table.find(handle)) is not None]
+        found = [
+            session for handle in page if (session := self._table.find(handle) or self._asleep.find(handle)) is not None
+        ]
         if peer_id and group:
             found = [session for session in found if session.group == group]
         return found, page[-1] if len(handles) > limit else None
@@ -218,12 +259,15 @@ class ShardedStore(Generic[S]):
         count = len(self._table)
         for session in self._table.drain():
             self.end(session, reason, now)
+        for record in self._asleep.drain():
+            self.drop_suspended(record)
         return count
 
     def counts(self) -> StoreCounts:
         """How full the store is."""
         return StoreCounts(
             sessions=len(self._table),
+            suspended=len(self._asleep),
             half_open=len(self._half_open),
             tombstones=len(self._tombstones),
             expiry_entries=len(self._wheel),
@@ -234,6 +278,7 @@ class ShardedStore(Generic[S]):
         """The names of the tables, indexes and queues that are not empty."""
         filled = {
             "sessions": not self._table.is_empty(),
+            "suspended": not self._asleep.is_empty(),
             "tenants": not self._tenants.is_empty(),
             "peers": not self._peers.is_empty(),
             "groups": not self._groups.is_empty(),
@@ -245,19 +290,52 @@ class ShardedStore(Generic[S]):
         }
         return [name for name, is_filled in filled.items() if is_filled]
 
-    def _check_room(self, session: S) -> None:
+    def _require_new(self, session: S | SuspendedSession) -> None:
+        if any(session.session_id in each for each in (self._table, self._asleep, self._tombstones)):
+            raise DuplicateSession
+
+    def _require_free(self, session: S | SuspendedSession) -> None:
+        for connection_id in session.connection_ids():
+            self._connections.require_free(session.tenant, connection_id)
+
+    def _check_room(self, session: S | SuspendedSession) -> None:
         limits, tenant, peer_id = self._limits, session.tenant, session.peer_id
         if peer_id and self._peers.count((tenant, peer_id)) >= limits.sessions_per_peer:
             raise SessionQuota(f"peer:{peer_id}", f"at most {limits.sessions_per_peer} sessions")
-        if len(self._table) >= limits.capacity or len(self._wheel) >= self._expiry_cap:
+        if len(self._table) + len(self._asleep) >= limits.capacity or len(self._wheel) >= self._expiry_cap:
             raise Overloaded("the process has no room for another session")
         if self._tenants.count((tenant, "")) >= limits.sessions_per_tenant:
             raise SessionQuota("tenant", f"at most {limits.sessions_per_tenant} sessions")
         if session.is_half_open:
             self._half_open.check_room(tenant, peer_id)
 
+    def _index(self, session: S | SuspendedSession, now: float) -> None:
+        handle, tenant = session.handle, session.tenant
+        for connection_id in session.connection_ids():
+            self._connections.bind(tenant, connection_id, handle)
+        self._tenants.add((tenant, ""), handle)
+        if session.peer_id:
+            self._peers.add((tenant, session.peer_id), handle)
+        if session.group:
+            self._groups.add((tenant, session.group), handle)
+        self._wheel.arm(handle, session.expires_at, now)
+
+    def _unindex(self, session: S | SuspendedSession) -> None:
+        handle, tenant = session.handle, session.tenant
+        for connection_id in session.connection_ids():
+            self._connections.unbind(tenant, connection_id, handle)
+        self._tenants.remove((tenant, ""), handle)
+        if session.peer_id:
+            self._peers.remove((tenant, session.peer_id), handle)
+        if session.group:
+            self._groups.remove((tenant, session.group), handle)
+
     def _expire(self, session: S, now: float) -> None:
         reason = session.expiry_cause(now)
+        self._report(session, reason)
+        self.end(session, reason, now, resumable=self._resumable(session))
+
+    def _report(self, session: S | SuspendedSession, reason: TerminationReason) -> None:
         self._unreported.append(
             Ended(
                 session_id=session.session_id,
@@ -267,16 +345,31 @@ class ShardedStore(Generic[S]):
                 reason=reason,
             )
         )
-        self.end(session, reason, now, resumable=self._resumable(session))
 
-    def _refusal_of(self, session: S, tenant: str, now: float) -> SessionNotFound | SessionClosed:
+    def _unless_over(self, record: SuspendedSession, now: float) -> SuspendedSession | None:
+        """The record, or None where its time is over, which ends it; one that is on its way is let go there first."""
+        if record.expires_at > now or record.moving:
+            return record
+        reason = record.expiry_cause(now)
+        self._report(record, reason)
+        self.end(record, reason, now, resumable=record.resumable)
+        return None
+
+    def _refusal_of(
+        self, session: S, tenant: str, now: float
+    ) -> SessionNotFound | SessionClosed | NotEstablished | Dormant:
         """Why a session that is here is not handed out. A foreign caller neither ends it nor sees it."""
         session_id = session.session_id
         if session.tenant == tenant:
             self._expire(session, now)
         return self._refusal(tenant, session_id, now)
 
-    def _refusal(self, tenant: str, session_id: bytes, now: float) -> SessionNotFound | SessionClosed:
+    def _refusal(
+        self, tenant: str, session_id: bytes, now: float
+    ) -> SessionNotFound | SessionClosed | NotEstablished | Dormant:
+        asleep = self.find_suspended(tenant, session_id, now)
+        if asleep is not None:
+            return asleep.refusal()
         tombstone = self._tombstones.find(tenant, session_id, now)
         if tombstone is None:
             return SessionNotFound()

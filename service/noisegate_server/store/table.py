@@ -42,15 +42,21 @@ class SessionTable(Generic[S]):
 
     def insert(self, session: S) -> int:
         """Keep a session; its new handle, which it also carries from now on. Its id is not in the table yet."""
-        session_id = session.session_id
-        shard = xxh3_64_intdigest(session_id) & self.mask
+        session.handle = self.new_handle(session.session_id)
+        self.place(session)
+        return session.handle
+
+    def new_handle(self, session_id: bytes) -> int:
+        """A handle above all before it, for the session of this id."""
         self._serial += 1
-        handle = self._serial * (self.mask + 1) + shard
-        session.handle = handle
-        self.by_id[shard][session_id] = session
-        self.by_handle[shard][handle] = session
+        return self._serial * (self.mask + 1) + (xxh3_64_intdigest(session_id) & self.mask)
+
+    def place(self, session: S) -> None:
+        """Keep a session under the handle that it carries already. Its id is not in the table yet."""
+        shard = session.handle & self.mask
+        self.by_id[shard][session.session_id] = session
+        self.by_handle[shard][session.handle] = session
         self._size += 1
-        return handle
 
     def find(self, handle: int) -> S | None:
         """The session with this handle; None once it has ended."""

@@ -46,6 +46,8 @@ class KeptSession:
     """DATAGRAM: those under which the peer's packets may come."""
     by_service: bool
     """The service suspended it: the first call for it brings it back."""
+    resumable: bool
+    """The peer has a ticket of it."""
     suspended_wall: float
     """Unix seconds."""
     expires_wall: float

@@ -21,7 +21,7 @@ _TABLES: Final = (
     """CREATE TABLE sessions (
         session_id BLOB PRIMARY KEY, tenant TEXT NOT NULL, peer_id TEXT NOT NULL, group_name TEXT NOT NULL,
         mode INTEGER NOT NULL, remote_static BLOB NOT NULL, connection_ids BLOB NOT NULL, by_service INTEGER NOT NULL,
-        suspended_wall REAL NOT NULL, expires_wall REAL NOT NULL, blob BLOB NOT NULL
+        resumable INTEGER NOT NULL, suspended_wall REAL NOT NULL, expires_wall REAL NOT NULL, blob BLOB NOT NULL
     ) STRICT, WITHOUT ROWID""",
     "CREATE INDEX sessions_expire ON sessions (expires_wall)",
     "CREATE TABLE spent (number BLOB PRIMARY KEY, until_wall REAL NOT NULL) STRICT, WITHOUT ROWID",
@@ -35,7 +35,6 @@ _TABLES: Final = (
 _SETTINGS: Final = (
     # Held until the connection closes, so that a second process finds the file taken.
     "PRAGMA locking_mode = EXCLUSIVE",
-    "PRAGMA journal_mode = WAL",
     # A commit has reached the disk when it returns.
     "PRAGMA synchronous = FULL",
     # What is deleted is overwritten with zeros.
@@ -68,6 +67,8 @@ def prepare(connection: sqlite3.Connection, issuer: bytes) -> bytes:
     elif version != _VERSION:
         raise ForeignFile(f"has version {version} of the state, not {_VERSION}")
     connection.execute("COMMIT")
+    # Not before the file is known to be ours, because this writes into it.
+    connection.execute("PRAGMA journal_mode = WAL").fetchall()
     if connection.execute("PRAGMA quick_check(1)").fetchall() != [("ok",)]:
         raise ForeignFile("is damaged")
     found: bytes

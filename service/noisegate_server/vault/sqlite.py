@@ -23,8 +23,8 @@ __all__ = ["SqliteVault", "UnusableFile"]
 _FOR_OTHERS: Final = 0o077
 _OWN: Final = 0o600
 _FOUND_BY: Final = (
-    "session_id, tenant, peer_id, group_name, mode, remote_static, connection_ids, by_service, suspended_wall,"
-    " expires_wall"
+    "session_id, tenant, peer_id, group_name, mode, remote_static, connection_ids, by_service, resumable,"
+    " suspended_wall, expires_wall"
 )
 
 
@@ -137,6 +137,7 @@ def _row(session: KeptSession) -> tuple[Any, ...]:
         session.remote_static,
         b"".join(session.connection_ids),
         session.by_service,
+        session.resumable,
         session.suspended_wall,
         session.expires_wall,
         session.blob,
@@ -144,7 +145,7 @@ def _row(session: KeptSession) -> tuple[Any, ...]:
 
 
 def _session(row: tuple[Any, ...]) -> KeptSession:
-    session_id, tenant, peer_id, group, mode, remote_static, joined, by_service, suspended_wall, expires_wall = row
+    session_id, tenant, peer_id, group, mode, remote_static, joined, by_service, resumable, suspended, expires = row
     return KeptSession(
         session_id=session_id,
         tenant=tenant,
@@ -154,8 +155,9 @@ def _session(row: tuple[Any, ...]) -> KeptSession:
         remote_static=remote_static,
         connection_ids=tuple(joined[at : at + CONNECTION_ID] for at in range(0, len(joined), CONNECTION_ID)),
         by_service=bool(by_service),
-        suspended_wall=suspended_wall,
-        expires_wall=expires_wall,
+        resumable=bool(resumable),
+        suspended_wall=suspended,
+        expires_wall=expires,
         blob=b"",
     )
 
@@ -173,7 +175,7 @@ def _revoked(connection: sqlite3.Connection) -> list[Revocation]:
 
 
 def _keep(connection: sqlite3.Connection, rows: list[tuple[Any, ...]]) -> None:
-    connection.executemany("INSERT OR REPLACE INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+    connection.executemany("INSERT OR REPLACE INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
 
 def _take(connection: sqlite3.Connection, session_id: bytes) -> bytes | None:

@@ -10,7 +10,7 @@ from noisegate_server.engine import sessions
 from noisegate_server.session.errors import InvalidField, SessionClosed, SessionNotFound
 from noisegate_server.session.state import RecordMode, Role, SessionState, TerminationReason
 from noisegate_server.session.suites import Pattern
-from tests.support.engines import TENANT, Engine, Engines, establish
+from tests.support.engines import TENANT, Engine, Engines, at_once, establish
 from tests.support.requests import initiation
 
 
@@ -57,7 +57,7 @@ def test_a_foreign_session_is_not_seen_and_not_closed(engines: Engines, tenant: 
     with pytest.raises(SessionNotFound, match=r"^no such session$"):
         engine.view(session_id, tenant)
     with pytest.raises(SessionNotFound, match=r"^no such session$"):
-        sessions.close(engine.parts, tenant, session_id, engines.clock.now)
+        at_once(sessions.close(engine.parts, tenant, session_id, engines.clock.now))
     assert page(engine, tenant="cards") == ([], "")
     link.talk()
 

@@ -36,6 +36,7 @@ CATALOGUE = [
     (errors.RekeyRequired("by age"), "FAILED_PRECONDITION", "REKEY_REQUIRED", error_details_pb2.PreconditionFailure),
     (errors.EpochConflict(3), "ABORTED", "EPOCH_CONFLICT", None),
     (errors.TicketRejected(), "FAILED_PRECONDITION", "TICKET_REJECTED", None),
+    (errors.BlobRejected(), "FAILED_PRECONDITION", "BLOB_REJECTED", None),
     (errors.PeerRevoked(), "FAILED_PRECONDITION", "PEER_REVOKED", None),
     (errors.SessionQuota("peer", "16"), "RESOURCE_EXHAUSTED", "SESSION_QUOTA", error_details_pb2.QuotaFailure),
     (errors.Overloaded("full"), "UNAVAILABLE", "OVERLOADED", error_details_pb2.RetryInfo),

@@ -27,7 +27,7 @@ def listing(
     while after is not None:
         page, after = store.select(tenant, peer_id=peer_id, group=group, after=after, limit=limit)
         assert len(page) <= limit
-        found += page
+        found += [each for each in page if isinstance(each, FakeSession)]
     return found
 
 

@@ -124,9 +124,10 @@ async def test_a_second_process_does_not_get_the_file(tmp_path: Path) -> None:
             "damaged|used",
         ),
         (lambda path: execute(path, "PRAGMA application_id = 77"), "another program"),
+        (lambda path: execute(path, "PRAGMA journal_mode = DELETE", "PRAGMA application_id = 77"), "another program"),
         (lambda path: execute(path, "PRAGMA user_version = 2"), "version 2"),
     ],
-    ids=["text", "truncated", "overwritten", "foreign", "newer"],
+    ids=["text", "truncated", "overwritten", "foreign", "foreign, no log", "newer"],
 )
 async def test_a_file_that_is_not_a_sound_vault_is_refused_and_left_as_it_is(
     tmp_path: Path, damage: object, said: str
@@ -144,10 +145,11 @@ async def test_a_file_that_is_not_a_sound_vault_is_refused_and_left_as_it_is(
     assert path.read_bytes() == before
 
 
-def execute(path: Path, statement: str) -> None:
+def execute(path: Path, *statements: str) -> None:
     """Another program's hand in the file."""
     connection = sqlite3.connect(path)
-    connection.execute(statement)
+    for statement in statements:
+        connection.execute(statement).fetchall()
     connection.commit()
     connection.close()
 

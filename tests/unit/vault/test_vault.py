@@ -27,6 +27,7 @@ def kept(number: int, expires_wall: float = WALL + 60) -> KeptSession:
         remote_static=b"\x07" * 32,
         connection_ids=(b"\x01" * 8, b"\x02" * 8),
         by_service=True,
+        resumable=number % 2 == 0,
         suspended_wall=WALL + number,
         expires_wall=expires_wall,
         blob=b"blob %d" % number,

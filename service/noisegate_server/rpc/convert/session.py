@@ -73,6 +73,7 @@ def to_session(view: SessionView, endpoint: str) -> session_pb2.Session:
         idle=fields.duration(view.idle),
         connection_id=view.connection_id,
         endpoint=endpoint,
+        suspended_by_service=view.suspended_by_service,
         early=view.early,
     )
     if view.established is not None:

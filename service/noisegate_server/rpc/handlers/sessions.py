@@ -30,9 +30,9 @@ def list_sessions(
     return pb.ListSessionsResponse(sessions=sessions, next_page_token=next_token)
 
 
-def close_session(
+async def close_session(
     parts: Parts, tenant: str, request: pb.CloseSessionRequest, now: float, wall: float
 ) -> pb.CloseSessionResponse:
     """End a session or a handshake."""
-    to_peer = engine.close(parts, tenant, fields.session_id(request.session_id), now)
+    to_peer = await engine.close(parts, tenant, fields.session_id(request.session_id), now)
     return pb.CloseSessionResponse(to_peer=to_peer)

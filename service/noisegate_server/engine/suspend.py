@@ -1,0 +1,156 @@
+"""SuspendSession, and what the service suspends by itself: sessions leave memory as sealed blobs.
+
+A session is fenced first: its record takes its place in the store, so that no call finds the old keys any more. Then
+its blob is made durable, and only then are the keys wiped and the call answered. Where that fails, it goes back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from noisegate_server.engine.events import EventKind
+from noisegate_server.engine.opening import identity_of
+from noisegate_server.engine.parts import Parts
+from noisegate_server.noise.primitives import sha256, wipe
+from noisegate_server.session.blob import seal_blob
+from noisegate_server.session.constants import BLOB_ID
+from noisegate_server.session.errors import InvalidField, NotEstablished, Overloaded, PolicyRejected
+from noisegate_server.session.frozen import freeze
+from noisegate_server.session.session import Session
+from noisegate_server.session.state import RecordMode, SessionInput, TerminationReason, transition
+from noisegate_server.store.suspended import SuspendedSession
+from noisegate_server.store.vault import KeptSession, VaultFailed
+
+_FINGERPRINT = 16
+"""Bytes of an identity key's hash that stand in a blob."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suspended:
+    """What SuspendSession gave."""
+
+    blob: bytes = field(default=b"", repr=False)
+    """Sealed; empty where the service keeps it."""
+    expires_in: float
+    """Seconds."""
+
+
+def issuer_of(parts: Parts, tenant: str) -> bytes:
+    """Who can thaw a blob: the vault that knows which ones were used, and the identity that the player knows."""
+    try:
+        identity = sha256(identity_of(parts, tenant).public)[:_FINGERPRINT]
+    except PolicyRejected:
+        identity = b""
+    return parts.vault.issuer + identity
+
+
+async def suspend(
+    parts: Parts, tenant: str, session_id: bytes, *, return_blob: bool, now: float, wall: float
+) -> Suspended:
+    """Take a session out of memory. With `return_blob` (DATAGRAM) the caller gets all that is left of it.
+
+    One that its caller has suspended already is answered likewise. Overloaded where the blob cannot be made durable:
+    then the session goes on.
+    """
+    record = parts.store.find_suspended(tenant, session_id, now)
+    if record is not None and not record.by_service and not record.moving and not return_blob:
+        return Suspended(expires_in=record.expires_at - now)
+    session = parts.store.get(tenant, session_id, now)
+    if session.records is None:
+        raise NotEstablished(session.state.name)
+    if return_blob and session.mode is RecordMode.NOISE:
+        raise InvalidField("return_blob", "not in NOISE mode, whose blobs hold the keys of records")
+    expires_in = session.lifetime_end - now
+    if not return_blob:
+        await put_away(parts, [session], by_service=False, now=now, wall=wall)
+        return Suspended(expires_in=expires_in)
+    record, kept = _leave(parts, session, by_service=False, now=now, wall=wall)
+    parts.store.drop_suspended(record)
+    _gone(parts, session)
+    return Suspended(blob=kept.blob, expires_in=expires_in)
+
+
+async def put_away(parts: Parts, sessions: Sequence[Session], *, by_service: bool, now: float, wall: float) -> None:
+    """Suspend established sessions, all by one operation of the vault. Overloaded where it fails: all go on."""
+    moves = [(session, *_leave(parts, session, by_service=by_service, now=now, wall=wall)) for session in sessions]
+    try:
+        await parts.vault.keep([kept for _, _, kept in moves])
+    except VaultFailed as failure:
+        for session, record, _ in moves:
+            _put_back(parts, session, record, failure, now)
+        raise Overloaded("what is suspended must be durable, and cannot be written at present") from None
+    finally:
+        for _, record, _ in moves:
+            record.moving = False
+    for session, _, _ in moves:
+        _gone(parts, session)
+
+
+def _leave(
+    parts: Parts, session: Session, *, by_service: bool, now: float, wall: float
+) -> tuple[SuspendedSession, KeptSession]:
+    """Fence the session: its record is in the store in its place, and moving."""
+    # What the service suspends ends when it would have ended anyway; whoever suspends one himself means to come back.
+    expires_at = session.expires_at if by_service else session.lifetime_end
+    expires_wall = wall + expires_at - now
+    frozen = freeze(
+        session,
+        blob_id=parts.random_bytes(BLOB_ID),
+        issuer=issuer_of(parts, session.tenant),
+        now=now,
+        wall=wall,
+        expires_wall=expires_wall,
+    )
+    try:
+        blob = seal_blob(parts.blob_keys, session.tenant, frozen, parts.random_bytes)
+    finally:
+        wipe(frozen)
+    record = SuspendedSession(
+        session_id=session.session_id,
+        tenant=session.tenant,
+        peer_id=session.peer_id,
+        group=session.group,
+        mode=session.mode,
+        remote_static=session.remote_static,
+        bound=session.connection_ids(),
+        by_service=by_service,
+        resumable=session.ticket_given,
+        suspended_at=now,
+        expires_at=expires_at,
+        moving=True,
+    )
+    kept = KeptSession(
+        session_id=session.session_id,
+        tenant=session.tenant,
+        peer_id=session.peer_id,
+        group=session.group,
+        mode=session.mode,
+        remote_static=session.remote_static,
+        connection_ids=record.bound,
+        by_service=by_service,
+        resumable=session.ticket_given,
+        suspended_wall=wall,
+        expires_wall=expires_wall,
+        blob=blob,
+    )
+    parts.store.suspend(session, record)
+    return record, kept
+
+
+def _gone(parts: Parts, session: Session) -> None:
+    """The session has left memory."""
+    parts.events.happened(EventKind.SUSPENDED, session)
+    session.state = transition(session.state, SessionInput.SUSPEND)
+    session.wipe()
+
+
+def _put_back(parts: Parts, session: Session, record: SuspendedSession, failure: VaultFailed, now: float) -> None:
+    if parts.store.find_suspended(session.tenant, session.session_id, now) is not record:
+        # It has ended meanwhile.
+        session.wipe()
+        return
+    parts.store.restore(record, session)
+    if session.mode is RecordMode.NOISE and not failure.certain:
+        # Should its blob turn up at a start after all, the same keys would seal twice.
+        parts.store.end(session, TerminationReason.LOST, now, resumable=session.ticket_given)

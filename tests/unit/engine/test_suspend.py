@@ -1,0 +1,594 @@
+"""Suspend and restore: out of memory, back once, and what is told to whoever comes meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Any
+
+import pytest
+
+from noisegate_server.engine import restore, sessions, suspend
+from noisegate_server.engine.events import EventKind, SessionEvent, Watch
+from noisegate_server.engine.parts import Parts
+from noisegate_server.engine.policy import Options, Policy
+from noisegate_server.engine.restore import recall_suspended
+from noisegate_server.engine.revoke import revoke
+from noisegate_server.noise import KeyPair
+from noisegate_server.session.errors import (
+    BlobRejected,
+    DecryptFailed,
+    InvalidField,
+    NotEstablished,
+    Overloaded,
+    SessionClosed,
+    SessionError,
+    SessionNotFound,
+    SessionQuota,
+)
+from noisegate_server.session.state import RecordMode, SessionState
+from noisegate_server.session.suites import Suite
+from noisegate_server.store.base import StoreLimits
+from noisegate_server.store.suspended import Dormant
+from tests.support.engines import TENANT, End, Engine, Engines, Link, at_once, establish
+from tests.support.requests import initiation
+from tests.support.slow_vault import SlowVault
+
+MODES = [RecordMode.NOISE, RecordMode.DATAGRAM]
+
+
+async def turns(count: int = 8) -> None:
+    """Let everything that can run do so."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def outcome(waiting: Awaitable[Any]) -> Any:
+    """The answer, or the class of the refusal."""
+    try:
+        return await waiting
+    except (SessionError, Dormant) as refusal:
+        return type(refusal)
+
+
+def suspending(end: End, **options: bool) -> asyncio.Future[suspend.Suspended]:
+    """A SuspendSession that has begun."""
+    clock, parts = end.engine.clock, end.engine.parts
+    options.setdefault("return_blob", False)
+    return asyncio.ensure_future(
+        suspend.suspend(parts, TENANT, end.session_id, now=clock.now, wall=clock.wall, **options)
+    )
+
+
+def restoring(end: End) -> asyncio.Future[restore.Restored]:
+    """A RestoreSession that has begun."""
+    clock, parts = end.engine.clock, end.engine.parts
+    return asyncio.ensure_future(restore.restore(parts, TENANT, end.session_id, clock.now, clock.wall))
+
+
+def put_away(end: End) -> None:
+    """The service suspends the session by itself."""
+    clock, parts = end.engine.clock, end.engine.parts
+    at_once(suspend.put_away(parts, [end.session], by_service=True, now=clock.now, wall=clock.wall))
+
+
+def wake(end: End, dormant: Dormant) -> None:
+    """What answers a call for a session that the service has suspended."""
+    clock, parts = end.engine.clock, end.engine.parts
+    at_once(restore.wake(parts, TENANT, dormant, clock.now, clock.wall))
+
+
+def come_back(link: Link, end: End) -> None:
+    """Restore an end, and let both talk until all is at rest."""
+    end.outbox.extend(end.engine.restore(end.session_id).to_peer)
+    link.settle()
+    link.talk()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_suspended_session_comes_back_and_both_directions_flow(engines: Engines, mode: RecordMode) -> None:
+    """With its ids, names and life; DATAGRAM in a new epoch, NOISE at the counters where it was."""
+    link = establish(engines, mode=mode)
+    link.talk()
+    end = link.responder
+    before = end.engine.view(end.session_id)
+    suspended = end.engine.suspend(end.session_id)
+    assert (suspended.blob, suspended.expires_in) == (b"", 86_400.0)
+    engines.clock.step(100)
+    come_back(link, end)
+    after = end.engine.view(end.session_id)
+    assert (after.peer_id, after.group, after.connection_id) == (before.peer_id, before.group, before.connection_id)
+    assert after.established is not None
+    assert after.established.expires_in == 86_300.0
+    # The salted epoch's base is old, so a renegotiation follows it at once.
+    assert after.epoch == (2 if mode is RecordMode.DATAGRAM else 0)
+    assert link.initiator.received == link.responder.received == [b"ping"] * 2
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_suspended_session_is_refused_until_it_is_restored(engines: Engines, mode: RecordMode) -> None:
+    """NOT_ESTABLISHED that names the state, for every use of it; it is still seen and listed."""
+    link = establish(engines, mode=mode)
+    end = link.responder
+    packet = link.initiator.seal(b"late")
+    end.engine.suspend(end.session_id)
+    calls = (
+        lambda: end.engine.encrypt(end.session_id, b"no"),
+        lambda: end.engine.decrypt(end.session_id, packet),
+        end.renegotiate,
+        lambda: end.engine.issue(end.session_id),
+    )
+    for call in calls:
+        with pytest.raises(NotEstablished) as refused:
+            call()
+        assert refused.value.metadata == {"state": "SUSPENDED"}
+    view = end.engine.view(end.session_id)
+    assert (view.state, view.suspended_by_service, view.mode) == (SessionState.SUSPENDED, False, mode)
+    listed, _ = end.engine.parts.store.select(TENANT)
+    assert [each.session_id for each in listed] == [end.session_id]
+
+
+def test_nothing_secret_of_a_suspended_session_stays_in_memory(engines: Engines) -> None:
+    """Its keys are wiped; what is left in the store has ids and names."""
+    link = establish(engines)
+    end = link.responder
+    session, records = end.session, end.datagrams
+    root, export = records.current.root, session.export
+    assert any(root)
+    assert any(export)
+    end.engine.suspend(end.session_id)
+    assert not any(root)
+    assert not any(export)
+    assert session.records is None
+
+
+def test_suspending_twice_is_answered_likewise(engines: Engines) -> None:
+    """A caller that repeats itself is told the same; the blob cannot be had afterwards."""
+    link = establish(engines)
+    end = link.responder
+    first = end.engine.suspend(end.session_id)
+    engines.clock.step(10)
+    again = end.engine.suspend(end.session_id)
+    assert again.expires_in == first.expires_in - 10
+    with pytest.raises(NotEstablished):
+        end.engine.suspend(end.session_id, return_blob=True)
+
+
+def test_restoring_what_is_not_suspended_changes_nothing(engines: Engines) -> None:
+    """It is answered as it is."""
+    link = establish(engines)
+    restored = link.responder.engine.restore(link.responder.session_id)
+    assert restored.to_peer == ()
+    assert restored.session.state == SessionState.ESTABLISHED
+    assert link.epochs() == (0, 0)
+
+
+def test_a_half_open_session_cannot_be_suspended(engines: Engines) -> None:
+    """Its handshake's keys are in no blob."""
+    first, second = engines.make(), engines.make()
+    begun = first.initiate(initiation(remote_static_key=second.identity.public))
+    with pytest.raises(NotEstablished) as refused:
+        first.suspend(begun.session_id)
+    assert refused.value.metadata == {"state": "HANDSHAKING"}
+
+
+@pytest.mark.parametrize("action", ["view", "suspend", "restore", "close"])
+def test_a_foreign_suspended_session_is_as_unknown_as_a_living_one(engines: Engines, action: str) -> None:
+    """Its id is answered like one that never was, and nothing happens to it."""
+    link = establish(engines)
+    end = link.responder
+    end.engine.suspend(end.session_id)
+    engine = end.engine
+    calls = {
+        "view": lambda: engine.view(end.session_id, "cards"),
+        "suspend": lambda: engine.suspend(end.session_id, tenant="cards"),
+        "restore": lambda: engine.restore(end.session_id, tenant="cards"),
+        "close": lambda: at_once(sessions.close(engine.parts, "cards", end.session_id, engines.clock.now)),
+    }
+    with pytest.raises(SessionNotFound, match=r"^no such session$"):
+        calls[action]()
+    come_back(link, end)
+
+
+def test_closing_a_suspended_session_deletes_its_blob(engines: Engines) -> None:
+    """Its owner is told why it is gone; the vault has nothing of it."""
+    link = establish(engines)
+    end = link.responder
+    end.engine.suspend(end.session_id)
+    assert end.engine.close(end.session_id) == ()
+    assert at_once(end.engine.parts.vault.kept()) == []
+    with pytest.raises(SessionClosed) as closed:
+        end.engine.restore(end.session_id)
+    assert closed.value.cause == "CLOSED"
+
+
+def test_a_suspended_session_ends_with_its_lifetime(engines: Engines) -> None:
+    """Idleness does not end what its caller has put away; its lifetime does."""
+    link = establish(engines, options=Options(idle_timeout=10, lifetime=100))
+    end = link.responder
+    end.engine.suspend(end.session_id)
+    engines.clock.step(99)
+    assert end.engine.view(end.session_id).state == SessionState.SUSPENDED
+    engines.clock.step(1)
+    with pytest.raises(SessionClosed) as closed:
+        end.engine.restore(end.session_id)
+    assert closed.value.cause == "LIFETIME"
+
+
+def test_suspended_sessions_count_towards_the_caps(engines: Engines) -> None:
+    """A player cannot park sessions beyond its cap."""
+    first, second = engines.make(), engines.make(limits=StoreLimits(sessions_per_tenant=1))
+    link = establish(engines, initiator=first, responder=second)
+    second.suspend(link.responder.session_id)
+    with pytest.raises(SessionQuota):
+        establish(engines, initiator=first, responder=second)
+    come_back(link, link.responder)
+
+
+# The blob in its caller's hands
+
+
+def test_a_blob_brings_its_session_back_once(engines: Engines) -> None:
+    """The service keeps nothing; the second use, while the session lives or after it, is refused."""
+    link = establish(engines)
+    end = link.responder
+    blob = end.engine.suspend(end.session_id, return_blob=True).blob
+    assert 0 < len(blob) <= 4_096
+    with pytest.raises(SessionNotFound):
+        end.engine.view(end.session_id)
+    assert end.engine.parts.store.counts().suspended == 0
+    end.outbox.extend(end.engine.restore_blob(blob).to_peer)
+    link.settle()
+    link.talk()
+    with pytest.raises(BlobRejected):
+        end.engine.restore_blob(blob)
+    link.talk()
+    end.engine.suspend(end.session_id, return_blob=True)
+    with pytest.raises(BlobRejected):
+        end.engine.restore_blob(blob)
+
+
+def test_a_noise_session_gives_no_blob_away(engines: Engines) -> None:
+    """It would hold the keys of records; nothing has changed."""
+    link = establish(engines, mode=RecordMode.NOISE)
+    with pytest.raises(InvalidField, match="return_blob"):
+        link.responder.engine.suspend(link.responder.session_id, return_blob=True)
+    link.talk()
+
+
+def test_a_blob_is_refused_by_whoever_cannot_know_that_it_is_unused(engines: Engines) -> None:
+    """By another tenant, another key, a vault of another age, another identity; and with a bit flipped."""
+    vault = SlowVault()
+    vault.gate.set()
+    engine = engines.make(vault=vault)
+    link = establish(engines, responder=engine)
+    end = link.responder
+    blob = engine.suspend(end.session_id, return_blob=True).blob
+    keys = engine.parts.blob_keys
+    same = {"identity": engine.identity, "blob_keys": keys, "vault": vault}
+    strangers: list[Engine] = [
+        engines.make(**(same | {"blob_keys": None})),  # type: ignore[arg-type]  # a table of different types
+        engines.make(**(same | {"vault": SlowVault()})),  # type: ignore[arg-type]
+        engines.make(**(same | {"identity": KeyPair.generate(lambda size: bytes(range(1, size + 1)))})),  # type: ignore[arg-type]
+    ]
+    for stranger in strangers:
+        with pytest.raises(BlobRejected):
+            stranger.restore_blob(blob)
+    with pytest.raises(BlobRejected):
+        engine.restore_blob(blob, tenant="cards")
+    with pytest.raises(BlobRejected):
+        engine.restore_blob(blob[:-1] + bytes((blob[-1] ^ 1,)))
+    heir = engines.make(**same)  # type: ignore[arg-type]
+    end.engine = heir
+    end.outbox.extend(heir.restore_blob(blob).to_peer)
+    link.settle()
+    link.talk()
+
+
+def test_a_blob_that_finds_no_room_stays_usable(engines: Engines) -> None:
+    """A quota says so before the blob is used up."""
+    engine = engines.make(limits=StoreLimits(sessions_per_tenant=1))
+    link = establish(engines, responder=engine)
+    blob = engine.suspend(link.responder.session_id, return_blob=True).blob
+    other = establish(engines, responder=engine)
+    with pytest.raises(SessionQuota):
+        engine.restore_blob(blob)
+    engine.close(other.responder.session_id)
+    link.responder.outbox.extend(engine.restore_blob(blob).to_peer)
+    link.settle()
+    link.talk()
+
+
+# What the service suspends by itself
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_first_call_brings_back_what_the_service_suspended(engines: Engines, mode: RecordMode) -> None:
+    """The call that came runs again and goes through; the player need not know."""
+    link = establish(engines, mode=mode)
+    end = link.responder
+    put_away(end)
+    view = end.engine.view(end.session_id)
+    assert (view.state, view.suspended_by_service) == (SessionState.SUSPENDED, True)
+    with pytest.raises(Dormant) as dormant:
+        end.engine.encrypt(end.session_id, b"hello")
+    wake(end, dormant.value)
+    end.send(b"hello")
+    link.settle()
+    link.talk()
+    assert link.initiator.received == [b"hello", b"ping"]
+
+
+def test_a_packet_finds_its_suspended_session_by_the_connection_id(engines: Engines) -> None:
+    """Its old keys are gone, so it opens nothing; the player is told of the new ones, and its next packet opens."""
+    link = establish(engines)
+    end = link.responder
+    put_away(end)
+    packet = link.initiator.seal(b"lost")
+    with pytest.raises(Dormant) as dormant:
+        end.engine.decrypt(b"", packet)
+    wake(end, dormant.value)
+    told = end.engine.decrypt(b"", packet)
+    assert told.plaintext is None
+    end.outbox.extend(told.to_peer)
+    link.settle()
+    link.talk()
+    assert end.received == [b"ping"]
+
+
+def test_what_the_service_suspends_ends_when_it_would_have_ended_anyway(engines: Engines) -> None:
+    """Its idle time runs on."""
+    link = establish(engines, options=Options(idle_timeout=10))
+    end = link.responder
+    put_away(end)
+    engines.clock.step(10)
+    with pytest.raises(SessionClosed) as closed:
+        end.engine.encrypt(end.session_id, b"late")
+    assert closed.value.cause == "IDLE"
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_suspended_sessions_are_found_again_by_another_process(engines: Engines, mode: RecordMode) -> None:
+    """With the same vault, identity and blob key; ten of them, those of the caller and of the service."""
+    vault = SlowVault()
+    vault.gate.set()
+    engine = engines.make(vault=vault)
+    links = [establish(engines, mode=mode, responder=engine) for _ in range(10)]
+    for number, link in enumerate(links):
+        if number % 2:
+            put_away(link.responder)
+        else:
+            engine.suspend(link.responder.session_id)
+    heir = engines.make(identity=engine.identity, blob_keys=engine.parts.blob_keys, vault=vault)
+    at_once(recall_suspended(heir.parts, engines.clock.now, engines.clock.wall))
+    assert heir.parts.store.counts().suspended == 10
+    for number, link in enumerate(links):
+        link.responder.engine = heir
+        if number % 2:
+            with pytest.raises(Dormant) as dormant:
+                heir.encrypt(link.responder.session_id, b"hello")
+            wake(link.responder, dormant.value)
+            link.responder.send(b"hello")
+            link.settle()
+            link.talk()
+        else:
+            come_back(link, link.responder)
+    assert at_once(vault.kept()) == []
+
+
+# What keeps a session from coming back
+
+
+def lost(link: Link, heir: Engine) -> str:
+    """Why `heir` cannot bring back the responder's session."""
+    at_once(recall_suspended(heir.parts, link.clock.now, link.clock.wall))
+    with pytest.raises(SessionClosed) as closed:
+        heir.restore(link.responder.session_id)
+    with pytest.raises(SessionClosed):
+        heir.restore(link.responder.session_id)
+    return closed.value.cause
+
+
+@pytest.mark.parametrize("change", ["key", "identity", "suite", "blob"])
+def test_a_session_whose_blob_cannot_be_used_is_lost(engines: Engines, change: str) -> None:
+    """Its owner is told, and a ticket may help."""
+    vault = SlowVault()
+    vault.gate.set()
+    engine = engines.make(vault=vault)
+    link = establish(engines, responder=engine)
+    engine.suspend(link.responder.session_id)
+    if change == "blob":
+        at_once(vault.forget([link.responder.session_id]))
+        with pytest.raises(SessionClosed) as closed:
+            engine.restore(link.responder.session_id)
+        assert closed.value.cause == "LOST"
+        return
+    heir = engines.make(
+        identity=None if change == "identity" else engine.identity,
+        blob_keys=None if change == "key" else engine.parts.blob_keys,
+        policy=Policy(suites=(Suite.AES256_GCM_X25519,)) if change == "suite" else None,
+        vault=vault,
+    )
+    assert lost(link, heir) == "LOST"
+
+
+@pytest.mark.parametrize("by_key", [True, False])
+def test_revoking_a_player_ends_its_suspended_sessions(engines: Engines, by_key: bool) -> None:
+    """By name or static key; their blobs are deleted, also those in callers' hands."""
+    link = establish(engines, options=Options())
+    engine = link.responder.engine
+    other = establish(engines, initiator=link.initiator.engine, responder=engine)
+    blob = engine.suspend(other.responder.session_id, return_blob=True).blob
+    engine.suspend(link.responder.session_id)
+    parts, clock = engine.parts, engines.clock
+    peer_id = engine.view(link.responder.session_id).peer_id
+    named = {"static_key": link.initiator.engine.identity.public} if by_key else {"peer_id": peer_id}
+    done = at_once(revoke(parts, TENANT, now=clock.now, wall=clock.wall, **named))
+    assert (done.sessions_ended, done.suspended_deleted) == (0, 1)
+    assert at_once(parts.vault.kept()) == []
+    with pytest.raises(SessionClosed) as closed:
+        engine.restore(link.responder.session_id)
+    assert closed.value.cause == "REVOKED"
+    with pytest.raises(BlobRejected):
+        engine.restore_blob(blob)
+
+
+# While the vault works, and when it does not
+
+
+def slow_link(engines: Engines, vault: SlowVault, mode: RecordMode = RecordMode.DATAGRAM) -> Link:
+    """A session whose responder keeps its suspended ones in `vault`."""
+    return establish(engines, mode=mode, responder=engines.make(vault=vault))
+
+
+async def test_a_call_that_comes_while_the_session_leaves_finds_no_keys(engines: Engines) -> None:
+    """It waits until the blob is durable, and is refused then; nothing is sealed after the blob was made."""
+    vault = SlowVault()
+    link = slow_link(engines, vault)
+    end = link.responder
+    leaving = suspending(end)
+    await turns()
+    assert not leaving.done()
+    with pytest.raises(Dormant) as dormant:
+        end.engine.encrypt(end.session_id, b"no")
+    waiting = asyncio.ensure_future(
+        restore.wake(end.engine.parts, TENANT, dormant.value, engines.clock.now, engines.clock.wall)
+    )
+    await turns()
+    assert not waiting.done()
+    vault.gate.set()
+    await waiting
+    assert leaving.done()
+    with pytest.raises(NotEstablished):
+        end.engine.encrypt(end.session_id, b"no")
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_of_many_that_restore_one_does_and_all_see_it_restored(engines: Engines, mode: RecordMode) -> None:
+    """One keep-alive for the player, one blob taken, one session."""
+    vault = SlowVault()
+    link = slow_link(engines, vault, mode)
+    end = link.responder
+    leaving = suspending(end)
+    coming = [restoring(end) for _ in range(50)]
+    vault.gate.set()
+    await leaving
+    answers = await asyncio.gather(*coming)
+    assert {answer.session.state for answer in answers} == {SessionState.ESTABLISHED}
+    told = [packet for answer in answers for packet in answer.to_peer]
+    assert len(told) == (1 if mode is RecordMode.DATAGRAM else 0)
+    end.outbox.extend(told)
+    link.settle()
+    link.talk()
+
+
+async def test_of_many_that_restore_one_blob_exactly_one_does(engines: Engines) -> None:
+    """The others are refused."""
+    vault = SlowVault()
+    link = slow_link(engines, vault)
+    end = link.responder
+    blob = (await suspending(end, return_blob=True)).blob
+    clock, parts = engines.clock, end.engine.parts
+    coming = [
+        asyncio.ensure_future(outcome(restore.restore_blob(parts, TENANT, blob, clock.now, clock.wall)))
+        for _ in range(50)
+    ]
+    await turns()
+    vault.gate.set()
+    answers = await asyncio.gather(*coming)
+    assert answers.count(BlobRejected) == 49
+    assert parts.store.counts().sessions == 1
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_session_that_cannot_be_made_durable_goes_on(engines: Engines, mode: RecordMode) -> None:
+    """Overloaded, to be tried again; both directions flow as if nothing had been."""
+    vault = SlowVault()
+    vault.gate.set()
+    link = slow_link(engines, vault, mode)
+    vault.broken = True
+    assert await outcome(suspending(link.responder)) is Overloaded
+    link.talk()
+    assert link.responder.engine.view(link.responder.session_id).state == SessionState.ESTABLISHED
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_where_it_may_have_been_made_durable_only_fresh_keys_go_on(engines: Engines, mode: RecordMode) -> None:
+    """A NOISE session ends: its keys might be in the file, and come back beside it. A salt protects DATAGRAM."""
+    vault = SlowVault()
+    vault.gate.set()
+    link = slow_link(engines, vault, mode)
+    vault.broken, vault.certain = True, False
+    assert await outcome(suspending(link.responder)) is Overloaded
+    if mode is RecordMode.DATAGRAM:
+        link.talk()
+    else:
+        with pytest.raises(SessionClosed) as closed:
+            link.responder.send(b"no")
+        assert closed.value.cause == "LOST"
+
+
+async def test_a_blob_that_cannot_be_had_at_present_can_be_had_later(engines: Engines) -> None:
+    """Overloaded for restoring and closing; the session stays suspended. So for a blob of its caller's."""
+    vault = SlowVault()
+    vault.gate.set()
+    link, other = slow_link(engines, vault), slow_link(engines, vault)
+    end = link.responder
+    clock = engines.clock
+    await suspending(end)
+    blob = (await suspending(other.responder, return_blob=True)).blob
+    vault.broken = True
+    assert await outcome(restoring(end)) is Overloaded
+    with pytest.raises(Overloaded):
+        end.engine.close(end.session_id)
+    parts = other.responder.engine.parts
+    assert await outcome(restore.restore_blob(parts, TENANT, blob, clock.now, clock.wall)) is Overloaded
+    assert parts.store.leftovers() == ["expiry"]
+    vault.broken = False
+    come_back(link, end)
+    assert await outcome(restore.restore_blob(parts, TENANT, blob, clock.now, clock.wall)) is not Overloaded
+
+
+async def test_a_session_that_ends_while_it_moves_stays_ended(engines: Engines) -> None:
+    """Revoked on its way out or back: the blob is deleted after it was kept, and nothing comes back."""
+    vault = SlowVault()
+    link, other = slow_link(engines, vault), slow_link(engines, vault)
+    vault.gate.set()
+    await suspending(other.responder)
+    vault.gate.clear()
+    leaving, coming = suspending(link.responder), restoring(other.responder)
+    await turns()
+    clock = engines.clock
+    revoking = []
+    for each in (link, other):
+        parts: Parts = each.responder.engine.parts
+        key = each.initiator.engine.identity.public
+        revoking.append(asyncio.ensure_future(revoke(parts, TENANT, static_key=key, now=clock.now, wall=clock.wall)))
+    await turns()
+    vault.gate.set()
+    await asyncio.gather(leaving, *revoking)
+    assert await outcome(coming) is SessionClosed
+    assert await outcome(restoring(link.responder)) is SessionClosed
+    assert await vault.kept() == []
+
+
+def test_watchers_hear_of_both(engines: Engines) -> None:
+    """Suspended and restored, each once."""
+    link = establish(engines)
+    heard: list[SessionEvent] = []
+    end = link.responder
+    end.engine.parts.events.join(Watch(TENANT, "", "", heard.append))
+    end.engine.suspend(end.session_id)
+    end.engine.restore(end.session_id)
+    assert [each.kind for each in heard] == [EventKind.SUSPENDED, EventKind.RESTORED]
+
+
+def test_a_packet_from_before_the_restore_does_not_open_after_it(engines: Engines) -> None:
+    """No receive key outlives a suspension in DATAGRAM mode."""
+    link = establish(engines)
+    packet = link.initiator.seal(b"old")
+    end = link.responder
+    end.engine.suspend(end.session_id)
+    come_back(link, end)
+    with pytest.raises(DecryptFailed):
+        end.open(packet)
