@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable
-from typing import Any
-
 import pytest
 
-from noisegate_server.engine import restore, sessions, suspend
+from noisegate_server.engine import sessions
 from noisegate_server.engine.events import EventKind, SessionEvent, Watch
-from noisegate_server.engine.parts import Parts
 from noisegate_server.engine.policy import Options, Policy
 from noisegate_server.engine.restore import recall_suspended
 from noisegate_server.engine.revoke import revoke
-from noisegate_server.noise import KeyPair
 from noisegate_server.session.errors import (
     BlobRejected,
     DecryptFailed,
-    InvalidField,
     NotEstablished,
-    Overloaded,
     SessionClosed,
-    SessionError,
     SessionNotFound,
     SessionQuota,
 )
@@ -30,59 +21,10 @@ from noisegate_server.session.state import RecordMode, SessionState
 from noisegate_server.session.suites import Suite
 from noisegate_server.store.base import StoreLimits
 from noisegate_server.store.suspended import Dormant
-from tests.support.engines import TENANT, End, Engine, Engines, Link, at_once, establish
+from tests.support.engines import TENANT, Engine, Engines, Link, at_once, establish
 from tests.support.requests import initiation
 from tests.support.slow_vault import SlowVault
-
-MODES = [RecordMode.NOISE, RecordMode.DATAGRAM]
-
-
-async def turns(count: int = 8) -> None:
-    """Let everything that can run do so."""
-    for _ in range(count):
-        await asyncio.sleep(0)
-
-
-async def outcome(waiting: Awaitable[Any]) -> Any:
-    """The answer, or the class of the refusal."""
-    try:
-        return await waiting
-    except (SessionError, Dormant) as refusal:
-        return type(refusal)
-
-
-def suspending(end: End, **options: bool) -> asyncio.Future[suspend.Suspended]:
-    """A SuspendSession that has begun."""
-    clock, parts = end.engine.clock, end.engine.parts
-    options.setdefault("return_blob", False)
-    return asyncio.ensure_future(
-        suspend.suspend(parts, TENANT, end.session_id, now=clock.now, wall=clock.wall, **options)
-    )
-
-
-def restoring(end: End) -> asyncio.Future[restore.Restored]:
-    """A RestoreSession that has begun."""
-    clock, parts = end.engine.clock, end.engine.parts
-    return asyncio.ensure_future(restore.restore(parts, TENANT, end.session_id, clock.now, clock.wall))
-
-
-def put_away(end: End) -> None:
-    """The service suspends the session by itself."""
-    clock, parts = end.engine.clock, end.engine.parts
-    at_once(suspend.put_away(parts, [end.session], by_service=True, now=clock.now, wall=clock.wall))
-
-
-def wake(end: End, dormant: Dormant) -> None:
-    """What answers a call for a session that the service has suspended."""
-    clock, parts = end.engine.clock, end.engine.parts
-    at_once(restore.wake(parts, TENANT, dormant, clock.now, clock.wall))
-
-
-def come_back(link: Link, end: End) -> None:
-    """Restore an end, and let both talk until all is at rest."""
-    end.outbox.extend(end.engine.restore(end.session_id).to_peer)
-    link.settle()
-    link.talk()
+from tests.support.suspending import MODES, come_back, put_away, wake
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -225,80 +167,6 @@ def test_suspended_sessions_count_towards_the_caps(engines: Engines) -> None:
     come_back(link, link.responder)
 
 
-# The blob in its caller's hands
-
-
-def test_a_blob_brings_its_session_back_once(engines: Engines) -> None:
-    """The service keeps nothing; the second use, while the session lives or after it, is refused."""
-    link = establish(engines)
-    end = link.responder
-    blob = end.engine.suspend(end.session_id, return_blob=True).blob
-    assert 0 < len(blob) <= 4_096
-    with pytest.raises(SessionNotFound):
-        end.engine.view(end.session_id)
-    assert end.engine.parts.store.counts().suspended == 0
-    end.outbox.extend(end.engine.restore_blob(blob).to_peer)
-    link.settle()
-    link.talk()
-    with pytest.raises(BlobRejected):
-        end.engine.restore_blob(blob)
-    link.talk()
-    end.engine.suspend(end.session_id, return_blob=True)
-    with pytest.raises(BlobRejected):
-        end.engine.restore_blob(blob)
-
-
-def test_a_noise_session_gives_no_blob_away(engines: Engines) -> None:
-    """It would hold the keys of records; nothing has changed."""
-    link = establish(engines, mode=RecordMode.NOISE)
-    with pytest.raises(InvalidField, match="return_blob"):
-        link.responder.engine.suspend(link.responder.session_id, return_blob=True)
-    link.talk()
-
-
-def test_a_blob_is_refused_by_whoever_cannot_know_that_it_is_unused(engines: Engines) -> None:
-    """By another tenant, another key, a vault of another age, another identity; and with a bit flipped."""
-    vault = SlowVault()
-    vault.gate.set()
-    engine = engines.make(vault=vault)
-    link = establish(engines, responder=engine)
-    end = link.responder
-    blob = engine.suspend(end.session_id, return_blob=True).blob
-    keys = engine.parts.blob_keys
-    same = {"identity": engine.identity, "blob_keys": keys, "vault": vault}
-    strangers: list[Engine] = [
-        engines.make(**(same | {"blob_keys": None})),  # type: ignore[arg-type]  # a table of different types
-        engines.make(**(same | {"vault": SlowVault()})),  # type: ignore[arg-type]
-        engines.make(**(same | {"identity": KeyPair.generate(lambda size: bytes(range(1, size + 1)))})),  # type: ignore[arg-type]
-    ]
-    for stranger in strangers:
-        with pytest.raises(BlobRejected):
-            stranger.restore_blob(blob)
-    with pytest.raises(BlobRejected):
-        engine.restore_blob(blob, tenant="cards")
-    with pytest.raises(BlobRejected):
-        engine.restore_blob(blob[:-1] + bytes((blob[-1] ^ 1,)))
-    heir = engines.make(**same)  # type: ignore[arg-type]
-    end.engine = heir
-    end.outbox.extend(heir.restore_blob(blob).to_peer)
-    link.settle()
-    link.talk()
-
-
-def test_a_blob_that_finds_no_room_stays_usable(engines: Engines) -> None:
-    """A quota says so before the blob is used up."""
-    engine = engines.make(limits=StoreLimits(sessions_per_tenant=1))
-    link = establish(engines, responder=engine)
-    blob = engine.suspend(link.responder.session_id, return_blob=True).blob
-    other = establish(engines, responder=engine)
-    with pytest.raises(SessionQuota):
-        engine.restore_blob(blob)
-    engine.close(other.responder.session_id)
-    link.responder.outbox.extend(engine.restore_blob(blob).to_peer)
-    link.settle()
-    link.talk()
-
-
 # What the service suspends by itself
 
 
@@ -431,145 +299,6 @@ def test_revoking_a_player_ends_its_suspended_sessions(engines: Engines, by_key:
     assert closed.value.cause == "REVOKED"
     with pytest.raises(BlobRejected):
         engine.restore_blob(blob)
-
-
-# While the vault works, and when it does not
-
-
-def slow_link(engines: Engines, vault: SlowVault, mode: RecordMode = RecordMode.DATAGRAM) -> Link:
-    """A session whose responder keeps its suspended ones in `vault`."""
-    return establish(engines, mode=mode, responder=engines.make(vault=vault))
-
-
-async def test_a_call_that_comes_while_the_session_leaves_finds_no_keys(engines: Engines) -> None:
-    """It waits until the blob is durable, and is refused then; nothing is sealed after the blob was made."""
-    vault = SlowVault()
-    link = slow_link(engines, vault)
-    end = link.responder
-    leaving = suspending(end)
-    await turns()
-    assert not leaving.done()
-    with pytest.raises(Dormant) as dormant:
-        end.engine.encrypt(end.session_id, b"no")
-    waiting = asyncio.ensure_future(
-        restore.wake(end.engine.parts, TENANT, dormant.value, engines.clock.now, engines.clock.wall)
-    )
-    await turns()
-    assert not waiting.done()
-    vault.gate.set()
-    await waiting
-    assert leaving.done()
-    with pytest.raises(NotEstablished):
-        end.engine.encrypt(end.session_id, b"no")
-
-
-@pytest.mark.parametrize("mode", MODES)
-async def test_of_many_that_restore_one_does_and_all_see_it_restored(engines: Engines, mode: RecordMode) -> None:
-    """One keep-alive for the player, one blob taken, one session."""
-    vault = SlowVault()
-    link = slow_link(engines, vault, mode)
-    end = link.responder
-    leaving = suspending(end)
-    coming = [restoring(end) for _ in range(50)]
-    vault.gate.set()
-    await leaving
-    answers = await asyncio.gather(*coming)
-    assert {answer.session.state for answer in answers} == {SessionState.ESTABLISHED}
-    told = [packet for answer in answers for packet in answer.to_peer]
-    assert len(told) == (1 if mode is RecordMode.DATAGRAM else 0)
-    end.outbox.extend(told)
-    link.settle()
-    link.talk()
-
-
-async def test_of_many_that_restore_one_blob_exactly_one_does(engines: Engines) -> None:
-    """The others are refused."""
-    vault = SlowVault()
-    link = slow_link(engines, vault)
-    end = link.responder
-    blob = (await suspending(end, return_blob=True)).blob
-    clock, parts = engines.clock, end.engine.parts
-    coming = [
-        asyncio.ensure_future(outcome(restore.restore_blob(parts, TENANT, blob, clock.now, clock.wall)))
-        for _ in range(50)
-    ]
-    await turns()
-    vault.gate.set()
-    answers = await asyncio.gather(*coming)
-    assert answers.count(BlobRejected) == 49
-    assert parts.store.counts().sessions == 1
-
-
-@pytest.mark.parametrize("mode", MODES)
-async def test_a_session_that_cannot_be_made_durable_goes_on(engines: Engines, mode: RecordMode) -> None:
-    """Overloaded, to be tried again; both directions flow as if nothing had been."""
-    vault = SlowVault()
-    vault.gate.set()
-    link = slow_link(engines, vault, mode)
-    vault.broken = True
-    assert await outcome(suspending(link.responder)) is Overloaded
-    link.talk()
-    assert link.responder.engine.view(link.responder.session_id).state == SessionState.ESTABLISHED
-
-
-@pytest.mark.parametrize("mode", MODES)
-async def test_where_it_may_have_been_made_durable_only_fresh_keys_go_on(engines: Engines, mode: RecordMode) -> None:
-    """A NOISE session ends: its keys might be in the file, and come back beside it. A salt protects DATAGRAM."""
-    vault = SlowVault()
-    vault.gate.set()
-    link = slow_link(engines, vault, mode)
-    vault.broken, vault.certain = True, False
-    assert await outcome(suspending(link.responder)) is Overloaded
-    if mode is RecordMode.DATAGRAM:
-        link.talk()
-    else:
-        with pytest.raises(SessionClosed) as closed:
-            link.responder.send(b"no")
-        assert closed.value.cause == "LOST"
-
-
-async def test_a_blob_that_cannot_be_had_at_present_can_be_had_later(engines: Engines) -> None:
-    """Overloaded for restoring and closing; the session stays suspended. So for a blob of its caller's."""
-    vault = SlowVault()
-    vault.gate.set()
-    link, other = slow_link(engines, vault), slow_link(engines, vault)
-    end = link.responder
-    clock = engines.clock
-    await suspending(end)
-    blob = (await suspending(other.responder, return_blob=True)).blob
-    vault.broken = True
-    assert await outcome(restoring(end)) is Overloaded
-    with pytest.raises(Overloaded):
-        end.engine.close(end.session_id)
-    parts = other.responder.engine.parts
-    assert await outcome(restore.restore_blob(parts, TENANT, blob, clock.now, clock.wall)) is Overloaded
-    assert parts.store.leftovers() == ["expiry"]
-    vault.broken = False
-    come_back(link, end)
-    assert await outcome(restore.restore_blob(parts, TENANT, blob, clock.now, clock.wall)) is not Overloaded
-
-
-async def test_a_session_that_ends_while_it_moves_stays_ended(engines: Engines) -> None:
-    """Revoked on its way out or back: the blob is deleted after it was kept, and nothing comes back."""
-    vault = SlowVault()
-    link, other = slow_link(engines, vault), slow_link(engines, vault)
-    vault.gate.set()
-    await suspending(other.responder)
-    vault.gate.clear()
-    leaving, coming = suspending(link.responder), restoring(other.responder)
-    await turns()
-    clock = engines.clock
-    revoking = []
-    for each in (link, other):
-        parts: Parts = each.responder.engine.parts
-        key = each.initiator.engine.identity.public
-        revoking.append(asyncio.ensure_future(revoke(parts, TENANT, static_key=key, now=clock.now, wall=clock.wall)))
-    await turns()
-    vault.gate.set()
-    await asyncio.gather(leaving, *revoking)
-    assert await outcome(coming) is SessionClosed
-    assert await outcome(restoring(link.responder)) is SessionClosed
-    assert await vault.kept() == []
 
 
 def test_watchers_hear_of_both(engines: Engines) -> None:
