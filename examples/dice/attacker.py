@@ -1,12 +1,14 @@
 """The attacker: sits on the path of one player's UDP packets, forwards and copies them, and attacks with the copies.
 
-It has no key. Its forgeries go to the table's port from a socket of its own: random bytes behind a real connection id,
-real packets with one bit flipped, and real packets once more. Run by `python -m examples.dice`.
+It has no key. When its victim begins, it tells it to choose a classical suite, which is what RETRY is for; anybody can
+forge one. Its other forgeries go to the table's port from a socket of its own: random bytes behind a real connection
+id, real packets with one bit flipped, and real packets once more. Run by `python -m examples.dice`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import random
 from collections.abc import Callable
 from typing import Any, Final
@@ -14,7 +16,9 @@ from typing import Any, Final
 from examples.dice.child import Commands, emit, run_child
 
 Address = tuple[str, int]
-RECORD: Final = 0x0A
+HANDSHAKE, RECORD, RETRY = 0x09, 0x0A, 0x0E
+CHOOSE_THE_SECOND: Final = b"\x01\x01\xff"
+"""Reason 1, place 1 of the offer, every flag granted."""
 HEADER_BYTES: Final = 15
 EVERY: Final = 6
 """Records of the player between two volleys."""
@@ -46,6 +50,7 @@ class Forwarder:
 
     def __init__(self) -> None:
         self.captured: list[bytes] = []
+        self.lures = 0
         self.news = asyncio.Event()
         self._player: Address | None = None
         self._inner: asyncio.DatagramTransport | None = None
@@ -59,11 +64,22 @@ class Forwarder:
 
     def _to_table(self, packet: bytes, source: Address) -> None:
         self._player = source
+        if packet[0] == HANDSHAKE and not self.lures:
+            self._lure(packet, source)
         if self._outer is not None:
             self._outer.sendto(packet)
         if packet[0] == RECORD:
             self.captured.append(packet)
             self.news.set()
+
+    def _lure(self, packet: bytes, player: Address) -> None:
+        """Before the packet goes on: whoever answers it is second."""
+        self.lures += 1
+        retry = bytes([RETRY]) + bytes(8) + hashlib.sha256(packet).digest()[:8] + CHOOSE_THE_SECOND
+        if self._inner is not None:
+            self._inner.sendto(retry, player)
+        text = "The attacker forges a RETRY: choose a classical suite."
+        emit("note", style="attack", text=text, wire="", rpc="")
 
     def _to_player(self, packet: bytes, _source: Address) -> None:
         if self._inner is not None and self._player is not None:
@@ -127,7 +143,13 @@ async def main(commands: Commands) -> int:
     await attack
     emit("done")
     await commands.get()  # everybody has left
-    emit("books", port=out.get_extra_info("sockname")[1], captured=len(forwarder.captured), **attacker.sent)
+    emit(
+        "books",
+        port=out.get_extra_info("sockname")[1],
+        captured=len(forwarder.captured),
+        lures=forwarder.lures,
+        **attacker.sent,
+    )
     return 0
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from examples.dice.game import STAKE, Outcome, judge, payout
+from examples.dice.script import HYBRID
 
 Report = dict[str, Any]
 
@@ -28,7 +29,9 @@ def check_books(table: Report, players: list[Report], attacker: Report) -> list[
         *_messages(table, players),
         _proofs(table, players),
         *_attack(table, attacker),
+        _downgrade(table, players, attacker),
         _events(table),
+        _watch(table, players),
         _sessions(table, players),
         _imports(table, players),
     ]
@@ -104,6 +107,23 @@ def _attack(table: Report, attacker: Report) -> list[Check]:
         Check(name=name, ok=refused == attacker[sent] > 0, detail=f"{attacker[sent]} sent, {refused} refused")
         for name, refused, sent in lines
     ]
+
+
+def _downgrade(table: Report, players: list[Report], attacker: Report) -> Check:
+    """Who followed the forged RETRY was told better, and has the keys that it would have had."""
+    lured = [player for player in players if player["lured"]]
+    ok = len(lured) == attacker["lures"] == table["counts"]["lured"] == 1
+    ok = ok and all(player["suite"] == HYBRID for player in lured)
+    suites = ", ".join(f"{player['name']} has suite {player['suite']}" for player in lured) or "nobody followed it"
+    return Check(name="the forged downgrade led nowhere", ok=ok, detail=f"{attacker['lures']} forged RETRY; {suites}")
+
+
+def _watch(table: Report, players: list[Report]) -> Check:
+    """Every session's beginning and end was told by noisegate, unasked."""
+    told, sessions = table["told"], len(players) + table["counts"]["resumed"]
+    ok = told.get("established") == told.get("ended") == sessions and not told.get("lagged")
+    kinds = ", ".join(f"{kind} {number}" for kind, number in sorted(told.items()))
+    return Check(name="noisegate told of every session", ok=ok, detail=f"{sessions} sessions; {kinds}")
 
 
 def _events(table: Report) -> Check:

@@ -7,9 +7,11 @@ import os
 import time
 from collections.abc import Awaitable, Callable
 
-from examples.dice.child import row
+from examples.dice.child import emit, row
 from examples.dice.datagram_player import DatagramPlayer, PacketRefusedError, Settings, Ticket
 from examples.dice.script import Act, Guest
+
+RETRY = 0x0E
 
 
 class _Socket(asyncio.DatagramProtocol):
@@ -29,8 +31,13 @@ class DatagramLink:
         self._transport: asyncio.DatagramTransport | None = None
         self._ticket: Ticket | None = None
         self._epoch = 0
-        self.refused = 0
+        self.refused = self.lured = 0
         self.acts: dict[Act, Callable[[], Awaitable[None]]] = {Act.ROTATE: self._rotated, Act.MOVE: self.move}
+
+    @property
+    def suite(self) -> int:
+        """Of the session."""
+        return self._player.suite
 
     def _fresh_player(self) -> DatagramPlayer:
         return DatagramPlayer(self._settings, random_bytes=os.urandom, wall=time.time)
@@ -111,10 +118,18 @@ class DatagramLink:
         self._send(received.to_send)
         for plaintext in received.plaintexts:
             self._on_plaintext(plaintext)
+        if packet[0] == RETRY:
+            self._lured()
         if self._player.established and self._player.epoch > self._epoch:
             self._epoch = self._player.epoch
             name = self._guest.name
             row((name, "rotate", self._epoch), text=f"{name} rotates inside the session, to epoch {self._epoch}.")
+
+    def _lured(self) -> None:
+        """A RETRY was followed; the first attempt lives on beside the second."""
+        self.lured += 1
+        text = f"{self._guest.name} tries a classical suite too, and keeps the first attempt."
+        emit("note", style="attack", text=text, wire="", rpc="")
 
     async def _until(self, condition: Callable[[], bool]) -> None:
         while not condition():

@@ -71,7 +71,7 @@ class Evening:
     async def _set_up(self) -> tuple[dict[str, Child], Child, Child, list[tuple[Guest, Event]]]:
         troupe, options, module = self._troupe, self._options, "examples.dice."
         serve = ("-m", "noisegate_server", "serve", "--dev", "--listen", "127.0.0.1:0")
-        self._view.progress("Starting noisegate, the table server, six players and an attacker")
+        self._view.progress("Starting noisegate, the table server, seven players and an attacker")
         service = await troupe.start("noisegate", f"{module}keeper", sys.executable, *serve)
         table = await troupe.start("the table server", f"{module}table_server")
         players = {guest.name: await troupe.start(guest.name, f"{module}player_process") for guest in GUESTS}

@@ -25,6 +25,7 @@ from examples.dice.noise_player import NoiseKeys
 from examples.dice.script import BY_NAME, PATTERNS, PROLOGUE, Act, Guest
 
 TICK_S = 0.03
+LOOPBACK_MTU = 65_507
 
 
 class Player:
@@ -52,8 +53,8 @@ class Player:
         mine = None if guest.pattern == "NK" else static
         if guest.transport != "UDP":
             return NoiseLink(guest, config["port"], NoiseKeys(static=mine, remote=remote), self._hear)
-        offer = (NoiseNumbers(PATTERNS[guest.pattern], guest.suite),)
-        settings = Settings(offer=offer, static=mine, remote=remote, prologue=PROLOGUE)
+        offer = tuple(NoiseNumbers(PATTERNS[guest.pattern], suite) for suite in guest.suites)
+        settings = Settings(offer=offer, static=mine, remote=remote, prologue=PROLOGUE, mtu=LOOPBACK_MTU)
         return DatagramLink(guest, config["port"], settings, self._hear)
 
     async def play(self) -> None:
@@ -82,6 +83,8 @@ class Player:
             "sent": self._talk.sent,
             "delivered": self._talk.delivered,
             "refused": self._link.refused,
+            "suite": self._link.suite,
+            "lured": self._link.lured,
             "modules": imported("noisegate", "noisegate_server", "grpc"),
         }
 

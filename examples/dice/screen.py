@@ -18,7 +18,7 @@ from examples.dice.rows import Row, Rows
 from examples.dice.script import BY_NAME, GUESTS, Guest
 
 TITLE: Final = "Dice at a table that cannot read its players"
-WHAT: Final = "The table server passes on the sealed bytes of six players and has no key: only noisegate has."
+WHAT: Final = "The table server passes on the sealed bytes of seven players and has no key: only noisegate has."
 STYLES: Final = {
     "attack": "bold red",
     "refused": "red",
@@ -49,7 +49,7 @@ PIPS: Final = {
     6: ("*   *", "*   *", "*   *"),
 }
 OUTCOMES: Final = {"win": ("the pass line wins", "bold green"), "lose": ("the pass line loses", "bold red")}
-HEADER_LINES, STATUS_LINES, FOOTER_LINES, FRAME_LINES = 3, 9, 3, 4
+HEADER_LINES, STATUS_LINES, FOOTER_LINES, FRAME_LINES = 3, 10, 3, 4
 WIRE_WIDTH, RPC_WIDTH = (36, 23), (27, 19)
 """On a wide and on a narrow terminal the last two columns' widths; the sentences get the rest."""
 TITLES: Final = (
@@ -81,6 +81,7 @@ class Screen:
         self._rows, self._lines = Rows(), deque[Row](maxlen=200)
         self._state: dict[str, Any] = {"seats": [], "counts": {}}
         self._live: Live | None = None
+        self._told = ""
         self._pretty = console.encoding.startswith("utf")
         self._began = self._drawn = time.monotonic()
 
@@ -99,6 +100,8 @@ class Screen:
             self._lines.extend([*self._rows.late(at), *([row] if row else ())])
         elif kind in ("state", "counts"):
             self._state |= event
+        elif kind == "told":
+            self._told = f"WatchSessions: {event['text']}"
         if self._live is not None and time.monotonic() - self._drawn >= REDRAW_S:
             self._drawn = time.monotonic()
             self._live.update(self._draw(), refresh=True)
@@ -119,7 +122,7 @@ class Screen:
         layout.split_column(
             Layout(Panel(Text(WHAT, justify="center"), title=TITLE, box=ROUNDED, style="bold"), size=HEADER_LINES),
             Layout(name="status", size=STATUS_LINES),
-            Layout(Panel(self._events(), box=ROUNDED, padding=(0, 1))),
+            Layout(Panel(self._events(), box=ROUNDED, padding=(0, 1), subtitle=self._told, subtitle_align="left")),
             Layout(Panel(self._counts(), box=ROUNDED), size=FOOTER_LINES),
         )
         layout["status"].split_row(

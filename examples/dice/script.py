@@ -37,20 +37,28 @@ class Guest:
     name: str
     transport: str
     pattern: str
-    suite: int = 1
+    suites: tuple[int, ...] = (1,)
+    """What it offers, best first; 3 is the hybrid."""
     through_attacker: bool = False
     acts: dict[int, Act] = field(default_factory=dict)
+
+    @property
+    def suite(self) -> int:
+        """What it would run."""
+        return self.suites[0]
 
 
 GUESTS: Final = (
     Guest(name="Ada", transport="TCP", pattern="XX", acts={2: Act.REKEY}),
     Guest(name="Ben", transport="TCP", pattern="IK", acts={3: Act.DROP}),
     Guest(name="Cleo", transport="UDP", pattern="XX", acts={2: Act.ROTATE, 4: Act.VANISH}),
-    Guest(name="Dora", transport="UDP", pattern="IK", through_attacker=True),
+    Guest(name="Dora", transport="UDP", pattern="IK", suites=(3, 1), through_attacker=True),
     Guest(name="Eve", transport="UDP", pattern="NK", acts={3: Act.MOVE}),
-    Guest(name="Finn", transport="WebSocket", pattern="IK", suite=2, acts={5: Act.RENEGOTIATE}),
+    Guest(name="Finn", transport="WebSocket", pattern="IK", suites=(2,), acts={5: Act.RENEGOTIATE}),
+    Guest(name="Gwen", transport="UDP", pattern="XX", suites=(3,)),
 )
 BY_NAME: Final = {guest.name: guest for guest in GUESTS}
 PATTERNS: Final = {"XX": 1, "IK": 2, "NK": 3}
 """The numbers of the contract."""
 CIPHERS: Final = {1: "ChaChaPoly", 2: "AESGCM"}
+HYBRID: Final = 3

@@ -23,12 +23,17 @@ def seen(transport: str, way: str, sealed: bytes) -> str:
 
 @dataclass(slots=True)
 class Counts:
-    """Everything that the screen's last line shows. `refused`: by the sender's port, forged and replayed packets."""
+    """Everything that the screen's last line shows, and what the books need besides.
+
+    `lured`: first packets that chose less than both ends can do, which got a RETRY. `refused`: by the sender's port,
+    forged and replayed packets.
+    """
 
     calls: int = 0
     sealed: int = 0
     opened: int = 0
     forged: int = 0
+    lured: int = 0
     replays: int = 0
     rotated: int = 0
     resumed: int = 0

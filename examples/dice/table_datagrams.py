@@ -30,6 +30,7 @@ RPC_OF: Final = {
     PacketType.SALTED: "Decrypt",
 }
 REPLAYED: Final = frozenset({"REPLAY_DETECTED", "COUNTER_TOO_OLD"})
+RETRY_CHOOSE: Final = "RETRY_CHOOSE"
 QUIET_S: Final = 0.15
 
 
@@ -180,6 +181,11 @@ class DatagramDoor(asyncio.DatagramProtocol):
     # --- what is refused
 
     def _refused(self, reason: str, source: Address, ms: float) -> None:
+        if reason == RETRY_CHOOSE:
+            self.counts.lured += 1
+            text = "noisegate computes the choice itself: hybrid."
+            emit("note", style="refused", text=text, wire="UDP out RETRY", rpc="Handshake: RETRY", ms=ms)
+            return
         replayed = reason in REPLAYED
         self.counts.replays += replayed
         self.counts.forged += not replayed

@@ -81,6 +81,10 @@ class Table:
         self._labels += 1
         return f"seat-{self._labels}"
 
+    def name_of(self, label: str) -> str:
+        """Whose seat it is that noisegate knows by this name."""
+        return next((seat.name for seat in self.seats.values() if seat.label == label), "Somebody")
+
     async def heard(self, link: Link, plaintext: bytes, passed: Passed) -> None:
         """A record of the player opened."""
         seat = self._seat_of(link, plaintext)
@@ -322,5 +326,5 @@ class Table:
 
     def tally(self) -> dict[str, int]:
         """The counts that the screen shows."""
-        names = ("calls", "sealed", "opened", "forged", "replays", "rotated", "resumed", "moved", "closed")
+        names = ("calls", "sealed", "opened", "forged", "replays", "rotated", "resumed", "moved", "lured", "closed")
         return {name: getattr(self.counts, name) for name in names}

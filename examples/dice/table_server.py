@@ -13,11 +13,12 @@ from typing import Any
 from websockets.asyncio.server import ServerConnection, serve
 
 from examples.dice.child import Commands, emit, imported, run_child
-from examples.dice.script import GROUP
+from examples.dice.script import GROUP, GUESTS
 from examples.dice.table_calls import Counts
 from examples.dice.table_datagrams import DatagramDoor
 from examples.dice.table_game import GameStuckError, Table
 from examples.dice.table_streams import StreamDoor
+from examples.dice.table_watch import Watch
 from examples.dice.wires import TcpWire, WebSocketWire
 from noisegate import CallPolicy, Client, NoisegateError, connect
 
@@ -58,6 +59,10 @@ async def _evening(config: dict[str, Any], commands: Commands) -> None:
             "WebSocket": next(iter(sockets.sockets)).getsockname()[1],
             "UDP": await datagrams.open(),
         }
+        watch = Watch(client, table.name_of)
+        watching = asyncio.create_task(watch.run())
+        stack.push_async_callback(_cancel, {watching})
+        await watch.begun.wait()
         emit("listening", ports=ports, service_key=capabilities.static_key.hex())
         game = asyncio.create_task(table.play(commands.get()))
         tasks = {game, *map(asyncio.create_task, (datagrams.run(), table.repeat(), _tell(table, datagrams)))}
@@ -68,7 +73,8 @@ async def _evening(config: dict[str, Any], commands: Commands) -> None:
         emit("over")
         await commands.get()  # all others are done
         await datagrams.drained()
-        emit("books", **_books(table, await _open_sessions(client)))
+        await watch.settled(len(GUESTS) + table.counts.resumed, patience_s=2.0)
+        emit("books", **_books(table, await _open_sessions(client)), told=dict(watch.told))
 
 
 async def _open_sessions(client: Client) -> int:

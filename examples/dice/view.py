@@ -44,6 +44,8 @@ class PlainView:
         row = self._rows.add(event, at) if event["kind"] in ("row", "note") else None
         for line in (*self._rows.late(at), *([row] if row else ())):
             self._line(_plain(line))
+        if event["kind"] == "told":
+            self._line(f"{at:5.1f} s | noisegate tells: {event['text']}. | - | WatchSessions")
 
     def end(self) -> None:
         """Lines need no end."""

@@ -225,7 +225,17 @@ def test_handshakes(case: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("case", VECTORS["resume"], ids=lambda case: case["noise_name"])
 def test_resumes(case: dict[str, Any]) -> None:
-    """A player that has the ticket sends the vector's packet, and takes the vector's answer for its new session."""
+    """A player that has the ticket sends the vector's packet; both ends write the vector's messages."""
+    ends = []
+    for side in ("initiator", "responder"):
+        prologue, ephemeral = raw(case["prologue"]), drawn(raw(case[f"{side}_ephemeral"]))
+        ends.append(
+            NoiseHandshake(
+                Protocol(9, case["suite"]), prologue, ephemeral, initiator=side == "initiator", psk=raw(case["psk"])
+            )
+        )
+    messages = run(ends, [b"", raw(case["payload_2"])])
+    assert [message.hex() for message in messages] == [case["message_1"], case["message_2"]]
     hello = Hello.decode(raw(case["hello"]))
     settings = Settings(offer=(Protocol(2, case["suite"]),), prologue=raw(case["caller_prologue"]))
     player = DatagramPlayer(
@@ -236,6 +246,10 @@ def test_resumes(case: dict[str, Any]) -> None:
         flags=hello.flags, identity=Identity(), expires_at=60.0,
     )  # fmt: skip
     assert player.resume(0.0, ticket) == [raw(case["packet_1"])]
+    if raw(case["payload_2"])[:1] not in (b"\x00", b"\x01"):  # what became of early data must be said
+        with pytest.raises(PacketRefusedError):
+            player.receive(raw(case["packet_2"]), 0.0)
+        return
     player.receive(raw(case["packet_2"]), 0.0)
     assert player.session is not None
     assert player.connection_id == raw(case["connection_id"])

@@ -57,9 +57,9 @@ def test_the_game_ends_well_and_everything_has_happened(game: subprocess.Complet
 
 
 def test_every_line_of_the_books_is_right(game: subprocess.CompletedProcess[str]) -> None:
-    """All eleven checks, among them what the processes had imported and that no session is left."""
+    """All thirteen checks, among them what the processes had imported and that no session is left."""
     marks = re.findall(r"^books \| (\w+) \|", game.stdout, re.MULTILINE)
-    assert marks == ["ok"] * 11
+    assert marks == ["ok"] * 13
 
 
 @pytest.mark.parametrize(
@@ -73,6 +73,10 @@ def test_every_line_of_the_books_is_right(game: subprocess.CompletedProcess[str]
         "Cleo is back by ticket with the same bankroll.",
         "Eve echoes a sealed number: that is the proof.",
         "The attacker replays 4 packets of Dora's.",
+        "The attacker forges a RETRY: choose a classical suite.",
+        "Dora tries a classical suite too, and keeps the first attempt.",
+        "noisegate computes the choice itself: hybrid.",
+        "noisegate tells: Cleo's session has new keys, epoch 1.",
     ],
 )
 def test_an_event_is_told_in_a_plain_line(game: subprocess.CompletedProcess[str], sentence: str) -> None:
@@ -93,7 +97,7 @@ def test_wrong_books_fail_the_game() -> None:
     """A dollar that vanishes at the table is found, named, and makes the exit code 1."""
     game = play("--sabotage")
     assert game.returncode == 1
-    assert "The books are wrong: all the money is there: $1599" in game.stderr
+    assert "The books are wrong: all the money is there: $1699" in game.stderr
     assert "by the throws it is" in game.stderr
 
 
@@ -114,13 +118,13 @@ def _descendants(pid: int) -> list[int]:
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs Linux's /proc to see processes")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
 def test_no_process_outlives_the_one_that_started_it(number: signal.Signals, code: int) -> None:
-    """After Ctrl-C, and even after the parent was killed, all ten processes are gone."""
+    """After Ctrl-C, and even after the parent was killed, all eleven processes are gone."""
     command = [option for option in COMMAND if option != "--fast"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         assert any("bets $" in line for line in parent.stdout)
         children = _descendants(parent.pid)
-        assert len(children) == 10  # the service and its keeper, the table, six players, the attacker
+        assert len(children) == 11  # the service and its keeper, the table, seven players, the attacker
         handles = [os.pidfd_open(child) for child in children]
         parent.send_signal(number)
         parent.communicate(timeout=30)
@@ -137,7 +141,8 @@ def test_no_process_outlives_the_one_that_started_it(number: signal.Signals, cod
 
 def _imports(module: str, seen: dict[str, set[str]]) -> dict[str, set[str]]:
     """The packages that each file reachable from a module of the example imports, read without running it."""
-    path = DICE / f"{module}.py"
+    path = DICE.joinpath(*module.split("."))
+    path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -264,18 +269,19 @@ def _table(**changes: object) -> Report:
     return {
         "start": 1_100, "total": 1_100, "bankrolls": {"Ada": 110}, "rounds": [played], "sent": {"Ada": 5},
         "delivered": {"Ada": 3}, "refused": {"4000": [8, 4]}, "open_sessions": 0, "modules": [],
-        "counts": {"rotated": 3, "resumed": 2, "moved": 1, "closed": 1}, **changes,
+        "counts": {"rotated": 3, "resumed": 2, "moved": 1, "lured": 1, "closed": 1},
+        "told": {"established": 3, "ended": 3, "rotated": 2}, **changes,
     }  # fmt: skip
 
 
 def _player(**changes: object) -> Report:
     return {
         "name": "Ada", "bankroll": 110, "bets": {"1": 10}, "throws": [[1, 3, 4]], "proofs": 1, "sent": 3,
-        "delivered": 5, "modules": [], **changes,
+        "delivered": 5, "modules": [], "lured": 1, "suite": 3, **changes,
     }  # fmt: skip
 
 
-ATTACKER: Report = {"port": 4000, "forged": 8, "replayed": 4}
+ATTACKER: Report = {"port": 4000, "forged": 8, "replayed": 4, "lures": 1}
 
 
 def test_good_books_are_right() -> None:
@@ -296,11 +302,15 @@ def test_good_books_are_right() -> None:
         ({}, {}, {"forged": 9}, "every forged packet was refused"),
         ({}, {}, {"replayed": 5}, "every replay was refused"),
         (
-            {"counts": {"rotated": 2, "resumed": 2, "moved": 1, "closed": 1}},
+            {"counts": {"rotated": 2, "resumed": 2, "moved": 1, "lured": 1, "closed": 1}},
             {},
             {},
             "keys, sessions and an address changed",
         ),
+        ({}, {"suite": 1}, {}, "the forged downgrade led nowhere"),
+        ({}, {"lured": 0}, {}, "the forged downgrade led nowhere"),
+        ({"told": {"established": 3, "ended": 2}}, {}, {}, "noisegate told of every session"),
+        ({"told": {"established": 3, "ended": 3, "lagged": 1}}, {}, {}, "noisegate told of every session"),
         ({"open_sessions": 1}, {}, {}, "every session ended cleanly"),
         ({"modules": ["noise"]}, {}, {}, "nobody held what it must not"),
         ({}, {"modules": ["noisegate"]}, {}, "nobody held what it must not"),

@@ -23,25 +23,26 @@ from examples.dice.datagram_player.window import Window
 from examples.dice.datagram_player.wire import DATA, FLAG_RATCHET, RECORD, SALTED, PacketRefusedError
 
 LARGEST_COUNTER = (1 << 64) - 2
+LARGEST_SALTED = (1 << 32) - 2
 
 
-def padded(length: int) -> int:
-    """The size class of content and kind together."""
+def padded(length: int, most: int = 65_476) -> int:
+    """The size class of content and kind together; `most`: what still fits a UDP datagram."""
     size = next((size for size in (32, 64, 128, 256, 512, 1024) if length <= size), -(-length // 256) * 256)
-    return max(length, min(size, 65_476))
+    return max(length, min(size, most))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Root:
     """What is left of an epoch to build another one over it: a rotation's PSK or a salted epoch comes from it.
 
-    `stored`: it was read back from storage, so nothing in it says that another owner has not sent under it.
+    `foreign`: we have added no randomness to it since we started, so another owner of it may have sent what we would.
     """
 
     number: int
     h: bytes
     root: bytes = field(repr=False)
-    stored: bool = False
+    foreign: bool = False
 
     def salted(self, number: int, salt: bytes) -> tuple[bytes, bytes]:
         """h and prk of the salted epoch with this number: its base is this one."""
@@ -96,15 +97,21 @@ class Epoch:
         """What may be stored of it."""
         return Root(number=self.number, h=self.h, root=self.root)
 
+    @property
+    def told(self) -> Root | None:
+        """The base that our packets name: of our own salted epoch, until the peer has answered."""
+        return self.base if self.ours and not self.confirmed else None
+
     def seal(self, connection_id: bytes, plaintext: bytes, associated_data: bytes) -> tuple[bytes, bytes]:
         """Header and AEAD output of a RECORD, or of a SALTED while our own salted epoch is unconfirmed."""
         counter, self.sent = self.sent, self.sent + 1
         phase, key = self.sender.take()
         low = (counter & 0xFFFFFFFF).to_bytes(4, "big")
-        salted = self.ours and not self.confirmed and self.base is not None
-        header = bytes([SALTED if salted else RECORD]) + connection_id + bytes([self.number & 255, phase & 255]) + low
-        if salted and self.base is not None:
-            header += bytes([self.base.number & 255]) + self.salt
+        header = connection_id + bytes([self.number & 255, phase & 255]) + low
+        if self.told is None:
+            header = bytes([RECORD]) + header
+        else:
+            header = bytes([SALTED]) + header + bytes([self.told.number & 255]) + self.salt
         nonce = nonce_of(self._suite, counter)
         return header, AEADS[self._suite](key).encrypt(nonce, plaintext, header + associated_data)
 

@@ -8,16 +8,14 @@ from typing import Final
 from examples.dice.datagram_player.wire import FRAGMENT, HANDSHAKE, RECORD, RESUME, SALTED, PacketRefusedError
 
 HEADER_BYTES: Final = 13
-MAX_SETS, MAX_BYTES, HOLD_S = 4, 1 << 17, 10.0
+WHOLE: Final = frozenset({HANDSHAKE, RECORD, SALTED, RESUME})
+"""What may come in parts."""
+MAX_SETS, MAX_BYTES, HOLD_S = 4, 1 << 17, 5.0
 """Messages under way, bytes of all of them, and how long an incomplete one is held."""
-_WHOLE: Final = frozenset((HANDSHAKE, RECORD, SALTED, RESUME))
-"""First bytes of what may come in fragments."""
 
 
 def cut(packet: bytes, message_id: int, mtu: int) -> list[bytes]:
-    """The packet itself where it fits, otherwise its fragments under this id (16 bits), of `mtu` bytes at most."""
-    if len(packet) <= mtu:
-        return [packet]
+    """The packet's fragments under this id (16 bits), of `mtu` bytes at most."""
     step = mtu - HEADER_BYTES
     parts = [packet[at : at + step] for at in range(0, len(packet), step)]
     head = bytes([FRAGMENT]) + packet[1:9] + message_id.to_bytes(2, "big")
@@ -26,7 +24,7 @@ def cut(packet: bytes, message_id: int, mtu: int) -> list[bytes]:
 
 @dataclass(slots=True)
 class _Message:
-    """The parts of a message that have come."""
+    """The parts of a message that have come; `since` the first of them."""
 
     since: float
     parts: dict[int, bytes] = field(default_factory=dict)
@@ -58,7 +56,7 @@ class Reassembler:
             return None
         del self._messages[key]
         packet = b"".join(part for _, part in sorted(message.parts.items()))
-        if packet[0] not in _WHOLE or packet[1:9] != key[0]:
+        if packet[0] not in WHOLE or packet[1:9] != key[0]:
             raise PacketRefusedError("fragment")
         return packet
 

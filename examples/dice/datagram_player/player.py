@@ -39,7 +39,8 @@ class DatagramPlayer:
         self.session: Session | None = None
         self.issued: dict[bytes, Ticket] = {}
         self._initiator, self._responder = Initiator(self.own), Responder(self.own, self.issued)
-        self._parts, self._cut = Reassembler(), 0
+        self._parts = Reassembler()
+        self._message_id: int | None = None
 
     @property
     def established(self) -> bool:
@@ -50,6 +51,11 @@ class DatagramPlayer:
     def handshake_hash(self) -> bytes:
         """The hash h of the session's handshake: 32 bytes, equal at both ends."""
         return self._live().lasting.h
+
+    @property
+    def suite(self) -> int:
+        """The number of the session's suite, of one that has ended too; 0 before there is one."""
+        return self.session.lasting.terms.suite if self.session is not None else 0
 
     @property
     def epoch(self) -> int:
@@ -199,8 +205,13 @@ class DatagramPlayer:
 
     def _out(self, packets: list[bytes]) -> list[bytes]:
         """The packets, what is too large for the path as fragments, each set with an id of its own."""
-        out: list[bytes] = []
+        out, mtu = list[bytes](), self.own.settings.mtu
         for packet in packets:
-            out += cut(packet, self._cut, self.own.settings.mtu)
-            self._cut = (self._cut + (len(packet) > self.own.settings.mtu)) & 0xFFFF
+            if len(packet) <= mtu:
+                out.append(packet)
+                continue
+            if self._message_id is None:
+                self._message_id = int.from_bytes(self.own.random_bytes(2), "big")
+            out += cut(packet, self._message_id, mtu)
+            self._message_id = (self._message_id + 1) & 0xFFFF
         return out

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from examples.dice.datagram_player.connection import ConnectionId
-from examples.dice.datagram_player.epoch import Epoch, Root, Terms, padded
+from examples.dice.datagram_player.epoch import LARGEST_SALTED, Epoch, Root, Terms, padded
 from examples.dice.datagram_player.handshake import IKPSK1, NKPSK0, NoiseHandshake, Split
 from examples.dice.datagram_player.keys import expand, exporter, extract
 from examples.dice.datagram_player.limits import FAILURES_END, Limits, Use
@@ -39,7 +39,11 @@ from examples.dice.datagram_player.wire import (
 )
 
 BEGIN_GAP_S, WANT_GAP_S, SILENT_S, ANSWER_GAP_S = 5.0, 10.0, 1.0, 0.2
+READ_GAP_S: Final = 1.0
+"""A rotate-1 so soon after another one that was read is dropped: an answer costs key agreements."""
 SALT_BYTES: Final = 16
+MOST, MOST_SALTED = 65_476, 65_459
+"""Content and kind of the largest packet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +86,8 @@ class Session:
         self._random_bytes, self._limits, self._issued, self._max_early = random_bytes, limits, issued, max_early
         self._use = Use(now)
         self._repeat, self._ask, self._rotating = Timer(now), Timer(now), Timer(now)
-        self._previous_until, self._rotated_at, self._wanted_at, self._answered_at = math.inf, *[-math.inf] * 3
+        self._previous_until, self._rotated_at, self._wanted_at = math.inf, -math.inf, -math.inf
+        self._answered_at, self._read_at = -math.inf, -math.inf
         self._rotation: tuple[NoiseHandshake, bytes] | None = None
         self._answered: tuple[bytes, bytes] | None = None  # rotate-1 and the rotate-2 that made `next`
 
@@ -131,7 +136,8 @@ class Session:
             kind |= WANTS_ROTATION
         plaintext = content + bytes([kind])
         if self.pads:
-            plaintext = plaintext.ljust(padded(len(plaintext)), b"\0")
+            most = MOST if self.current.told is None else MOST_SALTED
+            plaintext = plaintext.ljust(padded(len(plaintext), most), b"\0")
         self._last_sent = self.now
         self._use.messages += 1
         header, sealed = self.current.seal(self.connection.value, plaintext, associated_data)
@@ -161,7 +167,7 @@ class Session:
         except PacketRefusedError:
             return self._refused()
         self.connection.opened(packet[1:9], now)
-        if epoch.base is not None and epoch.base.stored and not epoch.ours:
+        if epoch.base is not None and epoch.base.foreign and not epoch.ours:
             return Received(to_send=self._over(epoch))
         return self._opened(epoch, kind, content, counter, plain=packet[0] == RECORD)
 
@@ -170,7 +176,7 @@ class Session:
         self._use.failures += 1
         if self._use.failures >= FAILURES_END:
             self.closed = True
-        elif self.current.ours and not self.current.confirmed and self.now - self._answered_at >= ANSWER_GAP_S:
+        elif self.current.told is not None and self.now - self._answered_at >= ANSWER_GAP_S:
             self._answered_at = self.now
             return Received(to_send=self._question())
         raise PacketRefusedError("record")
@@ -210,6 +216,7 @@ class Session:
         epoch.confirmed, self.newest_confirmed, self.stored = True, epoch.number, ()
         if epoch.salt:  # what the restore overtook gives way, and a zombie of it is not believed
             self.previous, self.next, self._rotation, self._answered = None, None, None, None
+            self._rotated_at, self._wanted_at = -math.inf, -math.inf
             if epoch is not self.current:
                 self.current, self._use = epoch, Use(self.now)
             return
@@ -222,6 +229,12 @@ class Session:
 
     # --- salted epochs
 
+    @property
+    def highest(self) -> int:
+        """The highest number that we know of any epoch, one that a rotation under way would make included."""
+        begun = self.current.number + (self._rotation is not None)
+        return max(begun, *(root.number for root in self.roots()))
+
     def roots(self) -> list[Root]:
         """What a salted epoch may be built over, ours or the peer's."""
         held = [epoch.kept for epoch in (self.current, self.next, self.previous) if epoch is not None and epoch.root]
@@ -229,20 +242,23 @@ class Session:
 
     def _salted(self, header: bytes) -> Epoch:
         salt, mine = header[16:32], self.current
-        if mine.salt == salt and not mine.ours and mine.number & 255 == header[9]:
-            return mine
+        for epoch in (mine, self.previous):
+            if epoch is not None and epoch.salt == salt and not epoch.ours and epoch.number & 255 == header[9]:
+                return self._held(header[9])
         number = self.newest_confirmed + 1 + (header[9] - self.newest_confirmed - 1) % 256
-        if mine.ours and not mine.confirmed and (number, salt) <= (mine.number, mine.salt):
+        if mine.told is not None and (number, salt) <= (mine.number, mine.salt):
             raise PacketRefusedError("record")
-        for base in self.roots():
-            if base.number & 255 == header[15] and base.number < number:
-                return Epoch.over(base, number, salt, self.lasting.terms, self.now)
-        raise PacketRefusedError("record")
+        bases = [root for root in self.roots() if root.number < number and root.number & 255 == header[15]]
+        if not bases or number > LARGEST_SALTED:
+            raise PacketRefusedError("record")
+        base = max(bases, key=lambda root: root.number)
+        return Epoch.over(base, number, salt, self.lasting.terms, self.now)
 
     def _over(self, theirs: Epoch) -> list[bytes]:
         """Both sides were restored: nothing of ours is in the peer's epoch yet, so one with our salt goes over it."""
-        salt = self._random_bytes(SALT_BYTES)
-        self.current = Epoch.over(theirs.kept, theirs.number + 1, salt, self.lasting.terms, self.now)
+        salt, base = self._random_bytes(SALT_BYTES), replace(theirs.kept, foreign=True)
+        self.newest_confirmed = theirs.number
+        self.current = Epoch.over(base, theirs.number + 1, salt, self.lasting.terms, self.now)
         self.current.ours, self._use, self._ask = True, Use(self.now), Timer(self.now)
         return self._question()
 
@@ -315,7 +331,7 @@ class Session:
     def _rotate_1(self, message: bytes) -> list[bytes]:
         if self._answered is not None and self._answered[0] == message:
             return self.seal(ROTATE_2, self._answered[1])
-        if self.now - self._rotated_at < BEGIN_GAP_S:
+        if self.now - self._rotated_at < BEGIN_GAP_S or self.now - self._read_at < READ_GAP_S:
             return []
         noise = self._rotation_handshake()
         try:
@@ -325,7 +341,7 @@ class Session:
             return []  # the record itself was genuine and stays opened
         if not self.identity.anonymous and noise.remote != self.identity.remote:
             return []
-        self._answered = message, reply
+        self._answered, self._read_at = (message, reply), self.now
         self.next = self._epoch_after(noise.split)
         return self.seal(ROTATE_2, reply)
 

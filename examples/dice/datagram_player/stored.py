@@ -19,21 +19,25 @@ from examples.dice.datagram_player.tickets import Identity, Ticket
 from examples.dice.datagram_player.wire import NotPossibleError
 
 VERSION = 1
+MOST_ROOTS = 8
+"""Of whom nobody has heard between many restores; the base to choose is always among them."""
 
 
 def store(session: Session, now: float, wall: float) -> bytes:
     """The session, whose owner must seal nothing more after this. Our own static key is not in it."""
     current, ticket = session.current, session.ticket
     # The newest confirmed epoch; for the initiator also one whose rotate-2 it has opened, which is then `current`.
-    base = current.base if current.ours and not current.confirmed and current.base else current.kept
-    lasting, roots = session.lasting, [base, *(root for root in session.roots() if root.number != base.number)]
+    base = current.told or current.kept
+    others = {root.number: root for root in session.roots() if root.number != base.number}
+    lasting = session.lasting
+    roots = [base, *sorted(others.values(), key=lambda root: -root.number)][:MOST_ROOTS]
     return json.dumps(
         {
             "version": VERSION, "initiator": lasting.terms.initiator, "suite": lasting.terms.suite,
             "flags": lasting.terms.flags, "h": lasting.h.hex(), "export": lasting.export.hex(),
             "mask": lasting.mask.hex(), "remote": (lasting.identity.remote or b"").hex(),
             "anonymous": lasting.identity.anonymous, "connection_id": session.connection.value.hex(),
-            "chosen": session.connection.chosen, "confirmed": session.newest_confirmed,
+            "chosen": session.connection.chosen, "confirmed": session.newest_confirmed, "highest": session.highest,
             "roots": [[root.number, root.h.hex(), root.root.hex()] for root in roots],
             "ticket": ticket and [
                 ticket.max_early, ticket.psk.hex(), ticket.ticket.hex(), wall + ticket.expires_at - now
@@ -49,6 +53,7 @@ class _Read:
     lasting: Lasting
     connection: ConnectionId
     confirmed: int
+    highest: int
     roots: tuple[Root, ...]
     ticket: Ticket | None
 
@@ -63,7 +68,7 @@ def _read(stored: bytes, static: bytes | None, now: float, wall: float) -> _Read
         identity = Identity(static=static, remote=remote, anonymous=anonymous)
         h, export, mask = (bytes.fromhex(value[name]) for name in ("h", "export", "mask"))
         roots = tuple(
-            Root(number=number, h=bytes.fromhex(h), root=bytes.fromhex(root), stored=True)
+            Root(number=number, h=bytes.fromhex(h), root=bytes.fromhex(root), foreign=True)
             for number, h, root in value["roots"]
         )
         ticket = None
@@ -74,7 +79,7 @@ def _read(stored: bytes, static: bytes | None, now: float, wall: float) -> _Read
         return _Read(
             lasting=Lasting(terms=terms, identity=identity, h=h, export=export, mask=mask),
             connection=ConnectionId(bytes.fromhex(value["connection_id"]), chosen=value["chosen"]),
-            confirmed=value["confirmed"], roots=roots, ticket=ticket,
+            confirmed=value["confirmed"], highest=value["highest"], roots=roots, ticket=ticket,
         )  # fmt: skip
     except (ValueError, KeyError, TypeError, IndexError):
         raise NotPossibleError("these bytes are no stored session") from None
@@ -89,7 +94,7 @@ def restore(
     Nothing of the epochs before can be opened any more: neither their keys nor their counters were stored.
     """
     read = _read(stored, static, now, wall)
-    terms, number = read.lasting.terms, max(root.number for root in read.roots) + 1
+    terms, number = read.lasting.terms, read.highest + 1
     current = Epoch.over(read.roots[0], number, random_bytes(SALT_BYTES), terms, now)
     current.ours = True
     limits = limits or Limits.of(terms.flags)

@@ -163,7 +163,7 @@ def test_stored_bytes_hold_roots_and_no_traffic_keys() -> None:
     stored = pair.initiator.suspend(0.0)
     assert sorted(json.loads(stored)) == sorted(
         ["version", "initiator", "suite", "flags", "h", "export", "mask", "remote", "anonymous", "connection_id",
-         "chosen", "confirmed", "roots", "ticket"]
+         "chosen", "confirmed", "highest", "roots", "ticket"]
     )  # fmt: skip
     assert key.hex() not in stored.decode()
     assert (session.identity.static or b"").hex() not in stored.decode()
