@@ -259,8 +259,8 @@ def establish(
 def resumed(link: Link, prologue: bytes = b"") -> Link:
     """The session that the initiator resumes with the ticket that it has."""
     first, second = link.initiator.engine, link.responder.engine
-    mode = link.initiator.session.mode
     begun = first.resume(link.initiator.session_id, prologue)
+    mode = RecordMode.NOISE if begun.ticket else RecordMode.DATAGRAM
     answered = second.accept_resume(resumption(begun, mode, prologue=prologue))
     first.finish_resume(begun.session_id, answered.to_peer[0])
     return _link(first, begun.session_id, second, answered.session_id)

@@ -48,6 +48,6 @@ def resume_request(
     link: Link, *, prologue: bytes = b"", early_data: bytes = b"", accept_early: bool = True
 ) -> ResumeRequested:
     """The initiator's first message, as the game passes it on."""
-    mode = link.initiator.session.mode
     begun = link.initiator.engine.resume(link.initiator.session_id, prologue, early_data)
+    mode = RecordMode.NOISE if begun.ticket else RecordMode.DATAGRAM
     return replace(resumption(begun, mode, prologue=prologue), accept_early=accept_early)
