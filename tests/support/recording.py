@@ -71,18 +71,25 @@ class Recorder:
 class RecordingAead:
     """An AEAD context that tells the recorder what it is about to seal."""
 
-    __slots__ = ("_inner", "_key_part", "_recorder", "decrypt")
+    __slots__ = ("_inner", "_key_part", "_recorder", "decrypt", "decrypt_into")
 
     def __init__(self, inner: Aead, key: BytesLike, recorder: Recorder) -> None:
         self._inner = inner
         self._key_part = hashlib.sha256(key).digest()[:KEY_PART]
         self._recorder = recorder
         self.decrypt = inner.decrypt
+        self.decrypt_into = inner.decrypt_into
 
     def encrypt(self, nonce: bytes, data: BytesLike, associated_data: BytesLike | None, /) -> bytes:
         if nonce[4:] != REKEY_NONCE or data != REKEY_INPUT:
             self._recorder.record(self._key_part, nonce)
         return self._inner.encrypt(nonce, data, associated_data)
+
+    def encrypt_into(
+        self, nonce: bytes, data: BytesLike, associated_data: BytesLike | None, buf: bytearray | memoryview, /
+    ) -> int:
+        self._recorder.record(self._key_part, nonce)
+        return self._inner.encrypt_into(nonce, data, associated_data, buf)
 
 
 def install(path: Path | None = None) -> tuple[Recorder, Callable[[], None]]:

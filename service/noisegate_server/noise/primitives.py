@@ -165,6 +165,18 @@ class Aead(Protocol):
         """Open, or raise InvalidTag."""
         ...
 
+    def encrypt_into(
+        self, nonce: bytes, data: BytesLike, associated_data: BytesLike | None, buf: bytearray | memoryview, /
+    ) -> int:
+        """Seal into `buf`, 16 bytes longer than `data` and, where they overlap, beginning with it; bytes written."""
+        ...
+
+    def decrypt_into(
+        self, nonce: bytes, data: BytesLike, associated_data: BytesLike | None, buf: bytearray | memoryview, /
+    ) -> int:
+        """Open into `buf`, likewise; after InvalidTag it holds what was not authenticated."""
+        ...
+
 
 _AEADS: Final[dict[str, Callable[[BytesLike], Aead]]] = {"ChaChaPoly": ChaCha20Poly1305, "AESGCM": AESGCM}
 

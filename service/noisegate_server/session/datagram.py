@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable
 from typing import Final
 
-from noisegate_server.noise.primitives import Cipher, wipe
+from noisegate_server.noise.primitives import Aead, Cipher, wipe
 from noisegate_server.session.aeads import AeadCache
 from noisegate_server.session.backoff import Backoff
 from noisegate_server.session.constants import (
@@ -153,7 +153,7 @@ class DatagramRecords:
         epoch = self.current
         counter = epoch.send_counter
         if counter >= self.look_at:
-            self._look(epoch)
+            self.look(epoch)
         packet = self.record(epoch, Kind.DATA, plaintext, associated_data, aeads)
         epoch.sent_bytes += size
         return _new(Sealed, (packet, counter, epoch.number, self.due, ()))
@@ -226,7 +226,7 @@ class DatagramRecords:
         _, _, low_epoch, low_phase, low_counter = RECORD_HEADER.unpack(header)
         epoch = self.current
         if epoch.number & 0xFF != low_epoch:
-            epoch = self._other_epoch(low_epoch, now)
+            epoch = self.other_epoch(low_epoch, now)
         return self.open_in(epoch, header, low_phase, low_counter, packet[HEADER:], associated_data, now, aeads)
 
     def open_in(
@@ -239,14 +239,18 @@ class DatagramRecords:
         associated_data: bytes,
         now: float,
         aeads: AeadCache,
+        place: Callable[[Aead, bytes, bytes, bytes], tuple[int, bytes]] | None = None,
     ) -> Opened:
-        """Open a record of a living epoch; `header` is the unmasked one, of RECORD or SALTED."""
+        """Open a record of a living epoch; `header` is unmasked. `place` opens the body where it lies (in_place.py)."""
         counter = nearest(low_counter, 32, epoch.window.highest)
         if counter >= MAX_COUNTER:
             raise DecryptFailed
         receiver = epoch.receiver
         context, moves = receiver.find(low_phase, counter, self.cipher, aeads, now)
-        kind, content = open_inner(context.decrypt, self.nonce(counter), header, body, associated_data)
+        if place is None:
+            kind, content = open_inner(context.decrypt, self.nonce(counter), header, body, associated_data)
+        else:
+            kind, content = place(context, self.nonce(counter), header, associated_data)
         verdict = epoch.window.check(counter)
         if verdict is not Verdict.FRESH:
             raise ReplayDetected if verdict is Verdict.REPLAYED else CounterTooOld
@@ -340,13 +344,15 @@ class DatagramRecords:
             self.begun.wipe()
         self.begun = self.answered = self.reminder.record = None
 
-    def _other_epoch(self, low: int, now: float) -> Epoch:
+    def other_epoch(self, low: int, now: float) -> Epoch:
+        """The living epoch beside the current one whose number ends in this byte; DecryptFailed where there is none."""
         for epoch in (self.next, self.previous):
             if epoch is not None and epoch.number & 0xFF == low and now < epoch.expires_at:
                 return epoch
         raise DecryptFailed
 
-    def _look(self, epoch: Epoch) -> None:
+    def look(self, epoch: Epoch) -> None:
+        """Compare the epoch's use with the limits; RekeyRequired at the hard one."""
         counter, sent = epoch.send_counter, epoch.sent_bytes
         if self.limits.is_hard_passed(counter, sent):
             raise RekeyRequired("this epoch's keys have sealed as much as they may")

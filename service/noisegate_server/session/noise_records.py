@@ -152,7 +152,7 @@ class NoiseRecords:
             raise MessageTooLarge("plaintext", MAX_NOISE_PLAINTEXT)
         sealed = self.sealed
         if sealed >= self.look_at:
-            self._look(sealed)
+            self.look(sealed)
         stream.n = n + 1
         self.sealed = sealed + 1
         self.sealed_bytes += size
@@ -184,6 +184,12 @@ class NoiseRecords:
             stream.advance(context, self.cipher)
         self.opened += 1
         return Opened(Kind.DATA, content, n, self.epoch, True, False, False)
+
+    def context(self, stream: Stream, aeads: AeadCache) -> Aead:
+        """The context of a stream's next message: with the ratchet one of its own, otherwise that of the key."""
+        if self.ratchet:
+            return self.cipher.new(stream.key)
+        return aeads.get(stream.serial) or aeads.build(stream.serial, self.cipher, stream.key)
 
     def fall_due(self) -> None:
         """A soft limit is passed: answers say so, and the game rotates."""
@@ -242,7 +248,8 @@ class NoiseRecords:
             wipe(self.replacement.root)
         self.renegotiation = self.replacement = None
 
-    def _look(self, sealed: int) -> None:
+    def look(self, sealed: int) -> None:
+        """Compare the key's use with the limits."""
         # Soft limits alone: a plain library cannot rotate by itself, so nothing is refused.
         if not self.due and self.limits.is_soft_passed(sealed, self.sealed_bytes):
             self.due = True

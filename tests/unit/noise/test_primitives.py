@@ -178,6 +178,19 @@ class RecordingAead:
         """Open; nothing to note."""
         return self._aead.decrypt(nonce, data, associated_data)
 
+    def encrypt_into(
+        self, nonce: bytes, data: BytesLike, associated_data: BytesLike | None, buf: bytearray | memoryview, /
+    ) -> int:
+        """Note, then seal in place."""
+        self._sealed.append((self._key, nonce))
+        return self._aead.encrypt_into(nonce, data, associated_data, buf)
+
+    def decrypt_into(
+        self, nonce: bytes, data: BytesLike, associated_data: BytesLike | None, buf: bytearray | memoryview, /
+    ) -> int:
+        """Open in place; nothing to note."""
+        return self._aead.decrypt_into(nonce, data, associated_data, buf)
+
 
 @pytest.mark.parametrize("name", ["Noise_XXpsk3_25519_ChaChaPoly_SHA256", "Noise_IK_25519_AESGCM_BLAKE2s"])
 def test_every_seal_can_be_recorded_and_no_nonce_is_used_twice(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
