@@ -6,13 +6,11 @@ The player was written from docs/protocol.md alone; a vector that it does not me
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM1024PrivateKey
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from examples.dice.datagram_player import DatagramPlayer, PacketRefusedError, Protocol, Settings, handshake
 from examples.dice.datagram_player.connection import ConnectionId
@@ -25,22 +23,12 @@ from examples.dice.datagram_player.session import Lasting, Session
 from examples.dice.datagram_player.tickets import Identity, Ticket
 from examples.dice.datagram_player.window import Window
 from examples.dice.datagram_player.wire import FLAG_DATAGRAM, FLAG_MASK, FLAG_PAD, FLAG_RATCHET, Hello, Retry
+from tests.support.player_vectors import drawn, public, raw
 
 ROOT = Path(__file__).resolve().parents[2]
 VECTORS: dict[str, Any] = json.loads((ROOT / "docs/vectors/protocol-v1.json").read_text(encoding="ascii"))
 HYBRID: dict[str, Any] = json.loads((ROOT / "tests/conformance/vectors/hfs.json").read_text(encoding="ascii"))
 SECRETS = ("i2r", "r2i", "root")
-
-
-def raw(text: str) -> bytes:
-    """The bytes of a value."""
-    return bytes.fromhex(text)
-
-
-def drawn(*values: bytes) -> Callable[[int], bytes]:
-    """Randomness that gives each of these once, to whoever asks for as many bytes."""
-    left = list(values)
-    return lambda size: left.pop(next(index for index, value in enumerate(left) if len(value) == size))
 
 
 def secrets_of(epoch: Epoch, case: dict[str, Any]) -> None:
@@ -161,12 +149,6 @@ def test_ticket_contents(case: dict[str, Any]) -> None:
 
 
 # --- handshakes
-
-
-def public(private: bytes) -> bytes:
-    """The X25519 public key of 32 private bytes; nothing of nothing."""
-    key = X25519PrivateKey.from_private_bytes(private) if private else None
-    return key.public_key().public_bytes_raw() if key else b""
 
 
 def run(ends: list[NoiseHandshake], payloads: list[bytes]) -> list[bytes]:
