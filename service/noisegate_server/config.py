@@ -97,6 +97,14 @@ class Config(BaseModel):
     ticket_key: Path | None = Field(
         None, description="File with the ticket key (64 hex digits; a second line: the one before); else made at start."
     )
+    state_file: Path | None = Field(
+        None, description="File for suspended sessions, used tickets and revocations; else they end with the process."
+    )
+    blob_key: Path | None = Field(
+        None,
+        description="File with the key of suspended sessions (64 hex digits; a second line: the one before); else made"
+        " at start.",
+    )
     max_early_data: int = Field(
         0, ge=0, le=16_384, description="Bytes of early data that a ticket may allow; 0 for none."
     )
@@ -117,6 +125,9 @@ class Config(BaseModel):
     )
     idle_timeout: Seconds = Field(
         600.0, ge=1, le=86_400, description="Seconds without a record until a session ends, where its caller set none."
+    )
+    suspend_idle: Seconds = Field(
+        0.0, ge=0, le=86_400, description="Seconds without a record until a session leaves memory; 0 for never."
     )
     lifetime: Seconds = Field(
         86_400.0, ge=1, le=604_800, description="Seconds that a session lives at most, where its caller set none."

@@ -19,12 +19,14 @@ from noisegate_server.session.sealing import KEY_ID, SealingKey, SealingKeys
 from noisegate_server.transport.grpcio import Credentials
 from noisegate_server.trust.identity import Identities
 
-__all__ = ["TICKET_KEYS", "KeyFile", "admin_credentials", "credentials", "identities", "own_keys", "read"]
+__all__ = ["BLOB_KEYS", "TICKET_KEYS", "KeyFile", "admin_credentials", "credentials", "identities", "own_keys", "read"]
 
 _KEY_BYTES: Final = 32
 
 TICKET_KEYS: Final = b"noisegate ticket key id\0"
 """What the id of a ticket key is a hash of, before the key."""
+BLOB_KEYS: Final = b"noisegate blob key id\0"
+"""Likewise, of a key for suspended sessions."""
 
 
 def read(option: str, path: Path) -> bytes:

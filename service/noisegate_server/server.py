@@ -24,7 +24,7 @@ import uvloop
 
 from noisegate_server import __version__, files
 from noisegate_server.config import Config, ConfigError, HostPort
-from noisegate_server.engine import revoke, upkeep
+from noisegate_server.engine import upkeep
 from noisegate_server.engine.keyring import KeyRing
 from noisegate_server.engine.parts import INSTANCE, Parts, make_parts
 from noisegate_server.engine.policy import Policy as EnginePolicy
@@ -36,6 +36,8 @@ from noisegate_server.rpc.table import BY_NAME, METHODS, SERVICE_PREFIX, STREAMS
 from noisegate_server.rpc.unary import Rpc
 from noisegate_server.store.base import StoreLimits
 from noisegate_server.transport.grpcio import GrpcioTransport
+from noisegate_server.vault.keeper import Keeper
+from noisegate_server.vault.opening import open_vault
 
 __all__ = ["Server", "run"]
 
@@ -77,6 +79,7 @@ class Server:
         self._repeats = Repeats()
         self._parts: Parts | None = None
         self._transport: GrpcioTransport | None = None
+        self._keeper: Keeper | None = None
         self._sweeper: asyncio.Task[None] | None = None
         self._watched: list[tuple[files.KeyFile, KeyRing]] = []
         self._look_at = 0.0
@@ -96,6 +99,10 @@ class Server:
         )
         bound = _bind(transport, "--listen", config.address)
         admin = self._admin_listener(config)
+        blob_file, blob_keys = None, files.own_keys(files.BLOB_KEYS, self._random_bytes)
+        if config.blob_key is not None:
+            blob_file = files.KeyFile("--blob-key", config.blob_key, files.BLOB_KEYS)
+            blob_keys = blob_file.read()
         parts = make_parts(
             instance=self._random_bytes(INSTANCE),
             endpoint=config.advertise or ("" if bound.is_wildcard else str(bound)),
@@ -111,6 +118,8 @@ class Server:
             random_bytes=self._random_bytes,
             started_wall=self._wall(),
             limits=_limits(config),
+            vault=open_vault(config, self._random_bytes),
+            blob_keys=blob_keys,
             latch=asyncio.Event,
         )
         rpc = Rpc(
@@ -122,7 +131,8 @@ class Server:
             health=self._health,
             on_defect=log_defect,
         )
-        await revoke.recall(parts)
+        keeper = Keeper(parts, config, clock=self._clock, wall=self._wall)
+        await keeper.recall()
         await transport.start(build_table(rpc))
         if admin is not None:
             # Who is an operator, the listener's own roots say; all of them have every right.
@@ -130,8 +140,10 @@ class Server:
             self._admin = admin
         if ticket_file is not None:
             self._watched.append((ticket_file, parts.ticket_ring))
-        self._parts, self._transport = parts, transport
-        self._sweeper = asyncio.create_task(self._sweep(parts), name="sweep")
+        if blob_file is not None:
+            self._watched.append((blob_file, parts.blob_ring))
+        self._parts, self._transport, self._keeper = parts, transport, keeper
+        self._sweeper = asyncio.create_task(self._sweep(parts, keeper), name="sweep")
         return bound
 
     def _admin_listener(self, config: Config) -> GrpcioTransport | None:
@@ -153,7 +165,8 @@ class Server:
         return 0 if self._parts is None else self._parts.store.counts().sessions
 
     async def stop(self, *, now: bool = False) -> None:
-        """Refuse new calls, let running ones finish, then end and wipe every session; with `now`, wait for nothing."""
+        """Refuse new calls, let running ones finish, suspend or end every session; with `now`, wait for nothing."""
+        until = self._clock() + self._config.drain + self._config.grace
         self._health.drain()
         self._admin_health.drain()
         if self._transport is not None:
@@ -167,8 +180,11 @@ class Server:
             self._sweeper.cancel()
             with suppress(asyncio.CancelledError):
                 await self._sweeper
+        if self._keeper is not None and not now:
+            await self._keeper.drain(max(0.0, until - self._clock()))
         if self._parts is not None:
             upkeep.end_all(self._parts, self._clock())
+            await self._parts.vault.close()
         self._repeats.clear()
 
     def read_keys_again(self) -> None:
@@ -190,7 +206,7 @@ class Server:
         self._look_at = now + _LOOK_SECONDS
         self._take_keys(each for each in self._watched if each[0].has_changed())
 
-    async def _sweep(self, parts: Parts) -> None:
+    async def _sweep(self, parts: Parts, keeper: Keeper) -> None:
         """End what is over, in slices; between two slices calls have their turn."""
         while True:
             ended = 0
@@ -199,6 +215,7 @@ class Server:
                 self._look_at_files(now)
                 ended = len(upkeep.sweep(parts, now, self._wall(), _SWEEP_BUDGET))
                 ended += self._repeats.expire(now, _SWEEP_BUDGET)
+                await keeper.tick()
             except Exception as error:  # noqa: BLE001  # the outermost frame of its task: it must outlive a defect
                 log_defect("sweep", error)
             await asyncio.sleep(0 if ended >= _SWEEP_BUDGET else _SWEEP_SECONDS)
@@ -281,6 +298,10 @@ def _say_what_is_missing(config: Config) -> None:
         _LOG.warning("operators are not authenticated: whoever is on this machine is one")
     if config.dev:
         _LOG.warning("--dev: identity keys are new at each start; players that know the last one cannot connect")
+    if config.state_file is None:
+        _LOG.warning("no --state-file: suspended sessions, used tickets and revocations end with the process")
+    elif config.blob_key is None:
+        _LOG.warning("no --blob-key: suspended sessions end with the process; --state-file keeps the rest")
     if config.ticket_key is None:
         _LOG.warning("no --ticket-key: tickets of this process end with it, and no other instance takes them")
 

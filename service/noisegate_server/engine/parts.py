@@ -52,7 +52,7 @@ class Parts:
     store: SessionStore[Session]
     vault: Vault
     """What must outlive memory."""
-    blob_keys: SealingKeys
+    blob_ring: KeyRing
     """Under which suspended sessions are sealed."""
     aeads: AeadCache = field(default_factory=AeadCache)
     answers: ExpiringTable[tuple[str, bytes], Answer]
@@ -74,6 +74,11 @@ class Parts:
     def ticket_keys(self) -> TicketKeys:
         """Those of this moment."""
         return self.ticket_ring.keys
+
+    @property
+    def blob_keys(self) -> SealingKeys:
+        """Those of this moment."""
+        return self.blob_ring.keys
 
     def session_id(self) -> bytes:
         """A new session id: the instance, then 160 random bits."""
@@ -117,7 +122,9 @@ def make_parts(
             ttl=REPEAT_ANSWER_S, capacity=limits.half_open * 2, weigh=_answer_bytes, budget=_ANSWER_BYTES
         ),
         vault=vault or MemoryVault(random_bytes(INSTANCE)),
-        blob_keys=blob_keys or SealingKeys(current=SealingKey(key_id=random_bytes(KEY_ID), key=random_bytes(KEY))),
+        blob_ring=KeyRing(
+            blob_keys or SealingKeys(current=SealingKey(key_id=random_bytes(KEY_ID), key=random_bytes(KEY)))
+        ),
         spent=SpentTickets(),
         latch=latch,
         received=ExpiringTable(ttl=policy.ticket_lifetime, capacity=limits.tombstones, on_drop=ReceivedTicket.wipe),

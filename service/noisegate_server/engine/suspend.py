@@ -78,7 +78,7 @@ async def put_away(parts: Parts, sessions: Sequence[Session], *, by_service: boo
         await parts.vault.keep([kept for _, _, kept in moves])
     except VaultFailed as failure:
         for session, record, _ in moves:
-            _put_back(parts, session, record, failure, now)
+            _put_back(parts, session, record, now, certain=failure.certain)
         raise Overloaded("what is suspended must be durable, and cannot be written at present") from None
     finally:
         for _, record, _ in moves:
@@ -145,12 +145,12 @@ def _gone(parts: Parts, session: Session) -> None:
     session.wipe()
 
 
-def _put_back(parts: Parts, session: Session, record: SuspendedSession, failure: VaultFailed, now: float) -> None:
+def _put_back(parts: Parts, session: Session, record: SuspendedSession, now: float, *, certain: bool) -> None:
     if parts.store.find_suspended(session.tenant, session.session_id, now) is not record:
         # It has ended meanwhile.
         session.wipe()
         return
     parts.store.restore(record, session)
-    if session.mode is RecordMode.NOISE and not failure.certain:
+    if session.mode is RecordMode.NOISE and not certain:
         # Should its blob turn up at a start after all, the same keys would seal twice.
         parts.store.end(session, TerminationReason.LOST, now, resumable=session.ticket_given)

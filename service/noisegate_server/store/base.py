@@ -232,8 +232,12 @@ class SessionStore(Protocol[S]):
     def drop_suspended(self, record: SuspendedSession) -> None:
         """Forget a suspended session as if it had never been here: another place has it."""
 
+    @property
+    def shards(self) -> int:
+        """Into how many parts the sessions are split."""
+
     def shard(self, number: int) -> list[S]:
-        """The sessions of one shard, by any number: who counts on comes by all of them."""
+        """The sessions of one part, suspended ones not; by any number: who counts on comes by all of them."""
 
     def sweep(self, now: float, budget: int) -> list[Ended]:
         """End sessions whose time is over, looking at no more than `budget` entries of the queues.

@@ -199,6 +199,11 @@ class ShardedStore(Generic[S]):
         if self._asleep.remove(record):
             self._unindex(record)
 
+    @property
+    def shards(self) -> int:
+        """Into how many parts the sessions are split."""
+        return self._mask + 1
+
     def shard(self, number: int) -> list[S]:
         """The sessions of one shard; see `SessionStore.shard`."""
         return list(self._table.by_handle[number & self._mask].values())

@@ -1,0 +1,95 @@
+"""Keeps the vault in order while the service runs, and lets sessions leave memory: idle ones, and all at a stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from noisegate_server.config import Config, ConfigError
+from noisegate_server.engine.parts import Parts
+from noisegate_server.engine.restore import recall_suspended
+from noisegate_server.engine.revoke import recall
+from noisegate_server.engine.slumber import suspend_shard
+from noisegate_server.session.errors import Overloaded
+from noisegate_server.store.vault import VaultFailed
+
+__all__ = ["Keeper"]
+
+_LOG: Final = logging.getLogger("noisegate")
+
+_EXPIRE_SECONDS: Final = 1.0
+_EXPIRE_BUDGET: Final = 1_000
+_ROUND_SECONDS: Final = 5.0
+"""In which every shard has been looked at once for idle sessions."""
+_SILENCE_SECONDS: Final = 60.0
+"""Between two lines of the log about a vault that fails."""
+
+Clock = Callable[[], float]
+
+
+class Keeper:
+    """Of one running instance."""
+
+    def __init__(self, parts: Parts, config: Config, *, clock: Clock, wall: Clock) -> None:
+        self._parts: Final = parts
+        self._clock: Final = clock
+        self._wall: Final = wall
+        self._idle: Final = config.suspend_idle
+        self._lasting: Final = parts.vault.survives and config.blob_key is not None
+        """Whether what is suspended can come back in another process."""
+        self._expire_at = 0.0
+        self._shard_at = 0.0
+        self._shard = 0
+        self._said_at = -_SILENCE_SECONDS
+
+    async def recall(self) -> None:
+        """Take over what earlier processes have left. ConfigError where the file does not give it."""
+        try:
+            await recall(self._parts)
+            if self._lasting:
+                await recall_suspended(self._parts, self._clock(), self._wall())
+            else:
+                # Sealed under a key that is gone.
+                kept = await self._parts.vault.kept()
+                await self._parts.vault.forget([session.session_id for session in kept])
+        except VaultFailed as failure:
+            raise ConfigError("--state-file", f"cannot be used: {failure}") from None
+
+    async def tick(self) -> None:
+        """What is due, in slices: forget what is over, suspend what is idle."""
+        now = self._clock()
+        try:
+            if now >= self._expire_at:
+                self._expire_at = now + _EXPIRE_SECONDS
+                await self._parts.vault.expire(self._wall(), _EXPIRE_BUDGET)
+            if self._idle and now >= self._shard_at:
+                self._shard_at = now + _ROUND_SECONDS / self._parts.store.shards
+                self._shard += 1
+                await suspend_shard(self._parts, self._shard, now, self._wall(), unused_for=self._idle)
+        except (VaultFailed, Overloaded) as failure:
+            self._complain(failure, now)
+
+    async def drain(self, seconds: float) -> None:
+        """At a stop: suspend every session, where another process can bring them back, for so long at most."""
+        if not self._lasting:
+            return
+        until = self._clock() + seconds
+        suspended = 0
+        for shard in range(self._parts.store.shards):
+            if self._clock() >= until:
+                _LOG.warning("the grace is over: sessions that have not been suspended yet end")
+                break
+            try:
+                suspended += await suspend_shard(self._parts, shard, self._clock(), self._wall())
+            except Overloaded as failure:
+                self._complain(failure, self._clock())
+                break
+            await asyncio.sleep(0)
+        _LOG.info("%d sessions suspended: their first calls bring them back", suspended)
+
+    def _complain(self, failure: Exception, now: float) -> None:
+        if now >= self._said_at + _SILENCE_SECONDS:
+            self._said_at = now
+            _LOG.error("--state-file: %s", failure.__cause__ or failure.__context__ or failure)
