@@ -114,6 +114,7 @@ class Server:
                 idle_timeout=config.idle_timeout,
                 lifetime=config.lifetime,
                 max_early=config.max_early_data,
+                tenant_limits=policy.limits,
             ),
             random_bytes=self._random_bytes,
             started_wall=self._wall(),

@@ -10,7 +10,9 @@ Whoever is restored has another engine with the same identity, as after a restar
 from __future__ import annotations
 
 import os
+from functools import partial
 
+from noisegate_server.engine.policy import limits_of
 from noisegate_server.session.datagram import DatagramRecords
 from noisegate_server.session.frozen import freeze, thaw
 from noisegate_server.session.state import TerminationReason
@@ -50,7 +52,7 @@ def restore(engines: Engines, end: End, record: bytes, *, tells: bool = True) ->
         record,
         tenant=TENANT,
         aeads=engine.parts.aeads,
-        limits=engine.parts.policy.limits,
+        limits_of=partial(limits_of, engine.parts.policy),
         random_bytes=os.urandom,
         now=clock.now,
         wall=clock.wall,

@@ -165,6 +165,28 @@ class SupportedProtocol:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RotationLimits:
+    """When an epoch's keys must change, counted for what the service seals. Zero means: the service's or tenant's own.
+
+    A session can have lower limits than those, never higher ones. Past a soft limit answers say `rotation_due`, and a
+    DATAGRAM session rotates by itself; past a hard one `encrypt` raises RekeyRequired until a rotation is through.
+    """
+
+    soft_age: float = 0
+    """Seconds, at least 10, as the next. DATAGRAM: 120 by default; NOISE: none."""
+    hard_age: float = 0
+    """DATAGRAM: 180 by default; NOISE: none."""
+    soft_messages: int = 0
+    """Records: 2^20 by default."""
+    hard_messages: int = 0
+    """At least 2,048; no data is sealed from 1,024 below it on. DATAGRAM: 2^23 by default; NOISE: none."""
+    soft_bytes: int = 0
+    """Of plaintexts: 2^36 by default."""
+    hard_bytes: int = 0
+    """DATAGRAM: 2^39 by default; NOISE: none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SessionOptions:
     """What a caller may set for one session. Zero and false mean: the service's default."""
 
@@ -183,6 +205,8 @@ class SessionOptions:
     11.3) of each direction after each of its messages; the player must do the same, and nothing on the wire says so."""
     max_early_data_bytes: int = 0
     """Early data that the session's tickets allow; at most what `Capabilities` says."""
+    rotation: RotationLimits = RotationLimits()
+    """When keys must change."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

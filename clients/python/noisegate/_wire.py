@@ -20,6 +20,7 @@ from ._model import (
     RecordMode,
     Role,
     Rotation,
+    RotationLimits,
     Sealed,
     SessionInfo,
     SessionOptions,
@@ -74,6 +75,21 @@ def to_options(options: SessionOptions | None) -> contract.SessionOptions | None
         tickets=options.tickets,
         ratchet=options.ratchet,
         max_early_data_bytes=options.max_early_data_bytes,
+        rotation=to_rotation_limits(options.rotation),
+    )
+
+
+def to_rotation_limits(limits: RotationLimits) -> contract.RotationLimits | None:
+    """The contract's limits; None, unset, where none is set."""
+    if limits == RotationLimits():
+        return None
+    return contract.RotationLimits(
+        soft_age=to_duration(limits.soft_age) if limits.soft_age else None,
+        hard_age=to_duration(limits.hard_age) if limits.hard_age else None,
+        soft_messages=limits.soft_messages,
+        hard_messages=limits.hard_messages,
+        soft_bytes=limits.soft_bytes,
+        hard_bytes=limits.hard_bytes,
     )
 
 

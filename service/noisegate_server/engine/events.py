@@ -100,7 +100,7 @@ class Events:
     def happened(self, kind: EventKind, session: Session) -> None:
         """Something other than its end has happened to a session: what a use case calls."""
         if session.tenant in self._watches:
-            self._publish(session.tenant, _event(kind, session))
+            self.publish(session.tenant, _event(kind, session))
 
     def due(self, session: Session) -> None:
         """A session's rotation is due; told once for each epoch, however often this is called."""
@@ -108,21 +108,17 @@ class Events:
             event = _event(EventKind.ROTATION_DUE, session)
             if session.due_told != event.epoch:
                 session.due_told = event.epoch
-                self._publish(session.tenant, event)
+                self.publish(session.tenant, event)
 
     def ended(self, session: Session | SuspendedSession, reason: TerminationReason, *, resumable: bool) -> None:
         """An established session ends; it is not wiped yet. The store calls this, whatever ended it."""
         if session.tenant in self._watches:
             event = _event(EventKind.ENDED, session)
-            self._publish(session.tenant, event._replace(reason=reason, resumable=resumable))
+            self.publish(session.tenant, event._replace(reason=reason, resumable=resumable))
 
-    def gone(self, tenant: str, event: SessionEvent) -> None:
-        """Something has happened to a session that no store has: one that was suspended."""
-        if tenant in self._watches:
-            self._publish(tenant, event)
-
-    def _publish(self, tenant: str, event: SessionEvent) -> None:
-        for watch in tuple(self._watches[tenant]):
+    def publish(self, tenant: str, event: SessionEvent) -> None:
+        """Tell an event to every watcher of the tenant that it is for."""
+        for watch in tuple(self._watches.get(tenant, ())):
             if watch.peer_id in ("", event.peer_id) and watch.group in ("", event.group):
                 watch.tell(event)
 

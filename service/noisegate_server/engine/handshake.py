@@ -28,7 +28,7 @@ from noisegate_server.engine.opening import (
 )
 from noisegate_server.engine.outcomes import HandshakeStep, established
 from noisegate_server.engine.parts import Parts
-from noisegate_server.engine.policy import Options
+from noisegate_server.engine.policy import Options, tenant_limits
 from noisegate_server.engine.retry import first_message, first_packet, follow
 from noisegate_server.engine.revoke import refuse_revoked
 from noisegate_server.noise import HandshakeState, KeyPair, NoiseError
@@ -110,6 +110,7 @@ def initiate(parts: Parts, tenant: str, request: Initiation, now: float, wall: f
     """Make message 1 and the session that it begins."""
     pattern, suite = allowed(parts.policy, request.pattern, request.suite)
     check_psk(pattern, request.psk)
+    _check_rotation(parts, tenant, request, suite, "initiate.options.rotation")
     if (pattern in LEARNS_REMOTE) is bool(request.remote_static_key):
         raise InvalidField("initiate.remote_static_key", "32 bytes for IK and NK, empty for XX")
     hello, flags = _our_hello(parts, request, (pattern, suite), wall)
@@ -158,6 +159,7 @@ def respond(parts: Parts, tenant: str, request: Response, now: float, wall: floa
         # Nothing in a bare Noise session says it: the game tells both ends.
         flags = flags & ~Flags.RATCHET | _ratchet(request.options)
     check_psk(pattern, request.psk)
+    _check_rotation(parts, tenant, request, suite, "respond.options.rotation")
     identity = identity_of(parts, tenant)
     handshake = messages.begin(
         parts,
@@ -302,6 +304,12 @@ def _our_hello(
         raise InvalidField("initiate.offer", "must contain the protocol of message 1")
     hello = Hello(flags=flags, timestamp_ms=parts.timestamps.ours(wall), offer=offer, choice=offer.index(pair))
     return hello, flags | ratchet
+
+
+def _check_rotation(parts: Parts, tenant: str, request: Initiation | Response, suite: Suite, path: str) -> None:
+    """InvalidField for limits of the session's own that its tenant's do not allow."""
+    if request.options.rotation:
+        request.options.rotation.check(tenant_limits(parts.policy, tenant, request.mode, suite), path)
 
 
 def _ratchet(options: Options) -> Flags:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from noisegate_server.engine.events import EventKind
 from noisegate_server.engine.parts import Parts
-from noisegate_server.engine.policy import Options
+from noisegate_server.engine.policy import Options, limits_of
 from noisegate_server.engine.tickets import owed_ticket
 from noisegate_server.noise import HandshakeState, KeyPair, NoiseError, ProtocolName
 from noisegate_server.noise.primitives import sha256
@@ -66,6 +66,7 @@ def new_session(
         aeads=parts.aeads,
         now=now,
         max_early=min(options.max_early, policy.max_early),
+        rotation=options.rotation,
     )
 
 
@@ -188,7 +189,7 @@ def finish(
         connection_id=opening.connection_id if opening is not None else b"",
         remote_static=remote_static,
         anonymous_initiator=anonymous_initiator,
-        limits=parts.policy.limits,
+        limits=limits_of(parts.policy, session),
         aeads=parts.aeads,
         now=now,
     )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from noisegate_server.session.constants import HALF_OPEN_S, TICKET_LIFETIME_S
 from noisegate_server.session.hello import Flags
-from noisegate_server.session.limits import RotationLimits
-from noisegate_server.session.suites import Pattern, Suite
+from noisegate_server.session.limits import NOT_LOWERED, LowerLimits, RotationLimits, limits_for
+from noisegate_server.session.session import Session
+from noisegate_server.session.state import RecordMode
+from noisegate_server.session.suites import SUITES, Pattern, Suite
 
 _PATTERNS = (
     Pattern.XX,
@@ -52,6 +55,8 @@ class Policy:
     clock_skew: float = 30.0
     """Seconds by which a hello's timestamp may differ from our clock."""
     limits: RotationLimits = field(default_factory=RotationLimits)
+    tenant_limits: Mapping[tuple[str, RecordMode], LowerLimits] = field(default_factory=dict)
+    """What a tenant's sessions of a mode have lower than `limits`."""
 
     def preference(self) -> tuple[tuple[Pattern, Suite], ...]:
         """Every protocol that Handshake runs, preferred first: by suite, then by pattern."""
@@ -70,3 +75,16 @@ class Options:
     ratchet: bool = False
     max_early: int = 0
     """Bytes of early data that the session's tickets allow; the policy may allow fewer."""
+    rotation: LowerLimits = NOT_LOWERED
+    """Limits of rotation that the session has lower than its tenant."""
+
+
+def tenant_limits(policy: Policy, tenant: str, mode: RecordMode, suite: Suite) -> RotationLimits:
+    """The limits of rotation that a session of the tenant can lower further."""
+    lower = policy.tenant_limits.get((tenant, mode), NOT_LOWERED)
+    return limits_for(policy.limits, mode=mode, cipher=SUITES[suite].cipher, lower=(lower,))
+
+
+def limits_of(policy: Policy, session: Session) -> RotationLimits:
+    """Those of a session, whatever it was made of: a handshake, a ticket, a blob. A policy stricter now holds."""
+    return tenant_limits(policy, session.tenant, session.mode, session.suite).lowered(session.rotation)

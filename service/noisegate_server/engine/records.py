@@ -15,6 +15,8 @@ from noisegate_server.session.constants import CONNECTION_ID, HARD_FAILURES, NO_
 from noisegate_server.session.datagram import SALTED, DatagramRecords
 from noisegate_server.session.errors import DecryptFailed, HandshakeFailed, NotEstablished, SessionError
 from noisegate_server.session.keep_alive import answer_to
+from noisegate_server.session.limits import AEAD_LIMITS
+from noisegate_server.session.noise_records import NoiseRecords
 from noisegate_server.session.packets import Kind
 from noisegate_server.session.packets import peek as peek_packet
 from noisegate_server.session.renegotiation import Parties
@@ -22,6 +24,7 @@ from noisegate_server.session.salted import open_salted, tell
 from noisegate_server.session.sealed import Opened, Sealed
 from noisegate_server.session.session import Session
 from noisegate_server.session.state import RecordMode, Role, TerminationReason
+from noisegate_server.session.suites import SUITES
 from noisegate_server.store.base import ConnectionIdTaken
 
 _DATA: Final = Kind.DATA
@@ -157,6 +160,8 @@ def _by_packet(parts: Parts, tenant: str, packet: bytes, now: float) -> Session:
 def _aside(parts: Parts, session: Session, opened: Opened, now: float, wall: float) -> tuple[bytes, ...]:
     """What a record brings about besides its content."""
     records = session.records
+    if isinstance(records, NoiseRecords):
+        records.upkeep(now)
     if not isinstance(records, DatagramRecords):
         return ()
     to_peer: tuple[bytes, ...] = ()
@@ -198,9 +203,10 @@ def see_to(parts: Parts, session: Session, now: float) -> tuple[bytes, ...]:
 def _encrypt_due(parts: Parts, session: Session, plaintext: bytes, associated_data: bytes, now: float) -> Sealed:
     """As encrypt, where something is to be done besides. What is refused has done nothing of it."""
     records = session.records
-    if not isinstance(records, DatagramRecords):
+    if records is None:
         raise NotEstablished(session.state.name)
-    records.refuse_old(now)
+    if isinstance(records, DatagramRecords):
+        records.refuse_old(now)
     sealed = records.seal(plaintext, associated_data, now, parts.aeads)
     session.touch(now)
     to_peer = see_to(parts, session, now)
@@ -211,7 +217,8 @@ def _encrypt_due(parts: Parts, session: Session, plaintext: bytes, associated_da
 
 def _many_failures(parts: Parts, session: Session, now: float) -> None:
     """Another 2^20 records were refused: new keys, or past 2^35 none (protocol, section 4; RFC 9001, section 6.6)."""
-    if session.refused >= HARD_FAILURES:
+    # The cipher's own limit is above ours, and would hold without it.
+    if session.refused >= min(HARD_FAILURES, AEAD_LIMITS[SUITES[session.suite].cipher].failures):
         parts.store.end(session, TerminationReason.EXHAUSTED, now, resumable=session.ticket_given)
     elif session.records is not None:
         session.records.fall_due()

@@ -351,7 +351,12 @@ def _session(
         peer_id=ticket.peer_id,
         group=ticket.group,
         prologue=request.prologue,
-        options=Options(idle_timeout=ticket.idle_timeout, lifetime=lifetime, max_early=ticket.max_early),
+        options=Options(
+            idle_timeout=ticket.idle_timeout,
+            lifetime=lifetime,
+            max_early=ticket.max_early,
+            rotation=ticket.rotation,
+        ),
         chain_end_wall=ticket.absolute_end_wall,
         opening=Opening(handshake=handshake, resumes=True),
         now=now,

@@ -7,11 +7,13 @@ brings the session back waits for that one.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from noisegate_server.engine.events import EventKind
 from noisegate_server.engine.outcomes import SessionView
 from noisegate_server.engine.parts import Parts
+from noisegate_server.engine.policy import limits_of
 from noisegate_server.engine.sessions import view
 from noisegate_server.engine.suspend import issuer_of
 from noisegate_server.noise.primitives import wipe
@@ -150,7 +152,7 @@ def _opened(parts: Parts, tenant: str, blob: bytes, now: float, wall: float) -> 
             frozen,
             tenant=tenant,
             aeads=parts.aeads,
-            limits=parts.policy.limits,
+            limits_of=partial(limits_of, parts.policy),
             random_bytes=parts.random_bytes,
             now=now,
             wall=wall,

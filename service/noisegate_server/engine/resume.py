@@ -68,6 +68,7 @@ def initiate(
             idle_timeout=kept.idle_timeout,
             lifetime=min(kept.lifetime, kept.chain_end_wall - wall),
             max_early=kept.offered_early,
+            rotation=kept.rotation,
         ),
         chain_end_wall=kept.chain_end_wall,
         opening=Opening(handshake=handshake, resumes=True, early_sent=bool(early_data)),

@@ -57,7 +57,7 @@ def rotate(parts: Parts, tenant: str, session_id: bytes, command: RotateCommand,
     elif command.kind == REKEY:
         done = _noise_rekey(parts, session, records, command)
     else:
-        done = _noise_renegotiate(parts, session, records, command)
+        done = _noise_renegotiate(parts, session, records, command, now)
     session.touch(now)
     return done
 
@@ -94,7 +94,9 @@ def _noise_rekey(parts: Parts, session: Session, records: NoiseRecords, command:
     return Rotation(to_peer=(), state=session.state, epoch=records.epoch, counter=counter)
 
 
-def _noise_renegotiate(parts: Parts, session: Session, records: NoiseRecords, command: RotateCommand) -> Rotation:
+def _noise_renegotiate(
+    parts: Parts, session: Session, records: NoiseRecords, command: RotateCommand, now: float
+) -> Rotation:
     if command.direction:
         raise InvalidField("direction", "RENEGOTIATE changes both directions: use switch_send and switch_receive")
     switches = command.switch_send or command.switch_receive
@@ -104,7 +106,7 @@ def _noise_renegotiate(parts: Parts, session: Session, records: NoiseRecords, co
     if not records.can_switch(send=command.switch_send, receive=command.switch_receive):
         raise EpochConflict(records.epoch)
     if command.switch_send:
-        records.switch_send(parts.aeads)
+        records.switch_send(parts.aeads, now)
     if command.switch_receive:
         records.switch_receive(parts.aeads)
     if not switches:

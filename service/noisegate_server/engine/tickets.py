@@ -109,6 +109,7 @@ def _content(parts: Parts, session: Session, lifetime: float, wall: float) -> by
         max_early=session.max_early,
         idle_timeout=session.idle_timeout,
         lifetime=session.lifetime,
+        rotation=session.rotation,
     )
     blob = seal_ticket(parts.ticket_keys, ticket, parts.random_bytes)
     content = TicketContent(lifetime_s=int(lifetime), max_early=session.max_early, psk=psk, ticket=blob)

@@ -9,12 +9,15 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from noisegate_server.rpc.call import Caller
+from noisegate_server.session.errors import InvalidField
+from noisegate_server.session.limits import LowerLimits, RotationLimits, limits_for
+from noisegate_server.session.state import RecordMode
 
 __all__ = ["LOCAL", "Peer", "Policy", "PolicyError", "Rights", "read_policy"]
 
@@ -55,6 +58,8 @@ class Policy:
     """Identity (LOCAL for none) to tenant."""
     rights: Rights | None = None
     """None: every method but those that are withheld."""
+    limits: Mapping[tuple[str, RecordMode], LowerLimits] = field(default_factory=dict)
+    """Limits of rotation that a tenant's sessions of a mode have lower than the service's."""
     withheld: frozenset[str] = frozenset()
     """Full names of methods that are allowed by name alone, and so to nobody without rights."""
 
@@ -83,17 +88,41 @@ class _Entry(BaseModel):
     methods: list[str] = Field(min_length=1)
 
 
+class _Lower(BaseModel):
+    """Fields are those of `LowerLimits`, which says what they may be."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    soft_age: float = 0
+    hard_age: float = 0
+    soft_messages: int = 0
+    hard_messages: int = 0
+    soft_bytes: int = 0
+    hard_bytes: int = 0
+
+
+class _Tenant(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    name: str = Field(min_length=1, max_length=_MAX_TENANT_BYTES)
+    datagram: _Lower = Field(default_factory=_Lower)
+    noise: _Lower = Field(default_factory=_Lower)
+
+
 class _File(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     caller: list[_Entry] = Field(min_length=1)
+    tenant: list[_Tenant] = Field(default_factory=list)
 
 
 def read_policy(text: str, methods: Iterable[str], by_name: Iterable[str] = ()) -> Policy:
     """Parse a policy file.
 
     Shape: TOML with one `[[caller]]` for each caller: `id` (a SPIFFE id, or "local" for connections without
-    credentials), `tenant`, `methods` (names of RPCs, or "*" for all but those that are allowed by name alone).
+    credentials), `tenant`, `methods` (names of RPCs, or "*" for all but those that are allowed by name alone). Where a
+    tenant has lower limits of rotation than the service, one `[[tenant]]`: `name`, and for each mode, `datagram` and
+    `noise`, a table of limits as `RotationLimits` names them.
     `methods`: the full names of all methods that need a right; `by_name`: those of them that "*" does not include.
     Raises PolicyError.
     """
@@ -120,4 +149,22 @@ def read_policy(text: str, methods: Iterable[str], by_name: Iterable[str] = ()) 
         tenants[entry.id] = entry.tenant
         named = frozenset(known[name] for name in entry.methods if name != "*")
         rights[entry.id] = named | every if "*" in entry.methods else named
-    return Policy(tenants=tenants, rights=rights)
+    return Policy(tenants=tenants, rights=rights, limits=_limits(parsed.tenant, frozenset(tenants.values())))
+
+
+def _limits(entries: list[_Tenant], tenants: frozenset[str]) -> dict[tuple[str, RecordMode], LowerLimits]:
+    limits: dict[tuple[str, RecordMode], LowerLimits] = {}
+    for entry in entries:
+        if entry.name not in tenants:
+            raise PolicyError(f"tenant {entry.name!r}: no caller has it")
+        for mode, lower in ((RecordMode.DATAGRAM, entry.datagram), (RecordMode.NOISE, entry.noise)):
+            if (entry.name, mode) in limits:
+                raise PolicyError(f"tenant {entry.name!r}: listed twice")
+            wanted = LowerLimits(**lower.model_dump())
+            try:
+                # The widest of all ciphers: a session's own may allow less.
+                wanted.check(limits_for(RotationLimits(), mode=mode, cipher="ChaChaPoly"), mode.name.lower())
+            except InvalidField as error:
+                raise PolicyError(f"tenant {entry.name!r}: {error}") from None
+            limits[entry.name, mode] = wanted
+    return limits

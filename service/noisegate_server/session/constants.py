@@ -109,6 +109,10 @@ TICKET_LIFETIME_S: Final = 86_400
 
 RESERVED_COUNTERS: Final = 1_024
 """Counters below a hard limit that only control records may use (protocol, section 4)."""
+MIN_HARD_MESSAGES: Final = 2 * RESERVED_COUNTERS
+"""No hard limit of messages is lower: below, nothing but control records would be sealed (contract, RotationLimits)."""
+MIN_ROTATION_AGE_S: Final = ROTATION_WISH_S
+"""No limit of age is lower (contract, RotationLimits)."""
 SOFT_AGE_S: Final = 120.0
 """DATAGRAM: an epoch of this age is due for rotation (protocol, section 4)."""
 HARD_AGE_S: Final = 180.0

@@ -56,6 +56,7 @@ def establish(
             root=bytearray(secrets.root),
             h=h,
             limits=limits,
+            now=now,
         )
         secrets.wipe()
     else:

@@ -28,7 +28,7 @@ from noisegate_server.session.constants import (
 )
 from noisegate_server.session.datagram import DatagramRecords
 from noisegate_server.session.hello import Flags
-from noisegate_server.session.limits import RotationLimits
+from noisegate_server.session.limits import LowerLimits, RotationLimits
 from noisegate_server.session.noise_records import NoiseRecords, Replacement, Stream
 from noisegate_server.session.roots import Root, bound_roots, read_roots, write_roots
 from noisegate_server.session.salted import highest_known, own_epoch, roots_of
@@ -88,6 +88,7 @@ class Tag(IntEnum):
     NEW_RECEIVE_KEY = 107
     NEW_ROOT = 108
     NEW_H = 109
+    BEGAN_WALL = 110
     # DATAGRAM
     ROOTS = 128
     HIGHEST_EPOCH = 129
@@ -123,6 +124,7 @@ _VALUES: Final[dict[Tag, Codec]] = {
     Tag.NEW_RECEIVE_KEY: SECRET,
     Tag.NEW_ROOT: SECRET,
     Tag.NEW_H: raw(HASH),
+    Tag.BEGAN_WALL: SECONDS,
     Tag.ROOTS: Codec(write_roots, read_roots),
     Tag.HIGHEST_EPOCH: number(4),
     Tag.MASK_KEY: SECRET,
@@ -154,6 +156,7 @@ SESSION_ATTRIBUTES: Final[dict[str, tuple[int, Codec]]] = {
     "refused": (34, _COUNT),
     "max_early": (35, number(4)),
     "early": (36, FLAG),
+    "rotation": (37, Codec(LowerLimits.encode, LowerLimits.decode)),
 }
 """Attribute of Session to its tag and form."""
 _CONSTRUCTED: Final = (
@@ -196,7 +199,7 @@ def freeze(
         Tag.LIFETIME_END_WALL: wall + session.lifetime_end - now,
         Tag.LIFETIME_LEFT: session.lifetime_end - now,
         Tag.EXPORT: session.export,
-        **(_noise_values(records) if isinstance(records, NoiseRecords) else _datagram_values(records)),
+        **(_noise_values(records, now, wall) if isinstance(records, NoiseRecords) else _datagram_values(records)),
     }
     values |= {tag: _VALUES[tag].write(value) for tag, value in own.items()}
     record = write_values(values, _HEAD)
@@ -211,7 +214,7 @@ def thaw(
     *,
     tenant: str,
     aeads: AeadCache,
-    limits: RotationLimits,
+    limits_of: Callable[[Session], RotationLimits],
     random_bytes: Callable[[int], bytes],
     now: float,
     wall: float,
@@ -219,7 +222,8 @@ def thaw(
     """The session of a record that `freeze` made, ESTABLISHED; BlobRefused for anything else, or when its life is over.
 
     DATAGRAM: in a salted epoch of its own, which the peer knows nothing of yet: tell it by `records.ask`. NOISE: at the
-    very counters where it was. The record stays the caller's, to wipe.
+    very counters where it was. The record stays the caller's, to wipe. `limits_of`: its limits, asked once all but its
+    records is there.
     """
     try:
         values, attributes = read_record(record)
@@ -238,8 +242,9 @@ def thaw(
             setattr(session, name, value)
         session.created_at = now - max(wall - values[Tag.CREATED_WALL], 0.0)
         session.export = values[Tag.EXPORT]
+        limits = limits_of(session)
         session.records = (
-            _noise_records(session, values, limits)
+            _noise_records(session, values, limits, now - max(wall - values[Tag.BEGAN_WALL], 0.0))
             if session.mode is RecordMode.NOISE
             else _datagram_records(session, values, limits, random_bytes, now)
         )
@@ -262,7 +267,7 @@ def read_record(record: Buffer) -> tuple[dict[Tag, Any], dict[str, Any]]:
     return {Tag(tag): _VALUES[Tag(tag)].read(value) for tag, value in behind.items()}, attributes
 
 
-def _noise_values(records: NoiseRecords) -> dict[Tag, Any]:
+def _noise_values(records: NoiseRecords, now: float, wall: float) -> dict[Tag, Any]:
     values: dict[Tag, Any] = {
         Tag.SEND_KEY: records.send.key,
         Tag.SEND_COUNTER: records.send.n,
@@ -274,6 +279,7 @@ def _noise_values(records: NoiseRecords) -> dict[Tag, Any]:
         Tag.SEALED: records.sealed,
         Tag.SEALED_BYTES: records.sealed_bytes,
         Tag.OPENED: records.opened,
+        Tag.BEGAN_WALL: wall + records.began_at - now,
     }
     replacement = records.replacement
     if replacement is not None:
@@ -286,7 +292,7 @@ def _noise_values(records: NoiseRecords) -> dict[Tag, Any]:
     return values
 
 
-def _noise_records(session: Session, values: dict[Tag, Any], limits: RotationLimits) -> NoiseRecords:
+def _noise_records(session: Session, values: dict[Tag, Any], limits: RotationLimits, began_at: float) -> NoiseRecords:
     aeads = session.aeads
     send, receive = Stream(values[Tag.SEND_KEY], aeads), Stream(values[Tag.RECEIVE_KEY], aeads)
     send.n, receive.n = values[Tag.SEND_COUNTER], values[Tag.RECEIVE_COUNTER]
@@ -298,6 +304,7 @@ def _noise_records(session: Session, values: dict[Tag, Any], limits: RotationLim
         root=values[Tag.ROOT],
         h=values[Tag.H],
         limits=limits,
+        now=began_at,
     )
     records.epoch = values[Tag.EPOCH]
     records.sealed = values[Tag.SEALED]

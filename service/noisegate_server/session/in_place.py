@@ -97,7 +97,7 @@ def seal_into(
     """
     view = _bytes_of(buffer, start, size)
     if isinstance(records, NoiseRecords):
-        return _seal_noise(records, view, start, size, associated_data, aeads)
+        return _seal_noise(records, view, start, size, associated_data, now, aeads)
     return _seal_datagram(records, view, start, size, associated_data, aeads)
 
 
@@ -164,7 +164,7 @@ def _seal_datagram(
 
 
 def _seal_noise(
-    records: NoiseRecords, view: memoryview, start: int, size: int, associated_data: bytes, aeads: AeadCache
+    records: NoiseRecords, view: memoryview, start: int, size: int, associated_data: bytes, now: float, aeads: AeadCache
 ) -> SealedAt:
     stream = records.send
     n = stream.n
@@ -175,8 +175,8 @@ def _seal_noise(
         raise BufferTooSmall(end, len(view))
     if n >= MAX_COUNTER - RESERVED_COUNTERS:
         raise RekeyRequired("this key has sealed as many messages as it may")
-    if records.sealed >= records.look_at:
-        records.look(records.sealed)
+    if records.sealed >= records.look_at or now >= records.due_at:
+        records.look(records.sealed, now)
     stream.n = n + 1
     records.sealed += 1
     records.sealed_bytes += size

@@ -76,6 +76,7 @@ class NoiseRecords:
     """The record layer of one NOISE session."""
 
     __slots__ = (
+        "began_at",
         "cipher",
         "due",
         "due_at",
@@ -89,6 +90,7 @@ class NoiseRecords:
         "receive",
         "renegotiation",
         "replacement",
+        "reserve",
         "root",
         "sealed",
         "sealed_bytes",
@@ -108,6 +110,7 @@ class NoiseRecords:
         root: bytearray,
         h: bytes,
         limits: RotationLimits,
+        now: float,
     ) -> None:
         self.cipher = cipher
         self.nonce = cipher.nonce
@@ -127,10 +130,15 @@ class NoiseRecords:
         """A soft limit is passed."""
         self.look_at = 0
         """The number of sealed messages from which on `seal` has to look at the limits."""
+        self.reserve = RESERVED_COUNTERS
+        """Messages that a rotation under way may still seal past a hard limit."""
+        self.began_at = now
+        """When what we seal came under its keys (monotonic seconds)."""
         self.renegotiation: HandshakeState | None = None
         self.replacement: Replacement | None = None
         self.due_at = math.inf
-        """Never: nothing is sent in this mode that the caller did not ask for."""
+        """When a limit of age is passed. Nothing is sent in this mode that the caller did not ask for."""
+        self._reschedule()
 
     @property
     def rotating(self) -> bool:
@@ -142,7 +150,10 @@ class NoiseRecords:
         return ()
 
     def seal(self, plaintext: bytes, associated_data: bytes, now: float, aeads: AeadCache) -> Sealed:
-        """Seal a transport message. RekeyRequired when the counter is used up; MessageTooLarge."""
+        """Seal a transport message. RekeyRequired at a hard limit; MessageTooLarge.
+
+        Past the hard limit a rotation that is under way has 1,024 messages more: its own travel as the game's data.
+        """
         stream = self.send
         n = stream.n
         size = len(plaintext)
@@ -151,8 +162,8 @@ class NoiseRecords:
         if size > MAX_NOISE_PLAINTEXT:
             raise MessageTooLarge("plaintext", MAX_NOISE_PLAINTEXT)
         sealed = self.sealed
-        if sealed >= self.look_at:
-            self.look(sealed)
+        if sealed >= self.look_at or now >= self.due_at:
+            self.look(sealed, now)
         stream.n = n + 1
         self.sealed = sealed + 1
         self.sealed_bytes += size
@@ -194,6 +205,12 @@ class NoiseRecords:
     def fall_due(self) -> None:
         """A soft limit is passed: answers say so, and the game rotates."""
         self.due = True
+        self._reschedule()
+
+    def upkeep(self, now: float) -> None:
+        """Do what is due: see whether the keys are as old as the soft limit of age."""
+        if not self.due and now >= self.began_at + self.limits.soft_age:
+            self.fall_due()
 
     def rekey_send(self, aeads: AeadCache) -> int:
         """Rekey() what we seal; the counter of the first message under the new key."""
@@ -212,7 +229,7 @@ class NoiseRecords:
             return not send and not receive
         return (not send or replacement.send is not None) and (not receive or replacement.receive is not None)
 
-    def switch_send(self, aeads: AeadCache) -> None:
+    def switch_send(self, aeads: AeadCache, now: float) -> None:
         """Seal under the new keys from here on. EpochConflict where there are none."""
         replacement = self.replacement
         if replacement is None or replacement.send is None:
@@ -221,7 +238,10 @@ class NoiseRecords:
         self.send, replacement.send = replacement.send, None
         self.epoch += 1
         self.sealed = self.sealed_bytes = self.look_at = 0
+        self.reserve = RESERVED_COUNTERS
+        self.began_at = now
         self.due = False
+        self._reschedule()
         self._settle(replacement)
 
     def switch_receive(self, aeads: AeadCache) -> None:
@@ -248,14 +268,21 @@ class NoiseRecords:
             wipe(self.replacement.root)
         self.renegotiation = self.replacement = None
 
-    def look(self, sealed: int) -> None:
-        """Compare the key's use with the limits."""
-        # Soft limits alone: a plain library cannot rotate by itself, so nothing is refused.
-        if not self.due and self.limits.is_soft_passed(sealed, self.sealed_bytes):
-            self.due = True
-        self.look_at = self.limits.next_look(sealed, self.sealed_bytes, MAX_NOISE_PLAINTEXT, due=False)
-        if self.due:
-            self.look_at = MAX_COUNTER
+    def look(self, sealed: int, now: float) -> None:
+        """Compare the keys' use and age with the limits. RekeyRequired past a hard one."""
+        limits = self.limits
+        if limits.is_hard_passed(sealed, self.sealed_bytes) or now >= self.began_at + limits.hard_age:
+            if not self.rotating or not self.reserve or sealed >= limits.hard_messages:
+                raise RekeyRequired("this key has sealed as much as it may, or is as old as it may be")
+            self.reserve -= 1
+        if not self.due and limits.is_soft_passed(sealed, self.sealed_bytes):
+            self.fall_due()
+        self.upkeep(now)
+        self.look_at = limits.next_look(sealed, self.sealed_bytes, MAX_NOISE_PLAINTEXT, due=self.due)
+
+    def _reschedule(self) -> None:
+        limits = self.limits
+        self.due_at = self.began_at + (limits.hard_age if self.due else min(limits.soft_age, limits.hard_age))
 
     def _settle(self, replacement: Replacement) -> None:
         if replacement.send is None and replacement.receive is None:

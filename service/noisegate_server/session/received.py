@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from noisegate_server.noise.primitives import wipe
+from noisegate_server.session.limits import LowerLimits
 from noisegate_server.session.session import Session
 from noisegate_server.session.state import RecordMode
 from noisegate_server.session.suites import Suite
@@ -35,6 +36,7 @@ class ReceivedTicket:
     lifetime: float
     offered_early: int
     """How many bytes our own tickets allow."""
+    rotation: LowerLimits
 
     def wipe(self) -> None:
         """Overwrites the PSK."""
@@ -61,4 +63,5 @@ def received_ticket(session: Session, content: TicketContent, wall: float) -> Re
         idle_timeout=session.idle_timeout,
         lifetime=session.lifetime,
         offered_early=session.max_early,
+        rotation=session.rotation,
     )

@@ -25,7 +25,7 @@ from noisegate_server.session.constants import CONNECTION_ID, HASH, KEY, MAX_PHA
 from noisegate_server.session.datagram import DatagramRecords
 from noisegate_server.session.epoch import Epoch
 from noisegate_server.session.hello import Flags
-from noisegate_server.session.limits import RotationLimits
+from noisegate_server.session.limits import RotationLimits, limits_for
 from noisegate_server.session.noise_records import NoiseRecords, Stream
 from noisegate_server.session.phases import PhaseReceiver, PhaseSender
 from noisegate_server.session.ratchet import Ratchet, RatchetReceiver, RatchetSender
@@ -240,6 +240,7 @@ def _noise_fields(session: Session, records: NoiseRecords) -> _Fields:
         sealed=records.sealed,
         opened=records.opened,
         sealed_bytes=records.sealed_bytes,
+        began_at=records.began_at,
         send_counter=records.send.n,
         receive_counter=records.receive.n,
     )
@@ -311,7 +312,8 @@ def _noise_records(fields: _Fields, session: Session, secrets: list[bytearray], 
         ratchet=bool(session.flags & Flags.RATCHET),
         root=secrets[_ROOT],
         h=fields.h,
-        limits=limits,
+        limits=limits_for(limits, mode=session.mode, cipher=SUITES[session.suite].cipher),
+        now=fields.began_at,
     )
     records.epoch = fields.epoch
     records.sealed = fields.sealed

@@ -14,6 +14,7 @@ from noisegate_server.session.aeads import AeadCache
 from noisegate_server.session.attempts import Attempts
 from noisegate_server.session.datagram import DatagramRecords
 from noisegate_server.session.hello import Hello
+from noisegate_server.session.limits import NOT_LOWERED, LowerLimits
 from noisegate_server.session.noise_records import NoiseRecords
 from noisegate_server.session.state import (
     RecordMode,
@@ -83,6 +84,7 @@ class Session:
         "refused",
         "remote_static",
         "role",
+        "rotation",
         "session_id",
         "state",
         "suite",
@@ -112,6 +114,7 @@ class Session:
         aeads: AeadCache,
         now: float,
         max_early: int = 0,
+        rotation: LowerLimits = NOT_LOWERED,
     ) -> None:
         self.session_id = session_id
         self.tenant = tenant
@@ -138,6 +141,8 @@ class Session:
         """When the session ends unless it is used before (monotonic seconds)."""
         self.chain_end_wall = chain_end_wall
         """When the last ticket of this chain of resumes ends (unix seconds)."""
+        self.rotation = rotation
+        """What the caller wants lower than the service's limits of rotation, and the tenant's."""
         self.max_early = max_early
         """How many bytes of early data its tickets allow."""
         self.early = False

@@ -24,6 +24,7 @@ from noisegate_server.session.constants import (
     TICKET_SKEW_S,
 )
 from noisegate_server.session.hello import Flags
+from noisegate_server.session.limits import NOT_LOWERED, LowerLimits
 from noisegate_server.session.sealing import SEALING_OVERHEAD, SealingKey, SealingKeys, SealRefused, open_sealed, seal
 from noisegate_server.session.state import RecordMode, Role
 from noisegate_server.session.suites import Suite
@@ -87,6 +88,8 @@ class Ticket:
     """The session's own, seconds; 0 for the service's."""
     lifetime: float = 0.0
     """Likewise."""
+    rotation: LowerLimits = NOT_LOWERED
+    """What the session's caller wanted lower."""
 
     def wipe(self) -> None:
         """Overwrites the PSK."""
@@ -213,6 +216,7 @@ def _encode(ticket: Ticket) -> bytearray:
         ("remote_static", ticket.remote_static, KEY),
         ("issuer", ticket.issuer, _MAX_NAME),
         ("identity", ticket.identity, HASH),
+        ("rotation", ticket.rotation.encode(), _MAX_NAME),
     ):
         if len(text) > most:
             wipe(encoded)
@@ -239,7 +243,7 @@ def _decode(data: bytearray) -> Ticket:
     if at != len(data):
         raise TicketUnusable("length")
     try:
-        tenant, peer_id, group, remote_static, issuer, identity = texts
+        tenant, peer_id, group, remote_static, issuer, identity, rotation = texts
         return Ticket(
             id=ticket_id,
             psk=bytearray(psk),
@@ -259,6 +263,7 @@ def _decode(data: bytearray) -> Ticket:
             max_early=max_early,
             idle_timeout=idle_timeout,
             lifetime=lifetime,
+            rotation=LowerLimits.decode(rotation),
         )
     except ValueError:
         raise TicketUnusable("fields") from None

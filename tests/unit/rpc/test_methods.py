@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 import pytest
+from google.protobuf.duration_pb2 import Duration
 
 from noisegate.v1 import session_crypto_service_pb2 as pb
 from noisegate.v1 import session_pb2
@@ -106,6 +107,36 @@ def test_a_list_goes_page_by_page(service: Service) -> None:
     assert not service.call("ListSessions", pb.ListSessionsRequest(), OTHER).sessions
 
 
+def test_a_plain_librarys_player_still_plays_after_an_hour(service: Service) -> None:
+    """NOISE has no limit of age by default: it cannot rotate by itself, and nobody asks it to."""
+    session_id, player = service.session()
+    for _ in range(12):
+        service.clock.now += 300
+        opened = service.call(
+            "Decrypt", pb.DecryptRequest(session_id=session_id, ciphertext=bytes(player.encrypt(b"roll")))
+        )
+        sealed = service.call("Encrypt", pb.EncryptRequest(session_id=session_id, plaintext=b"six"))
+        assert (opened.plaintext, player.decrypt(sealed.ciphertext)) == (b"roll", b"six")
+        assert (opened.rotation_due, sealed.rotation_due) == (False, False)
+        assert (list(opened.to_peer), list(sealed.to_peer)) == ([], [])
+
+
+def test_a_noise_sessions_own_limit_of_age_is_kept_where_its_caller_asks(service: Service) -> None:
+    """Due at the soft one, REKEY_REQUIRED at the hard one, and Decrypt goes on."""
+    limits = session_pb2.RotationLimits(soft_age=Duration(seconds=60), hard_age=Duration(seconds=90))
+    session_id, player = service.session(options=session_pb2.SessionOptions(rotation=limits))
+    service.clock.now += 60
+    sealed = service.call("Encrypt", pb.EncryptRequest(session_id=session_id, plaintext=b"six"))
+    assert sealed.rotation_due
+    service.clock.now += 30
+    refused = service.refused("Encrypt", pb.EncryptRequest(session_id=session_id, plaintext=b"six"))
+    assert reason(refused) == "REKEY_REQUIRED"
+    opened = service.call(
+        "Decrypt", pb.DecryptRequest(session_id=session_id, ciphertext=bytes(player.encrypt(b"roll")))
+    )
+    assert (opened.plaintext, opened.rotation_due) == (b"roll", True)
+
+
 def test_a_repeated_decrypt_is_no_replay(service: Service) -> None:
     """With a request_id the same answer; without one the record counts as opened."""
     session_id, player = service.session()
@@ -193,6 +224,11 @@ def scramble(message: Any, chance: random.Random, session_id: bytes) -> None:
         ({"options": {"idle_timeout": {"seconds": 86_401}}}, "respond.options.idle_timeout"),
         ({"options": {"lifetime": {"nanos": 1}}}, "respond.options.lifetime"),
         ({"options": {"lifetime": {"seconds": -5}}}, "respond.options.lifetime"),
+        ({"options": {"rotation": {"soft_age": {"nanos": 1}}}}, "respond.options.rotation.soft_age"),
+        ({"options": {"rotation": {"hard_age": {"seconds": -1}}}}, "respond.options.rotation.hard_age"),
+        ({"options": {"rotation": {"soft_messages": 2**20 + 1}}}, "respond.options.rotation.soft_messages"),
+        ({"options": {"rotation": {"hard_messages": 2**64 - 1}}}, "respond.options.rotation.hard_messages"),
+        ({"options": {"rotation": {"soft_bytes": 9, "hard_bytes": 9}}}, "respond.options.rotation.soft_bytes"),
     ],
 )
 def test_a_bad_field_is_named_by_its_path(service: Service, fields: dict[str, Any], path: str) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from noisegate_server.rpc.policy import Peer, Policy, PolicyError, read_policy
+from noisegate_server.session.limits import LowerLimits
+from noisegate_server.session.state import RecordMode
 
 METHODS = ("/p.S/Encrypt", "/p.S/Decrypt")
 MATCH = "spiffe://game.example/match"
@@ -128,3 +130,51 @@ def test_a_file_that_cannot_be_meant_is_refused(text: str, complaint: str) -> No
     """With a word on where to look: a misspelt method must not pass as a right that nobody has."""
     with pytest.raises(PolicyError, match=complaint):
         read_policy(text, METHODS)
+
+
+TENANTS = f"""
+[[caller]]
+id = "{MATCH}"
+tenant = "dice"
+methods = ["*"]
+
+[[tenant]]
+name = "dice"
+datagram = {{ soft_age = 60, hard_age = 90.5, soft_messages = 100_000 }}
+noise = {{ hard_bytes = 1_000_000 }}
+"""
+
+
+def test_a_file_lowers_a_tenants_limits_of_rotation_by_mode() -> None:
+    """What is not named stays the service's."""
+    assert read_policy(TENANTS, METHODS).limits == {
+        ("dice", RecordMode.DATAGRAM): LowerLimits(soft_age=60, hard_age=90.5, soft_messages=100_000),
+        ("dice", RecordMode.NOISE): LowerLimits(hard_bytes=1_000_000),
+    }
+    assert read_policy(FILE, METHODS).limits == {}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ('name = "dice"', 'name = "dies"', "tenant 'dies': no caller has it"),
+        ("soft_age = 60", "soft_age = 121", "tenant 'dice': datagram.soft_age: at most 120"),
+        ("soft_age = 60", "soft_age = 5", "tenant 'dice': datagram.soft_age: at least 10"),
+        ("soft_age = 60", "soft_age = 91", "tenant 'dice': datagram.soft_age: below hard_age"),
+        ("soft_age = 60", 'soft_age = "60"', "tenant.0.datagram.soft_age"),
+        ("soft_age = 60", "softage = 60", "tenant.0.datagram.softage"),
+        ("soft_messages = 100_000", "hard_messages = 1_024", "datagram.hard_messages: at least 2,048"),
+        ("soft_messages = 100_000", "soft_messages = -1", "datagram.soft_messages: at least 1"),
+        ("noise =", "quic =", "tenant.0.quic"),
+    ],
+)
+def test_limits_that_cannot_be_meant_are_refused_at_the_start(old: str, new: str, complaint: str) -> None:
+    """With the tenant and the field, and what would be allowed."""
+    with pytest.raises(PolicyError, match=complaint):
+        read_policy(TENANTS.replace(old, new), METHODS)
+
+
+def test_a_tenant_is_listed_once() -> None:
+    """Which of two would hold is not to be guessed."""
+    with pytest.raises(PolicyError, match="'dice': listed twice"):
+        read_policy(TENANTS + TENANTS[TENANTS.index("[[tenant]]") :], METHODS)

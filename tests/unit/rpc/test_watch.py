@@ -45,7 +45,7 @@ class Watcher:
 
 def publish(service: Service, epoch: int) -> None:
     """Tell an event that its epoch makes known."""
-    service.parts.events.gone("local", SessionEvent(EventKind.ROTATED, bytes(24), "", "", epoch))
+    service.parts.events.publish("local", SessionEvent(EventKind.ROTATED, bytes(24), "", "", epoch))
 
 
 def test_watching_comes_first_and_then_what_happens() -> None:

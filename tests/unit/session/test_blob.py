@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 
 import pytest
 
+from noisegate_server.engine.policy import limits_of
 from noisegate_server.session.aeads import AeadCache
 from noisegate_server.session.blob import label_of, open_blob, seal_blob
 from noisegate_server.session.constants import MAX_BLOB
-from noisegate_server.session.frozen import SESSION_ATTRIBUTES, BlobRefused, freeze, thaw
+from noisegate_server.session.frozen import SESSION_ATTRIBUTES, BlobRefused, Tag, freeze, thaw
 from noisegate_server.session.sealing import SealingKey, SealingKeys
 from noisegate_server.session.session import Session
 from noisegate_server.session.state import RecordMode, SessionState
@@ -27,13 +29,19 @@ def frozen(end: End) -> bytearray:
     )
 
 
+def test_no_two_fields_have_one_tag() -> None:
+    """The later one would take the other's place in silence."""
+    tags = [*Tag, *(tag for tag, _ in SESSION_ATTRIBUTES.values())]
+    assert len(tags) == len(set(tags))
+
+
 def thawed(end: End, record: bytes | bytearray) -> Session:
     """The session of a record, in another process: another monotonic clock, the same wall clock."""
     return thaw(
         record,
         tenant=TENANT,
         aeads=AeadCache(),
-        limits=end.engine.parts.policy.limits,
+        limits_of=partial(limits_of, end.engine.parts.policy),
         random_bytes=os.urandom,
         now=5.0,
         wall=end.engine.clock.wall,

@@ -28,9 +28,10 @@ from noisegate_server.session.errors import (
     SessionError,
 )
 from noisegate_server.session.in_place import BufferTooSmall, Records, open_into, room_before, seal_into
-from noisegate_server.session.limits import RotationLimits
+from noisegate_server.session.limits import RotationLimits, limits_for
 from noisegate_server.session.noise_records import NoiseRecords, Stream
 from noisegate_server.session.packets import Kind
+from noisegate_server.session.state import RecordMode
 from tools.vector_records import Schedule, Wanted, records_of
 
 pytestmark = pytest.mark.fixed_ephemeral
@@ -67,7 +68,8 @@ def make(kind: str, cipher: str, *, sends: bool) -> End:
         ratchet=bool(KINDS[kind].get("ratchet")),
         root=bytearray(32),
         h=bytes(32),
-        limits=RotationLimits(),
+        limits=limits_for(RotationLimits(), mode=RecordMode.NOISE, cipher=cipher),
+        now=0.0,
     )
     return records, aeads
 

@@ -315,8 +315,8 @@ class RotationLimits(_message.Message):
     soft_messages: _builtins.int
     """A rotation is due after this many records: default 2^20."""
     hard_messages: _builtins.int
-    """No more data is sealed after this many records less 1,024, which are for control records: default 2^23. In NOISE mode
-    only where it is set.
+    """No more data is sealed after this many records, 2,048 or more, less 1,024, which are for control records: default
+    2^23. In NOISE mode only where it is set, and the 1,024 are for a rotation that is under way.
     """
     soft_bytes: _builtins.int
     """A rotation is due after this many bytes of plaintext: default 2^36."""
@@ -324,7 +324,7 @@ class RotationLimits(_message.Message):
     """No more data is sealed after this many bytes of plaintext: default 2^39. In NOISE mode only where it is set."""
     @_builtins.property
     def soft_age(self) -> _duration_pb2.Duration:
-        """A rotation is due at this age. DATAGRAM: default 120 s. NOISE: default none."""
+        """A rotation is due at this age, 10 s or more. DATAGRAM: default 120 s. NOISE: default none."""
 
     @_builtins.property
     def hard_age(self) -> _duration_pb2.Duration:

@@ -11,6 +11,7 @@ from noisegate_server.rpc import limits
 from noisegate_server.rpc.convert import fields
 from noisegate_server.rpc.convert.established import established, pending
 from noisegate_server.session.errors import InvalidField
+from noisegate_server.session.limits import LowerLimits
 from noisegate_server.session.state import RecordMode
 
 __all__ = ["initiation", "mode", "response", "to_response"]
@@ -33,6 +34,7 @@ def options(value: session_pb2.SessionOptions, path: str) -> Options:
         mask=value.mask,
         tickets=value.tickets,
         ratchet=value.ratchet,
+        rotation=_rotation(value.rotation),
         max_early=early_data(value.max_early_data_bytes, f"{path}.max_early_data_bytes"),
     )
 
@@ -42,6 +44,18 @@ def early_data(value: int, path: str) -> int:
     if value > limits.MAX_PAYLOAD_BYTES:
         raise InvalidField(path, f"at most {limits.MAX_PAYLOAD_BYTES}")
     return value
+
+
+def _rotation(value: session_pb2.RotationLimits) -> LowerLimits:
+    """As they came: what they may be depends on the tenant, and is the engine's to say."""
+    return LowerLimits(
+        soft_age=value.soft_age.seconds + value.soft_age.nanos / 1e9,
+        hard_age=value.hard_age.seconds + value.hard_age.nanos / 1e9,
+        soft_messages=value.soft_messages,
+        hard_messages=value.hard_messages,
+        soft_bytes=value.soft_bytes,
+        hard_bytes=value.hard_bytes,
+    )
 
 
 def initiation(step: pb.InitiateHandshake) -> Initiation:
