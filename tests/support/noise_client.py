@@ -215,7 +215,7 @@ def datagram_player(setup: Setup, service_key: bytes, *, tickets: bool = True) -
     return DatagramPlayer(settings, random_bytes=os.urandom, wall=time.time)
 
 
-async def open_datagram(client: Client, setup: Setup, *, tickets: bool = True) -> Udp:
+async def open_datagram(client: Client, setup: Setup, *, tickets: bool = True, max_early_data_bytes: int = 0) -> Udp:
     """An established DATAGRAM session and its player."""
     player = datagram_player(setup, (await client.capabilities()).static_key, tickets=tickets)
     road = Udp(player)
@@ -229,6 +229,7 @@ async def open_datagram(client: Client, setup: Setup, *, tickets: bool = True) -
                 prologue=setup.prologue,
                 peer_id=setup.peer_id,
                 group=setup.group,
+                options=noisegate.SessionOptions(max_early_data_bytes=max_early_data_bytes),
             )
         )
         for packet in player.receive(road.session.to_peer[0], now).to_send:
