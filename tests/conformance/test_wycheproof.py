@@ -5,12 +5,13 @@ from __future__ import annotations
 import hmac
 from collections import Counter
 from collections.abc import Iterator
+from inspect import signature
 from typing import Any
 
 import pytest
 from kyber_py.ml_kem import ML_KEM_1024
 
-from noisegate_server.noise import InvalidKey, KeyPair
+from noisegate_server.noise import HandshakeState, InvalidKey, KeyPair, handshake_state
 from noisegate_server.noise.primitives import (
     HASHES,
     InvalidTag,
@@ -172,3 +173,10 @@ def test_mlkem_1024_makes_every_key_from_its_seed() -> None:
         assert KemKeyPair.from_seed(bytes.fromhex(case["seed"])).public == bytes.fromhex(case["ek"]), case["tcId"]
         answers["equal"] += 1
     assert answers == {"equal": 100}
+
+
+def test_the_handshake_uses_the_adapter_of_these_cases() -> None:
+    """All 562 cases of ML-KEM went through `KemKeyPair` and `encapsulate`; a handshake has no other way to the KEM."""
+    names = vars(handshake_state)
+    assert (names["KemKeyPair"], names["encapsulate"]) == (KemKeyPair, encapsulate)
+    assert signature(HandshakeState).parameters["encapsulate"].default is encapsulate
