@@ -7,15 +7,21 @@ from functools import partial
 
 import pytest
 
-from noisegate_server.engine.policy import limits_of
+from noisegate_server.engine.policy import Options, limits_of
+from noisegate_server.engine.tickets import _content
+from noisegate_server.noise.primitives import wipe
 from noisegate_server.session.aeads import AeadCache
 from noisegate_server.session.blob import label_of, open_blob, seal_blob
 from noisegate_server.session.constants import MAX_BLOB
+from noisegate_server.session.datagram import DatagramRecords
 from noisegate_server.session.frozen import SESSION_ATTRIBUTES, BlobRefused, Tag, freeze, thaw
+from noisegate_server.session.roots import Root
 from noisegate_server.session.sealing import SealingKey, SealingKeys
 from noisegate_server.session.session import Session
 from noisegate_server.session.state import RecordMode, SessionState
-from tests.support.engines import TENANT, End, Engines, Link, establish
+from noisegate_server.session.ticket import TicketUnusable, decode_ticket_content, open_ticket
+from tests.support.engines import ALL_OPTIONS, TENANT, End, Engines, Link, establish
+from tests.support.fingerprint import secrets_of
 
 KEYS = SealingKeys(current=SealingKey(key_id=b"blob-key", key=bytes(range(32))))
 BLOB_ID = bytes(range(16))
@@ -107,3 +113,79 @@ def test_a_blob_opens_for_its_tenant_its_key_and_in_time_alone(link: Link) -> No
     ):
         with pytest.raises(BlobRefused):
             open_blob(keys, tenant, spoiled, at)
+
+
+def test_a_blob_is_no_ticket_and_a_ticket_no_blob(link: Link) -> None:
+    """Under one key neither opens as the other: they are bound to something else."""
+    blob = seal_blob(KEYS, TENANT, frozen(link.initiator), os.urandom)
+    with pytest.raises(TicketUnusable):
+        open_ticket(KEYS, TENANT, blob[:1_024], link.clock.wall)
+    parts = link.responder.engine.parts
+    content = decode_ticket_content(_content(parts, link.responder.session, 60.0, link.clock.wall))
+    with pytest.raises(BlobRefused):
+        open_blob(parts.ticket_keys, TENANT, content.ticket, link.clock.wall)
+
+
+def test_a_life_that_is_over_is_not_given_back(engines: Engines) -> None:
+    """At the end of the lifetime there is nothing to thaw, and a clock that was put back makes none longer."""
+    link = establish(engines, options=Options(lifetime=100.0))
+    end = link.initiator
+    record = frozen(end)
+    after = thawed(end, record)
+    assert after.lifetime_end == pytest.approx(105.0)
+    engines.clock.wall -= 50.0
+    back = thawed(end, record)
+    assert back.lifetime_end == pytest.approx(105.0)
+    assert back.created_at <= 5.0
+    engines.clock.wall += 149.0
+    late = thawed(end, record)
+    assert late.lifetime_end == pytest.approx(6.0)
+    engines.clock.wall += 1.0
+    with pytest.raises(BlobRefused):
+        thawed(end, record)
+    for session in (after, back, late):
+        session.wipe()
+
+
+def test_no_secret_is_in_a_repr(link: Link) -> None:
+    """Keys of the ring, the label, roots and epochs show no secret bytes."""
+    session = thawed(link.initiator, frozen(link.initiator))
+    records = session.records
+    shown = f"{KEYS!r} {label_of(frozen(link.initiator))!r} {session!r} {records!r}"
+    if isinstance(records, DatagramRecords):
+        shown += repr(records.held) + repr(records.current)
+    for secret in [*secrets_of(session), KEYS.current.key]:
+        assert bytes(secret).hex() not in shown
+        assert repr(bytes(secret))[2:-1] not in shown
+    session.wipe()
+
+
+def test_secrets_go_from_buffer_to_buffer(link: Link) -> None:
+    """Wiping the record leaves the session whole, and wiping that leaves none of its secrets."""
+    record = frozen(link.initiator)
+    session = thawed(link.initiator, record)
+    copies = [bytes(secret) for secret in secrets_of(session)]
+    wipe(record)
+    assert not any(record)
+    assert [bytes(secret) for secret in secrets_of(session)] == copies
+    buffers = secrets_of(session)
+    session.wipe()
+    assert not any(map(any, buffers))
+
+
+def test_the_largest_session_fits_a_blob(engines: Engines) -> None:
+    """Names, handshake packet and roots as long as they can be: under 4,096 bytes sealed, by far."""
+    link = establish(engines, options=ALL_OPTIONS)
+    session, records = link.initiator.session, link.initiator.datagrams
+    names = session.peer_id, session.group
+    session.peer_id = session.group = "p" * 64
+    records.last_step = bytes(1_024)
+    records.held = [
+        Root(number=n, h=bytes(32), root=bytearray(32), confirmed=True, agreed=False, ours=True) for n in range(8)
+    ]
+    records.former_connection_ids = (bytes(8),)
+    blob = seal_blob(KEYS, TENANT, frozen(link.initiator), os.urandom)
+    session.peer_id, session.group = names
+    assert len(blob) < 2_560 < MAX_BLOB
+    with pytest.raises(ValueError, match="4096"):
+        seal_blob(KEYS, TENANT, bytes(4_061), os.urandom)
