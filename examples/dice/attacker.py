@@ -16,7 +16,7 @@ from typing import Any, Final
 from examples.dice.child import Commands, emit, run_child
 
 Address = tuple[str, int]
-HANDSHAKE, RECORD, RETRY = 0x09, 0x0A, 0x0E
+HANDSHAKE, RECORD, FRAGMENT, RETRY = 0x09, 0x0A, 0x0D, 0x0E
 CHOOSE_THE_SECOND: Final = b"\x01\x01\xff"
 """Reason 1, place 1 of the offer, every flag granted."""
 HEADER_BYTES: Final = 15
@@ -51,6 +51,7 @@ class Forwarder:
     def __init__(self) -> None:
         self.captured: list[bytes] = []
         self.lures = 0
+        self._parts: dict[bytes, dict[int, bytes]] = {}
         self.news = asyncio.Event()
         self._player: Address | None = None
         self._inner: asyncio.DatagramTransport | None = None
@@ -64,13 +65,22 @@ class Forwarder:
 
     def _to_table(self, packet: bytes, source: Address) -> None:
         self._player = source
-        if packet[0] == HANDSHAKE and not self.lures:
-            self._lure(packet, source)
+        whole = self._whole(packet)
+        if whole[:1] == bytes([HANDSHAKE]) and not self.lures:
+            self._lure(whole, source)
         if self._outer is not None:
             self._outer.sendto(packet)
         if packet[0] == RECORD:
             self.captured.append(packet)
             self.news.set()
+
+    def _whole(self, packet: bytes) -> bytes:
+        """The packet itself, or the one of which this was the last fragment to come; else nothing."""
+        if packet[0] != FRAGMENT:
+            return packet
+        parts = self._parts.setdefault(packet[1:11], {})
+        parts[packet[11]] = packet[13:]
+        return b"".join(part for _, part in sorted(parts.items())) if len(parts) == packet[12] else b""
 
     def _lure(self, packet: bytes, player: Address) -> None:
         """Before the packet goes on: whoever answers it is second."""

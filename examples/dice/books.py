@@ -127,7 +127,7 @@ def _watch(table: Report, players: list[Report]) -> Check:
 
 
 def _events(table: Report) -> Check:
-    least = {"rotated": 3, "resumed": 2, "moved": 1}
+    least = {"rotated": 3, "resumed": 2, "early": 1, "moved": 1}
     seen = ", ".join(f"{name} {table['counts'][name]}" for name in least)
     ok = all(table["counts"][name] >= number for name, number in least.items())
     return Check(name="keys, sessions and an address changed", ok=ok, detail=seen)

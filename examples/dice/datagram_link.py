@@ -31,7 +31,7 @@ class DatagramLink:
         self._transport: asyncio.DatagramTransport | None = None
         self._ticket: Ticket | None = None
         self._epoch = 0
-        self.refused = self.lured = 0
+        self.refused = self.lured = self.early = 0
         self.acts: dict[Act, Callable[[], Awaitable[None]]] = {Act.ROTATE: self._rotated, Act.MOVE: self.move}
 
     @property
@@ -48,11 +48,12 @@ class DatagramLink:
         self._send(self._player.start(time.monotonic()))
         await self._until(lambda: self._player.established)
 
-    async def resume(self) -> None:
-        """A new session from the ticket, from a new socket."""
+    async def resume(self, early_data: bytes = b"") -> None:
+        """A new session from the ticket, from a new socket; early data goes along where the ticket has room for it."""
         self._player, self._epoch = self._fresh_player(), 0
         await self._open()
-        self._send(self._player.resume(time.monotonic(), self._ticket))
+        fits = self._ticket is not None and len(early_data) <= self._ticket.max_early
+        self._send(self._player.resume(time.monotonic(), self._ticket, early_data=early_data if fits else b""))
         await self._until(lambda: self._player.established)
 
     def send(self, plaintext: bytes) -> None:
@@ -120,6 +121,7 @@ class DatagramLink:
             self._on_plaintext(plaintext)
         if packet[0] == RETRY:
             self._lured()
+        self.early += bool(received.early)
         if self._player.established and self._player.epoch > self._epoch:
             self._epoch = self._player.epoch
             name = self._guest.name

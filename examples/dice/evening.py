@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from examples.dice.books import Report
-from examples.dice.script import GUESTS, Guest
+from examples.dice.script import GUESTS, MAX_EARLY_BYTES, Guest
 from examples.dice.troupe import Child, Event, Troupe, TroupeError
 from examples.dice.view import View
 
@@ -70,7 +70,16 @@ class Evening:
 
     async def _set_up(self) -> tuple[dict[str, Child], Child, Child, list[tuple[Guest, Event]]]:
         troupe, options, module = self._troupe, self._options, "examples.dice."
-        serve = ("-m", "noisegate_server", "serve", "--dev", "--listen", "127.0.0.1:0")
+        serve = (
+            "-m",
+            "noisegate_server",
+            "serve",
+            "--dev",
+            "--listen",
+            "127.0.0.1:0",
+            "--max-early-data",
+            str(MAX_EARLY_BYTES),
+        )
         self._view.progress("Starting noisegate, the table server, seven players and an attacker")
         service = await troupe.start("noisegate", f"{module}keeper", sys.executable, *serve)
         table = await troupe.start("the table server", f"{module}table_server")

@@ -47,7 +47,7 @@ class NoiseLink:
         self._ticket_next = False
         self._changed = asyncio.Event()
         self._rekeyed = 0
-        self.refused = self.lured = 0
+        self.refused = self.lured = self.early = 0
         self.suite = guest.suite
         self.acts: dict[Act, Callable[[], Awaitable[None]]] = {Act.REKEY: self.rekey, Act.RENEGOTIATE: self.renegotiate}
 
@@ -59,7 +59,7 @@ class NoiseLink:
         )
         await self._begin(noise, opening)
 
-    async def resume(self) -> None:
+    async def resume(self, _early_data: bytes = b"") -> None:
         """A new session from the ticket, over a new connection."""
         ticket = self._ticket
         if ticket is None:

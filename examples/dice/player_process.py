@@ -25,7 +25,6 @@ from examples.dice.noise_player import NoiseKeys
 from examples.dice.script import BY_NAME, PATTERNS, PROLOGUE, Act, Guest
 
 TICK_S = 0.03
-LOOPBACK_MTU = 65_507
 
 
 class Player:
@@ -54,7 +53,7 @@ class Player:
         if guest.transport != "UDP":
             return NoiseLink(guest, config["port"], NoiseKeys(static=mine, remote=remote), self._hear)
         offer = tuple(NoiseNumbers(PATTERNS[guest.pattern], suite) for suite in guest.suites)
-        settings = Settings(offer=offer, static=mine, remote=remote, prologue=PROLOGUE, mtu=LOOPBACK_MTU)
+        settings = Settings(offer=offer, static=mine, remote=remote, prologue=PROLOGUE)
         return DatagramLink(guest, config["port"], settings, self._hear)
 
     async def play(self) -> None:
@@ -85,15 +84,17 @@ class Player:
             "refused": self._link.refused,
             "suite": self._link.suite,
             "lured": self._link.lured,
+            "early": self._link.early,
             "modules": imported("noisegate", "noisegate_server", "grpc"),
         }
 
     # --- messages
 
-    def _say(self, message: Message, text: str) -> None:
+    def _say(self, message: Message, text: str) -> bytes:
         number, plaintext = self._talk.say(message, time.monotonic())
         row((self.name, "up", number), text=text)
         self._link.send(plaintext)
+        return plaintext
 
     def _hear(self, plaintext: bytes) -> None:
         heard = self._talk.hear(plaintext)
@@ -149,34 +150,34 @@ class Player:
         self._read(f"Round {number}: {self.name} shoots. Seed hash {self._commit[:8]}.")
         if act is Act.VANISH:
             await self._leave("vanishes; only a ticket is left")
-        self._bet(number, away=act is Act.VANISH)
+        said = self._bet(number, away=act is Act.VANISH)
         if act is Act.DROP:
             await self._settled()
             await self._leave("loses the connection, bet on the table")
         if act in (Act.DROP, Act.VANISH):
-            await self._come_back()
+            await self._come_back(said if act is Act.VANISH else b"")
         elif act is not None:
             await self._link.acts[act]()
         if act is Act.MOVE:
             self._say({"t": "moved"}, f"{self.name} speaks from the new address.")
 
-    def _bet(self, number: int, *, away: bool) -> None:
+    def _bet(self, number: int, *, away: bool) -> bytes:
         amount = min(self.bankroll, 5 * self._luck.randint(1, 5))
         self.bankroll -= amount
         self.bets[number] = amount
         self.lucks[number] = f"{self._luck.getrandbits(64):016x}"
         text = f"{self.name} bets ${amount} on the pass line."
         if away:
-            text = f"{self.name}'s bet of ${amount}, made while away, arrives."
-        self._say({"t": "bet", "round": number, "amount": amount, "luck": self.lucks[number]}, text)
+            text = f"{self.name}'s bet of ${amount} is in the first packet back."
+        return self._say({"t": "bet", "round": number, "amount": amount, "luck": self.lucks[number]}, text)
 
     async def _leave(self, how: str) -> None:
         await self._link.drop()
         emit("note", style="drop", text=f"{self.name} {how}.", wire="", rpc="")
         await asyncio.sleep(self._away_s)
 
-    async def _come_back(self) -> None:
-        await self._link.resume()
+    async def _come_back(self, early_data: bytes) -> None:
+        await self._link.resume(early_data)
         row((self.name, "resume", 1), text=f"{self.name} is back by ticket with the same bankroll.")
         self._talk.hurry()
         # The table believes in a resume only after a first record; until then it may be a replay.

@@ -9,6 +9,8 @@ from typing import Final
 GROUP: Final = "dice-1"
 PROLOGUE: Final = b"dice table 1"
 """Bound into every handshake: a player of another table's game cannot be talked into this one."""
+MAX_EARLY_BYTES: Final = 512
+"""What a player may say in the first packet of a resume."""
 LEAST_ROUNDS: Final = 5
 """So many are needed for everything below to happen."""
 
@@ -25,7 +27,7 @@ class Act(StrEnum):
     DROP = "drop"
     """The player bets, loses its connection and its session, and comes back with its ticket."""
     VANISH = "vanish"
-    """As DROP, but the player bets while it is away: the bet arrives after the resume."""
+    """As DROP, but the player bets while it is away: the bet comes as early data, in the resume's first packet."""
     MOVE = "move"
     """The player's address changes."""
 

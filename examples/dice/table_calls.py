@@ -21,12 +21,17 @@ def seen(transport: str, way: str, sealed: bytes) -> str:
     return f"{name:3} {way:3} {len(sealed):3} B  {sealed[:4].hex()}..{sealed[-2:].hex()}"
 
 
+COUNTED: Final = (
+    "calls", "sealed", "opened", "forged", "replays", "rotated", "resumed", "early", "moved", "lured", "closed",
+)  # fmt: skip
+
+
 @dataclass(slots=True)
 class Counts:
     """Everything that the screen's last line shows, and what the books need besides.
 
-    `lured`: first packets that chose less than both ends can do, which got a RETRY. `refused`: by the sender's port,
-    forged and replayed packets.
+    `early`: resumes that brought early data. `lured`: first packets that chose less than both ends can do, which got a
+    RETRY. `refused`: by the sender's port, forged and replayed packets.
     """
 
     calls: int = 0
@@ -37,6 +42,7 @@ class Counts:
     replays: int = 0
     rotated: int = 0
     resumed: int = 0
+    early: int = 0
     moved: int = 0
     closed: int = 0
     refused: dict[int, list[int]] = field(default_factory=dict)

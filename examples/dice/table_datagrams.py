@@ -4,34 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from typing import Final
 
 from examples.dice.child import emit
-from examples.dice.script import GROUP, PROLOGUE, Act
+from examples.dice.script import GROUP, MAX_EARLY_BYTES, PROLOGUE, Act
 from examples.dice.table_calls import Counts, Passed, seen
 from examples.dice.table_streams import Host
 from noisegate import (
     Admission,
     Client,
     DatagramReceiver,
-    PacketType,
     Received,
     RotationKind,
     Session,
+    SessionOptions,
     SessionState,
-    peek,
 )
 
 Address = tuple[str, int]
-RPC_OF: Final = {
-    PacketType.HANDSHAKE: "Handshake",
-    PacketType.RESUME: "Resume",
-    PacketType.RECORD: "Decrypt",
-    PacketType.SALTED: "Decrypt",
-}
 REPLAYED: Final = frozenset({"REPLAY_DETECTED", "COUNTER_TOO_OLD"})
 RETRY_CHOOSE: Final = "RETRY_CHOOSE"
 QUIET_S: Final = 0.15
+OPTIONS: Final = SessionOptions(max_early_data_bytes=MAX_EARLY_BYTES)
 
 
 class DatagramLink:
@@ -121,7 +116,9 @@ class DatagramDoor(asyncio.DatagramProtocol):
             self._transport.sendto(message, address)
 
     def _admit(self, _packet: bytes, _source: Address) -> Admission:
-        return Admission(peer_id=self._host.label(), group=GROUP, prologue=PROLOGUE)
+        return Admission(
+            peer_id=self._host.label(), group=GROUP, prologue=PROLOGUE, accept_early_data=True, options=OPTIONS
+        )
 
     async def _take(self, packet: bytes, source: Address) -> None:
         received, ms = await self.counts.timed(self.receiver.receive(packet, source))
@@ -130,46 +127,54 @@ class DatagramDoor(asyncio.DatagramProtocol):
         if received.refused:
             self._refused(received.refused, source, ms)
             return
-        peeked, session = peek(packet), received.session
-        if peeked is None or session is None:
+        session = received.session
+        if session is None:
             return
-        passed = Passed(wire=seen("UDP", "in", packet), rpc=RPC_OF[peeked.type], ms=ms)
-        if peeked.type in (PacketType.HANDSHAKE, PacketType.RESUME):
-            self._shaken(received, session, passed, resumed=peeked.type is PacketType.RESUME)
+        passed = Passed(wire=seen("UDP", "in", packet), rpc="Decrypt", ms=ms)
+        if received.epoch is None:
+            await self._shaken(received, session, passed)
             return
         self.counts.opened += 1
         link = self._links.get(session.id)
         if link is not None:
             await self._record(link, received, passed)
 
-    def _shaken(self, received: Received[Address], session: Session, passed: Passed, *, resumed: bool) -> None:
+    async def _shaken(self, received: Received[Address], session: Session, passed: Passed) -> None:
         if not received.established or session.established is None:
             return
-        self._links[session.id] = DatagramLink(session, self, resumed=resumed)
+        # A ticket brings its session's names back; whoever shakes hands has got a new one.
+        resumed = self._host.knows(session.peer_id)
+        link = self._links[session.id] = DatagramLink(session, self, resumed=resumed)
         emit(
             "note",
             style="resume" if resumed else "quiet",
             text=f"Someone {'comes back with a ticket' if resumed else 'shakes hands'} over UDP.",
             wire=session.established.protocol_name,
-            rpc=passed.rpc,
+            rpc="Resume" if resumed else "Handshake",
             ms=passed.ms,
         )
+        if received.early_data:
+            self.counts.early += 1
+            await self._heard(link, (received.early_data,), replace(passed, rpc="Resume: early data"))
 
     async def _record(self, link: DatagramLink, received: Received[Address], passed: Passed) -> None:
         if received.moved:
             text = f"UDP in  now :{link.address[1]}, followed"
             self._host.changed(link, Act.MOVE, Passed(wire=text, rpc="Decrypt: newest", ms=passed.ms))
-        try:
-            for plaintext in received.plaintexts:
-                await self._host.heard(link, plaintext, passed)
-        except (ValueError, KeyError) as error:
-            emit("note", style="refused", text=f"A session is cut: {error}.", wire=passed.wire, rpc="CloseSession")
-            await link.end()
+        await self._heard(link, received.plaintexts, passed)
         if received.closed:
             self._links.pop(link.session.id, None)
             await self._host.lost(link, passed)
         elif link.rotating:
             await self._rotated(link)
+
+    async def _heard(self, link: DatagramLink, plaintexts: tuple[bytes, ...], passed: Passed) -> None:
+        try:
+            for plaintext in plaintexts:
+                await self._host.heard(link, plaintext, passed)
+        except (ValueError, KeyError) as error:
+            emit("note", style="refused", text=f"A session is cut: {error}.", wire=passed.wire, rpc="CloseSession")
+            await link.end()
 
     async def _rotated(self, link: DatagramLink) -> None:
         info, ms = await self.counts.timed(link.session.describe())

@@ -25,6 +25,7 @@ PATIENCE_S: Final = 12.0
 TICK_S, REPEAT_S = 0.03, 0.4
 THROW_S: Final = (0.9, 0.8, 0.6, 0.45, 0.3)
 """Between throws of a round: long rounds go faster."""
+CONFIRMED: Final = {"Decrypt": "Decrypt: confirmed"}
 BET_S, ROUND_S, BUDGET_S = 0.22, 0.7, 36.0
 
 
@@ -81,13 +82,17 @@ class Table:
         self._labels += 1
         return f"seat-{self._labels}"
 
+    def knows(self, label: str) -> bool:
+        """Whether a player sits here whom noisegate knows by this name."""
+        return any(seat.label == label for seat in self.seats.values())
+
     def name_of(self, label: str) -> str:
         """Whose seat it is that noisegate knows by this name."""
         return next((seat.name for seat in self.seats.values() if seat.label == label), "Somebody")
 
     async def heard(self, link: Link, plaintext: bytes, passed: Passed) -> None:
         """A record of the player opened."""
-        seat = self._seat_of(link, plaintext)
+        seat = self._seat_of(link, plaintext, passed)
         if seat is None:
             return
         heard = seat.talk.hear(plaintext)
@@ -221,7 +226,7 @@ class Table:
         emit("note", style="move", text=text, wire=passed.wire, rpc=passed.rpc, ms=passed.ms)
         seat.talk.hurry()
 
-    def _seat_of(self, link: Link, plaintext: bytes) -> Seat | None:
+    def _seat_of(self, link: Link, plaintext: bytes, passed: Passed) -> Seat | None:
         """The seat of a link: known, brought back by a ticket, or asked for in the player's first message."""
         seat = next((seat for seat in self.seats.values() if seat.link is link), None)
         if seat is not None:
@@ -229,7 +234,7 @@ class Table:
         if link.resumed:
             seat = next((seat for seat in self.seats.values() if seat.label == link.label), None)
             if seat is not None:
-                self._back(seat, link)
+                self._back(seat, link, passed)
             return seat
         join = Conversation(repeat_s=0).hear(plaintext).messages
         if not join or join[0]["t"] != "join" or not self._welcome(join[0], link):
@@ -247,12 +252,12 @@ class Table:
             return secrets.compare_digest(str(join["code"]), str(self._config["codes"][name]))
         return secrets.compare_digest(established.remote_static_key.hex(), str(self._config["roster"][name]))
 
-    def _back(self, seat: Seat, link: Link) -> None:
+    def _back(self, seat: Seat, link: Link, passed: Passed) -> None:
         old, seat.link = seat.link, link
         self.counts.resumed += 1
         seat.acts |= {Act.DROP, Act.VANISH}
         wire = f"the ticket says: {link.label}"
-        row((seat.name, "resume", 1), wire=wire, rpc="Decrypt: confirmed", style="resume")
+        row((seat.name, "resume", 1), wire=wire, rpc=CONFIRMED.get(passed.rpc, passed.rpc), style="resume")
         seat.talk.hurry()
         if old is not None:
             asyncio.get_running_loop().create_task(old.end())
@@ -326,5 +331,17 @@ class Table:
 
     def tally(self) -> dict[str, int]:
         """The counts that the screen shows."""
-        names = ("calls", "sealed", "opened", "forged", "replays", "rotated", "resumed", "moved", "lured", "closed")
+        names = (
+            "calls",
+            "sealed",
+            "opened",
+            "forged",
+            "replays",
+            "rotated",
+            "resumed",
+            "early",
+            "moved",
+            "lured",
+            "closed",
+        )
         return {name: getattr(self.counts, name) for name in names}

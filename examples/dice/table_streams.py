@@ -31,6 +31,9 @@ class Host(Protocol):
     def label(self) -> str:
         """A new name for a player who is not known yet."""
 
+    def knows(self, label: str) -> bool:
+        """Whether a player sits here whom noisegate knows by this name."""
+
     async def heard(self, link: Link, plaintext: bytes, passed: Passed) -> None:
         """A game message came."""
 

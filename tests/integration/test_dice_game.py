@@ -71,6 +71,7 @@ def test_every_line_of_the_books_is_right(game: subprocess.CompletedProcess[str]
         "Ben loses the connection, bet on the table.",
         "Ben is back by ticket with the same bankroll.",
         "Cleo is back by ticket with the same bankroll.",
+        "Cleo's bet of $20 is in the first packet back.",
         "Eve echoes a sealed number: that is the proof.",
         "The attacker replays 4 packets of Dora's.",
         "The attacker forges a RETRY: choose a classical suite.",
@@ -269,7 +270,7 @@ def _table(**changes: object) -> Report:
     return {
         "start": 1_100, "total": 1_100, "bankrolls": {"Ada": 110}, "rounds": [played], "sent": {"Ada": 5},
         "delivered": {"Ada": 3}, "refused": {"4000": [8, 4]}, "open_sessions": 0, "modules": [],
-        "counts": {"rotated": 3, "resumed": 2, "moved": 1, "lured": 1, "closed": 1},
+        "counts": {"rotated": 3, "resumed": 2, "early": 1, "moved": 1, "lured": 1, "closed": 1},
         "told": {"established": 3, "ended": 3, "rotated": 2}, **changes,
     }  # fmt: skip
 
@@ -302,7 +303,7 @@ def test_good_books_are_right() -> None:
         ({}, {}, {"forged": 9}, "every forged packet was refused"),
         ({}, {}, {"replayed": 5}, "every replay was refused"),
         (
-            {"counts": {"rotated": 2, "resumed": 2, "moved": 1, "lured": 1, "closed": 1}},
+            {"counts": {"rotated": 2, "resumed": 2, "early": 1, "moved": 1, "lured": 1, "closed": 1}},
             {},
             {},
             "keys, sessions and an address changed",
