@@ -216,6 +216,7 @@ def _begun() -> list[Case]:
             ("an idle timeout of 0.5 s", FIELD, {"options": _options(idle_timeout=Duration(nanos=500_000_000))}),
             ("an idle timeout of 25 h", FIELD, {"options": _options(idle_timeout=Duration(seconds=90_000))}),
             ("a lifetime of 8 days", FIELD, {"options": _options(lifetime=Duration(seconds=691_200))}),
+            ("16,385 bytes of early data", FIELD, {"options": _options(max_early_data_bytes=16_385)}),
             ("a negative lifetime", FIELD, {"options": _options(lifetime=Duration(seconds=-5))}),
             ("the longest duration", FIELD, {"options": _options(lifetime=Duration(seconds=2**63 - 1))}),
         ):

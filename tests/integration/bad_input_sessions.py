@@ -8,6 +8,7 @@ from typing import Any, Final
 from grpc import StatusCode
 
 from noisegate.v1 import session_crypto_service_pb2 as pb
+from noisegate.v1 import session_pb2
 from tests.integration.bad_input_cases import (
     DATAGRAM,
     FIELD,
@@ -16,6 +17,7 @@ from tests.integration.bad_input_cases import (
     MISSING,
     NOT_DUE,
     PRECONDITION,
+    PROTOCOL,
     SHAKE,
     SHUT,
     TICKET,
@@ -23,6 +25,7 @@ from tests.integration.bad_input_cases import (
     Case,
     World,
     always,
+    protocol,
     respond_resume,
 )
 from tests.integration.raw import Body, Row
@@ -143,6 +146,47 @@ def _resumes() -> list[Case]:
             "initiate: a prologue of 1,025 bytes",
             LARGE,
             lambda w: pb.ResumeRequest(initiate=pb.InitiateResume(session_id=w.noise, prologue=bytes(1_025))),
+        ),
+        (
+            "initiate: early data without a ticket",
+            TICKET,
+            lambda w: pb.ResumeRequest(initiate=pb.InitiateResume(session_id=w.noise, early_data=b"x")),
+        ),
+        (
+            "initiate: early data of 16,385 bytes",
+            LARGE,
+            lambda w: pb.ResumeRequest(initiate=pb.InitiateResume(session_id=w.noise, early_data=bytes(16_385))),
+        ),
+        ("respond: a fallback in DATAGRAM mode", FIELD, always(respond_resume(mode=DATAGRAM, fallback_message=b"m"))),
+        ("respond: a fallback's protocol alone", FIELD, always(respond_resume(fallback_protocol=protocol(1)))),
+        (
+            "respond: a fallback's protocol beside a hello",
+            FIELD,
+            always(respond_resume(fallback_message=b"m", fallback_protocol=protocol(1), hello=bytes(14))),
+        ),
+        (
+            "respond: a fallback without protocol and hello",
+            PROTOCOL,
+            always(respond_resume(ticket=b"t", fallback_message=b"m")),
+        ),
+        (
+            "respond: a fallback of 31 bytes",
+            SHAKE,
+            always(respond_resume(ticket=b"t", fallback_message=bytes(31), fallback_protocol=protocol(1))),
+        ),
+        (
+            "respond: a fallback under NNpsk0",
+            PROTOCOL,
+            always(respond_resume(ticket=b"t", fallback_message=bytes(48), fallback_protocol=protocol(9))),
+        ),
+        ("respond: a psk of 31 bytes", FIELD, always(respond_resume(psk=bytes(31)))),
+        ("respond: a psk of zeros", FIELD, always(respond_resume(psk=bytes(32)))),
+        ("respond: a peer_id of 65 bytes", FIELD, always(respond_resume(peer_id="p" * 65))),
+        ("respond: a group of 65 bytes", FIELD, always(respond_resume(group="g" * 65))),
+        (
+            "respond: options that allow 16,385 bytes of early data",
+            FIELD,
+            always(respond_resume(options=session_pb2.SessionOptions(max_early_data_bytes=16_385))),
         ),
         ("respond: nothing set", FIELD, always(pb.ResumeRequest(respond=pb.RespondResume()))),
         ("respond: a mode of 99", FIELD, always(respond_resume(mode=99))),

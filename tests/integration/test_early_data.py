@@ -184,6 +184,24 @@ async def test_after_a_crash_there_is_no_early_data(start: Start) -> None:
         await session.close()
 
 
+async def test_a_state_file_remembers_uses_over_a_crash(start: Start, tmp_path: Path) -> None:
+    """TICKET_REJECTED for what was used; and what the file does not know was never used, so it is taken early."""
+    state = ("--state-file", str(tmp_path / "state"))
+    before = start(*state)
+    async with noisegate.connect(before.address, policy=PATIENT) as client:
+        used, unused = await noise_ticket(client), await noise_ticket(client)
+        assert (await bring(client, used, b"jump"))[0].early is EarlyData.ACCEPTED
+    before.kill()
+    async with noisegate.connect(start(*state).address, policy=PATIENT) as client:
+        with pytest.raises(noisegate.TicketRejected):
+            await bring(client, used, b"jump")
+        session, _ = await bring(client, unused, b"jump")
+        assert (session.early, session.early_data) == (EarlyData.ACCEPTED, b"jump")
+        with pytest.raises(noisegate.TicketRejected):
+            await bring(client, unused, b"jump")
+        await session.close()
+
+
 async def test_two_thousand_players_come_back_after_a_crash(start: Start, capsys: pytest.CaptureFixture[str]) -> None:
     """Kill -9, the same keys again, and each is back by its ticket with a record each way."""
     before = start()

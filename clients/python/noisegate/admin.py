@@ -57,13 +57,12 @@ class AdminClient:
         Give one of `peer_id` (at most 64 bytes; it may come again by a full handshake) and `static_key` (32 bytes;
         refused from now on). May be repeated. Raises InvalidRequest.
         """
-        request = (
-            service.RevokePeerRequest(tenant=tenant, static_key=static_key)
-            if static_key
-            else service.RevokePeerRequest(tenant=tenant, peer_id=peer_id)
-        )
         if static_key and peer_id:
             raise ValueError("give one of peer_id and static_key")
+        if static_key:
+            request = service.RevokePeerRequest(tenant=tenant, static_key=static_key)
+        else:
+            request = service.RevokePeerRequest(tenant=tenant, peer_id=peer_id)
         answer = (await self._calls.call(REVOKE_PEER, request)).message
         return Revoked(sessions_ended=answer.sessions_ended, suspended_deleted=answer.suspended_deleted)
 

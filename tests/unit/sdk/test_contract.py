@@ -22,6 +22,7 @@ ENUMS = [
     (noisegate.SessionState, session_pb2.SessionState),
     (noisegate.TerminationReason, session_pb2.TerminationReason),
     (noisegate.ControlKind, session_crypto_service_pb2.ControlKind),
+    (noisegate.EarlyData, session_crypto_service_pb2.EarlyData),
     (noisegate.RotationKind, session_crypto_service_pb2.RotationKind),
     (noisegate.Direction, session_crypto_service_pb2.Direction),
     (noisegate.SessionEventKind, session_crypto_service_pb2.SessionEventKind),
