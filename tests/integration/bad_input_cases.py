@@ -246,6 +246,9 @@ def _initiate() -> list[Case]:
     return [Case(f"initiate: {name}", "Handshake", row, body) for name, row, body in rows]
 
 
+RETRY: Final = b"\x0e" + bytes(8) + b"echo 123" + b"\x01\0\x1f"
+
+
 def _respond() -> list[Case]:
     packet = b"\x09" + bytes(8) + b"\x01"
     rows: list[tuple[str, Row, Callable[[World], Body]]] = [
@@ -279,6 +282,17 @@ def _respond() -> list[Case]:
             NOT_DUE,
             always(respond(mode=DATAGRAM, message=packet[:9] + b"\x03" + bytes(64))),
         ),
+        ("DATAGRAM: a fragment", SHAKE, always(respond(mode=DATAGRAM, message=b"\x0d" + bytes(11) + b"\1" + packet))),
+        ("DATAGRAM: a RETRY", SHAKE, always(respond(mode=DATAGRAM, message=RETRY))),
+        (
+            "DATAGRAM: a hello of unknown protocols",
+            POLICY,
+            lambda _: respond(
+                mode=DATAGRAM, message=packet + b"\0\x0e" + hello(flags=16, offer=b"\x63\x63") + b"\0" + bytes(32)
+            ),
+        ),
+        ("proceed: a RETRY without a session", FIELD, always(proceed(message=RETRY))),
+        ("proceed: a RETRY after the end", NOT_DUE, lambda w: proceed(session_id=w.udp.session.id, message=RETRY)),
         ("proceed: unknown session", MISSING, always(proceed(session_id=UNKNOWN_ID, message=b"m"))),
         ("proceed: id of 23 bytes", FIELD, always(proceed(session_id=bytes(23)))),
         ("proceed: nothing set", SHAKE, always(proceed())),

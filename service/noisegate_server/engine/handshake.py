@@ -123,15 +123,20 @@ def initiate(parts: Parts, tenant: str, request: Initiation, now: float, wall: f
         prologue=request.prologue,
         payload=bytearray(request.payload),
     )
-    handshake, message = first_message(parts, tenant, attempts, (pattern, suite), hello)
-    opening = Opening(handshake=handshake)
+    try:
+        handshake, message = first_message(parts, tenant, attempts, (pattern, suite), hello)
+    except BaseException:
+        attempts.wipe()
+        raise
+    # From here on the session's end wipes them.
+    opening = Opening(handshake=handshake, attempts=attempts)
     session = _begun(parts, tenant, request, Role.INITIATOR, (pattern, suite), flags, opening, now, wall)
     admit(parts, session, now)
     if request.mode is RecordMode.DATAGRAM and hello is not None:
-        opening.attempts = attempts
         packet = first_packet(attempts, handshake, hello, opening.connection_id, message)
         return _step(session, (packet,), now, connection_id=opening.connection_id)
     attempts.wipe()
+    opening.attempts = None
     return _step(session, (message,), now, hello=encode_hello(hello) if hello else b"")
 
 

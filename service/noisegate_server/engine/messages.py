@@ -28,7 +28,7 @@ def begin(
         prologue=prologue,
         s=None if initiator and protocol[0] in ANONYMOUS else identity,
         rs=remote_static,
-        psks=(bytes(psk),) if psk else (),
+        psks=(psk,) if psk else (),
         random_bytes=parts.random_bytes,
     )
 
@@ -36,7 +36,7 @@ def begin(
 def write(handshake: HandshakeState, payload: BytesLike, field: str) -> bytes:
     """The next message. MessageTooLarge, naming `field`, and HandshakeFailed; after either the handshake is over."""
     try:
-        return handshake.write_message(bytes(payload))
+        return handshake.write_message(payload)
     except MessageTooLong:
         handshake.wipe()
         raise MessageTooLarge(field, MAX_NOISE_MESSAGE) from None
