@@ -141,7 +141,7 @@ class DatagramPlayer:
         session = self.session
         received = Received()
         if session is None or session.initiator or session.step_3 != packet:
-            received = self._step(self._responder.step_3(packet), now)
+            received = self._step(self._responder.step_3(packet, now), now)
         session = self._live()
         session.now = now
         received.to_send.extend(session.seal(KEEP_ALIVE))

@@ -22,7 +22,7 @@ from examples.dice.datagram_player.wire import (
 )
 
 ANSWERED_S: Final = 10.0
-MAX_ANSWERS: Final = 64
+MAX_ANSWERS, MAX_KEYS = 64, 256
 SKEW_MS: Final = 120_000
 Key = tuple[bytes, bytes, bytes]
 """Hello, ticket and Noise message: what tells a repeat from another packet."""
@@ -47,6 +47,8 @@ class Responder:
         self._own, self._issued = own, issued
         self._answers: dict[Key, Answer] = {}
         self._accepted: dict[bytes, int] = {}
+        self._floor = own.clock_ms() - 1
+        """An unknown key's timestamp must be above it: our own start, later the newest that was forgotten."""
 
     def step_1(self, packet: bytes, now: float, *, busy: bool) -> Step:
         """HANDSHAKE step 2, or RETRY. `busy`: there is a session that nobody's handshake may replace."""
@@ -80,10 +82,10 @@ class Responder:
         received = Received(payloads=[payload] if early else [], to_send=[reply], early=early)
         return Step(received=received, finished=finished)
 
-    def step_3(self, packet: bytes) -> Step:
-        """The end of XX and XXpsk3."""
+    def step_3(self, packet: bytes, now: float) -> Step:
+        """The end of XX and XXpsk3, within 10 s of step 1."""
         for key, answer in list(self._answers.items()):
-            if answer.packet[1:9] != packet[1:9] or answer.noise.split is not None:
+            if answer.packet[1:9] != packet[1:9] or answer.noise.split is not None or now - answer.since > ANSWERED_S:
                 continue
             try:
                 payload = answer.noise.read(packet[10:])
@@ -148,7 +150,12 @@ class Responder:
     def _fresh(self, noise: NoiseHandshake, hello: Hello) -> None:
         """The timestamp rule: newer than the last one of an authenticated static key."""
         self._own.identity(noise)
-        if noise.remote is not None and hello.timestamp_ms <= self._accepted.get(noise.remote, -1):
+        if noise.remote is None:
+            return
+        if hello.timestamp_ms <= self._accepted.get(noise.remote, self._floor):
             raise PacketRefusedError("timestamp")
-        if noise.remote is not None:
-            self._accepted[noise.remote] = hello.timestamp_ms
+        self._accepted.pop(noise.remote, None)  # the newest stands last
+        self._accepted[noise.remote] = hello.timestamp_ms
+        if len(self._accepted) > MAX_KEYS:
+            oldest = next(iter(self._accepted))
+            self._floor = max(self._floor, self._accepted.pop(oldest))

@@ -195,7 +195,8 @@ class Session:
         if not self.proven and not self.initiator and self.lasting.terms.flags & FLAG_TICKETS:
             result.to_send.extend(self.issue())
         self.proven = True
-        if wanted and self.initiator and epoch is self.current and self.now - self._wanted_at >= WANT_GAP_S:
+        gap = self.now - max(self._wanted_at, self._rotated_at)
+        if wanted and self.initiator and epoch is self.current and gap >= WANT_GAP_S:
             rotate_1 = self.renegotiate()
             self._wanted_at = self.now if rotate_1 else self._wanted_at
             result.to_send.extend(rotate_1)

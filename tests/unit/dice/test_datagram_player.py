@@ -46,17 +46,17 @@ def test_players_agree_talk_rotate_and_resume(pattern: int, suite: int, flags: i
     pair.deliver(pair.initiator.renegotiate(0.0), pair.responder)
     assert (pair.initiator.epoch, pair.responder.epoch) == (1, 1)
     pair.talk()
-    pair.clock.now = 6.0
-    pair.deliver(pair.responder.renegotiate(6.0), pair.initiator)
+    pair.clock.now = 11.0
+    pair.deliver(pair.responder.renegotiate(11.0), pair.initiator)
     assert (pair.initiator.epoch, pair.responder.epoch) == (2, 2)
     pair.talk()
     assert (pair.initiator.ticket is not None) == bool(flags & 8)
     if flags & 8:
         before = pair.initiator.handshake_hash
-        pair.deliver(pair.initiator.resume(6.0), pair.responder)
+        pair.deliver(pair.initiator.resume(11.0), pair.responder)
         assert pair.initiator.handshake_hash == pair.responder.handshake_hash != before
         pair.talk()
-        pair.deliver(pair.initiator.renegotiate(6.0), pair.responder)
+        pair.deliver(pair.initiator.renegotiate(11.0), pair.responder)
         assert (pair.initiator.epoch, pair.responder.epoch) == (1, 1)
         pair.talk()
 
@@ -195,6 +195,35 @@ def test_timestamps_must_be_near_and_rise() -> None:
     (newer,) = pair.initiator.start(0.0)
     assert pair.responder.receive(newer, 0.0).to_send[0][0] == 0x09
     refused(pair.responder, old)
+
+
+def test_a_responder_knows_no_time_before_its_start_and_forgets_the_oldest_keys() -> None:
+    """A hello of before its start may be a replay; of forgotten keys the newest timestamp is the floor for all."""
+    pair = make_pair(IK)
+    pair.clock.now = -5.0
+    (before,) = pair.initiator.start(0.0)
+    pair.clock.now = 0.0
+    refused(pair.responder, before)
+    for number in range(258):
+        pair.clock.now = float(number) / 100
+        stranger = make_pair(IK, seed=number + 2).initiator
+        stranger.own.settings = replace(stranger.own.settings, static=random.Random(number).randbytes(32))
+        stranger.own.wall = pair.clock.wall
+        (packet,) = stranger.start(0.0)
+        assert pair.responder.receive(packet, pair.clock.now).to_send
+    pair.clock.now = 0.005
+    unknown = make_pair(IK, seed=999).initiator
+    unknown.own.wall = pair.clock.wall
+    refused(pair.responder, unknown.start(0.0)[0])
+
+
+def test_a_handshake_is_finished_in_ten_seconds_or_not_at_all() -> None:
+    """A step 3 that comes later than 10 s after step 1 makes no session."""
+    pair = make_pair(XX)
+    (answer,) = pair.responder.receive(pair.initiator.start(0.0)[0], 0.0).to_send
+    step_3 = pair.initiator.receive(answer, 0.0).to_send[0]
+    refused(pair.responder, step_3, 10.1)
+    assert not pair.responder.established
 
 
 def test_the_responders_order_decides_through_retry() -> None:
