@@ -222,7 +222,7 @@ class Established:
     expires_in: float
     """Seconds that the session lived on, if it was used, when the service answered."""
     overhead_bytes: int
-    """How much longer a record is than its plaintext, without padding."""
+    """How much longer a record is than its plaintext, without padding; more for a moment after a restore."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,6 +41,8 @@ NOISE_OVERHEAD: Final = TAG
 """Bytes that a NOISE-mode record is longer than its plaintext (Noise, section 5.1)."""
 SALT: Final = 16
 """Bytes of a salted epoch's salt (protocol, section 5)."""
+MAX_SALTED_STEP: Final = 254
+"""How far above its base a salted epoch is numbered: only a byte of the number travels (protocol, section 5)."""
 SALTED_OVERHEAD: Final = SALTED_HEADER + 1 + TAG
 """Bytes that a SALTED record is longer than its content: header, kind, tag (protocol, section 2)."""
 RETRY_ECHO: Final = 8

@@ -23,6 +23,7 @@ from noisegate_server.session.constants import (
     CONNECTION_ID,
     HASH,
     KEY,
+    MAX_SALTED_STEP,
     SALT,
     SESSION_ID,
 )
@@ -350,6 +351,9 @@ def _datagram_records(
     if not any(root.confirmed for root in roots):
         raise ValueError("roots: none is confirmed")
     base = max((root for root in roots if root.serves), key=lambda root: root.number)
+    fresh = values[Tag.HIGHEST_EPOCH] + 1
+    if fresh - base.number > MAX_SALTED_STEP:
+        raise ValueError("the peer would take its low byte for another number")
     initiator = session.role is Role.INITIATOR
     ratchet = bool(session.flags & Flags.RATCHET)
     records = DatagramRecords(
@@ -361,7 +365,7 @@ def _datagram_records(
         initiator=initiator,
         epoch=own_epoch(
             base,
-            values[Tag.HIGHEST_EPOCH] + 1,
+            fresh,
             random_bytes(SALT),
             initiator=initiator,
             ratchet=ratchet,

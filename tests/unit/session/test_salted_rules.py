@@ -17,6 +17,7 @@ from noisegate_server.session.constants import (
 )
 from noisegate_server.session.datagram import SALTED
 from noisegate_server.session.errors import DecryptFailed, ReplayDetected
+from noisegate_server.session.frozen import BlobRefused
 from noisegate_server.session.suites import Suite
 from tests.support.engines import ALL_OPTIONS, End, Engines, Link, establish, outcome_of
 from tests.support.fingerprint import fingerprint
@@ -328,3 +329,13 @@ def test_the_peer_s_rotation_under_way_is_forgotten(engines: Engines, link: Link
     assert outcome_of(link.initiator, answer) is DecryptFailed
     settle(link)
     assert link.epochs() == (3, 3)
+
+
+def test_no_salted_epoch_is_numbered_so_high_that_its_byte_says_another(engines: Engines, link: Link) -> None:
+    """Restored 254 times unheard the peer still understands; once more, and there is nothing to restore."""
+    for _ in range(254):
+        come_back(engines, link, "responder", tells=False)
+    record = record_of(link.responder)
+    assert link.initiator.open(link.responder.seal(b"roll")).epoch == 254
+    with pytest.raises(BlobRefused):
+        restore(engines, link.responder, record)

@@ -253,7 +253,9 @@ class GetCapabilitiesResponse(_message.Message):
     max_plaintext_bytes: _builtins.int
     """The longest plaintext of one Encrypt in NOISE mode, bytes: 65,519."""
     max_datagram_plaintext_bytes: _builtins.int
-    """The longest plaintext of one Encrypt in DATAGRAM mode, bytes: 65,475, the largest UDP payload less the overhead."""
+    """The longest plaintext of one Encrypt in DATAGRAM mode, bytes: 65,475, the largest UDP payload less the overhead. A
+    session that has come back takes 17 bytes less until its player has answered.
+    """
     max_request_bytes: _builtins.int
     """The longest request, bytes: 73,728. A longer one is refused with MESSAGE_TOO_LARGE."""
     max_early_data_bytes: _builtins.int

@@ -434,7 +434,9 @@ class Established(_message.Message):
     protocol_name: _builtins.str
     """Its canonical Noise name, for display."""
     overhead_bytes: _builtins.int
-    """How many bytes a record is longer than its plaintext (without padding): 16 in NOISE mode, 32 in DATAGRAM mode."""
+    """How many bytes a record is longer than its plaintext (without padding): 16 in NOISE mode, 32 in DATAGRAM mode, there
+    49 while a session that has come back waits for its player's answer.
+    """
     @_builtins.property
     def protocol(self) -> Global___Protocol:
         """The protocol that was run."""
