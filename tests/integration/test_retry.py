@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 import noisegate
+from examples.dice.datagram_player import DatagramPlayer, Settings
+from examples.dice.datagram_player import Protocol as WireProtocol
 from examples.dice.noise_player import NoiseRefusedError
 from noisegate import Client, DatagramReceiver, Pattern, Protocol, RecordMode, Session, SessionOptions, Suite
+from tests.support.lossy_path import ROUNDS, Path
 from tests.support.noise_client import PROLOGUE, Setup, noise_player
 from tests.support.second_noise import SecondNoise
 from tests.support.written_out import schedule, seal, sha256
@@ -24,6 +28,7 @@ OFFER = bytes((2, 1, 3, 1, 1))
 """Two protocols: XX hybrid, XX classical."""
 DATAGRAM = 16
 ADDRESS = ("203.0.113.9", 5_000)
+ADDRESS_ON_PATH = "player"
 
 
 def hello(choice: int, *, offer: bytes = OFFER, flags: int = DATAGRAM, ahead: float = 0.0) -> bytes:
@@ -181,4 +186,57 @@ async def test_a_service_goes_where_the_player_sends_it(client: Client) -> None:
         player.read(message[10:])
     assert session.established is not None
     assert session.established.handshake_hash == player.h
+    await session.close()
+
+
+def dice_player(*, choice: int = 0, clock: Callable[[], float] = time.time) -> DatagramPlayer:
+    """A player that prefers the hybrid, with a first choice and a clock of its own."""
+    settings = Settings(
+        offer=(WireProtocol(1, int(HYBRID)), WireProtocol(1, int(CLASSICAL))),
+        choice=choice,
+        static=os.urandom(32),
+        prologue=PROLOGUE,
+    )
+    return DatagramPlayer(settings, random_bytes=os.urandom, wall=clock)
+
+
+@pytest.mark.parametrize("loss", [0.0, 0.3])
+async def test_a_player_with_a_wrong_choice_and_clock_gets_in(client: Client, loss: float) -> None:
+    """Two RETRYs on a bad path, the last first packet in fragments; the receiver keeps nothing of the first ones."""
+    player = dice_player(choice=1, clock=lambda: time.time() - 86_400)
+    path = Path(client, player, loss=loss, seed=3)
+    path.put(player.start(path.now), to_player=False)
+    await path.until("established", path.established)
+    await path.say(b"in")
+    assert path.session is not None
+    assert path.session.established is not None
+    assert path.session.established.protocol_name.startswith("Noise_XXhfs_")
+    assert path.seen["RETRY_CHOOSE"] >= 1
+    assert path.seen["RETRY_CLOCK"] >= 1
+    assert len(path.receiver) == 1
+    await path.session.close()
+
+
+@pytest.mark.parametrize("loss", [0.0, 0.2])
+async def test_a_service_follows_a_player_on_a_bad_path(client: Client, loss: float) -> None:
+    """It begins with the classical suite, the player wants the hybrid: RETRY in, another first packet out."""
+    player = dice_player()
+    path = Path(client, player, loss=loss, seed=5)
+    path.session = session = await client.initiate(
+        mode=RecordMode.DATAGRAM,
+        protocol=Protocol(Pattern.XX, CLASSICAL),
+        offer=[Protocol(Pattern.XX, HYBRID), Protocol(Pattern.XX, CLASSICAL)],
+        prologue=PROLOGUE,
+    )
+    path.receiver.add(session, ADDRESS_ON_PATH)
+    first = path.receiver.cut(session.to_peer)
+    for _ in range(ROUNDS):
+        if path.established():
+            break
+        path.put(first, to_player=True)
+        await path.run(2)
+    await path.say(b"in")
+    assert session.established is not None
+    assert session.established.protocol_name.startswith("Noise_XXhfs_")
+    assert path.seen["fragments"] >= 4
     await session.close()
