@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from random import Random
 from typing import Any, Final
 
 import pytest
 
-from noisegate_server.session import datagram, inner, phases, ratchet, replay, rotation
+from noisegate_server.session import datagram, frozen, inner, phases, ratchet, replay, rotation, salted
 from noisegate_server.session.backoff import Backoff
+from noisegate_server.session.constants import SALT
 from noisegate_server.session.datagram import DatagramRecords
-from noisegate_server.session.epoch import retire
+from noisegate_server.session.epoch import Epoch, retire
 from noisegate_server.session.errors import DecryptFailed
 from noisegate_server.session.limits import RotationLimits
 from noisegate_server.session.replay import ReplayWindow, Verdict
-from tests.support.life import Life, Variant
+from noisegate_server.session.roots import Root
+from tests.support.life import Life
+from tests.support.owners import Variant
 from tests.support.recording import NonceRepeated, install
 from tests.support.steps import walk
 
 pytestmark = [pytest.mark.fixed_ephemeral, pytest.mark.timeout(300)]
 """What is sealed here is recorded by a recorder of the test's own: repeats are wanted."""
 
-LIVES: Final = 60
+LIVES: Final = 100
 STEPS_EACH: Final = 80
 SMALL: Final = RotationLimits(soft_messages=5, hard_messages=1_024 + 40)
 
@@ -118,14 +122,48 @@ def limits_are_not_kept(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(RotationLimits, "is_hard_passed", lambda _self, _sealed, _bytes: False)
 
 
-def nothing_is_committed(patch: pytest.MonkeyPatch) -> None:
-    """A phase is opened but never entered: its keys are derived again each time, and the grace never begins."""
-    patch.setattr(phases.PhaseReceiver, "commit", lambda _self, *_arguments: False)
+def salt_is_always_the_same(patch: pytest.MonkeyPatch) -> None:
+    """Who is restored adds no randomness."""
+
+    def own_epoch(base: Root, number: int, _salt: bytes, **others: Any) -> Epoch:
+        return genuine(base, number, bytes(SALT), **others)
+
+    genuine = salted.own_epoch
+    patch.setattr(frozen, "own_epoch", own_epoch)
+    patch.setattr(salted, "own_epoch", own_epoch)
+
+
+def stored_roots_count_as_ours(patch: pytest.MonkeyPatch) -> None:
+    """Rule 5 is left out: a restored side seals under the other restored side's salt, as its other owner does."""
+
+    def roots_of(records: DatagramRecords) -> list[Root]:
+        return [replace(root, ours=True) for root in genuine(records)]
+
+    genuine = salted.roots_of
+    patch.setattr(salted, "roots_of", roots_of)
+
+
+def a_zombie_is_believed(patch: pytest.MonkeyPatch) -> None:
+    """The epoch before a salted one still opens."""
+
+    def give_way(records: DatagramRecords, base: Root, epoch: Epoch, aeads: Any) -> None:
+        before = records.current
+        genuine(records, base, epoch, aeads)
+        records.previous = before
+
+    genuine = salted._give_way
+    patch.setattr(salted, "retire", lambda _epoch, _aeads: None)
+    patch.setattr(salted, "_give_way", give_way)
+
+
+def a_restored_number_is_not_above_all(patch: pytest.MonkeyPatch) -> None:
+    """Who is restored forgets which numbers it had begun."""
+    patch.setattr(frozen, "highest_known", lambda _records: 0)
 
 
 DEFECTS: Final[dict[Patch, str]] = {
     counter_is_handed_back: "nonce",
-    window_moves_before_the_tag: "trace",
+    window_moves_before_the_tag: "trace|nobody had to open",
     replays_are_let_in: "not fresh|nobody had to open|opened twice",
     tag_is_not_checked: "has opened",
     epoch_has_no_grace: "old keys died early|was lost",
@@ -134,7 +172,10 @@ DEFECTS: Final[dict[Patch, str]] = {
     nothing_is_said_again: "hangs|different keys|refused though",
     responder_seals_under_next: "hangs|different keys|lost on a good network|refused though|was lost|died early",
     limits_are_not_kept: "past a hard limit",
-    nothing_is_committed: "nobody had to open",
+    salt_is_always_the_same: "nonce",
+    stored_roots_count_as_ours: "nonce",
+    a_zombie_is_believed: "lives beside",
+    a_restored_number_is_not_above_all: "hangs",
 }
 """What is wrong, and as what it shows."""
 

@@ -14,7 +14,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from noisegate_server.session.constants import RESERVED_COUNTERS
 from noisegate_server.session.limits import RotationLimits
 from noisegate_server.session.suites import Pattern, Suite
-from tests.support.life import Life, Variant
+from tests.support.life import Life
+from tests.support.owners import Variant
 from tests.support.steps import STEPS, Step
 
 pytestmark = pytest.mark.timeout(900)

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from noisegate_server.engine.rotate import REKEY, RENEGOTIATE, RotateCommand
 from noisegate_server.session.errors import RekeyRequired
+from tests.support import returns
 from tests.support.fingerprint import fingerprint
 from tests.support.life import Life
 from tests.support.oracle import GRACE_S
@@ -171,9 +172,14 @@ STEPS: Final = (
     Step(replay, 2, {"side": _SIDES, "place": _PLACES, "pick": _PICKS}),
     Step(forge, 2, {"side": _SIDES, "place": _PLACES, "pick": _PICKS}),
     Step(reflect, 1, {"side": _SIDES, "place": _PLACES, "pick": _PICKS}),
-    Step(rekey, 1, {"side": _SIDES, "times": (1, 1, 1, 5, 70), "pick": _PICKS}),
+    Step(rekey, 2, {"side": _SIDES, "times": (1, 1, 1, 5, 70), "pick": _PICKS}),
     Step(renegotiate, 3, {"side": _SIDES, "pick": _PICKS}),
     Step(wait, 5, {"seconds": (0.1, 1.0, 2.5, 5.5, 10.5, GRACE_S + 0.5, 125.0, 190.0)}),
+    Step(returns.come_back, 2, {"side": _SIDES, "tells": (True, True, False)}),
+    Step(returns.both_come_back, 1, {"tells": (True, True, False)}),
+    Step(returns.keep_a_record, 1, {"side": _SIDES}),
+    Step(returns.take_over, 1, {"side": _SIDES, "place": _PLACES, "tells": (True, True, False)}),
+    Step(returns.twice, 1, {"side": _SIDES}),
     Step(set_clock, 1, {"hours": (-25, -1, 1, 25)}),
 )
 

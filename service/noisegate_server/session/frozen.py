@@ -29,8 +29,10 @@ from noisegate_server.session.constants import (
 )
 from noisegate_server.session.datagram import DatagramRecords
 from noisegate_server.session.hello import Flags
+from noisegate_server.session.keep_alive import question
 from noisegate_server.session.limits import LowerLimits, RotationLimits
 from noisegate_server.session.noise_records import NoiseRecords, Replacement, Stream
+from noisegate_server.session.packets import Kind
 from noisegate_server.session.roots import Root, bound_roots, read_roots, write_roots
 from noisegate_server.session.salted import highest_known, own_epoch, roots_of
 from noisegate_server.session.session import Session
@@ -375,6 +377,9 @@ def _datagram_records(
         limits=limits,
     )
     records.held = roots
+    # Whoever restores it tells the peer at once; should that be lost, or left out, any later call does.
+    records.reminder.start(Kind.KEEP_ALIVE, question(random_bytes), now)
+    records.reschedule()
     bound_roots(roots)
     epoch, counter = _GIVEN.unpack(values[Tag.CONNECTION_ID_GIVEN])
     records.connection_id_given = (epoch - 1, counter - 1)
