@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from noisegate_server.session.state import SessionState, TerminationReason
 
 
@@ -27,6 +29,9 @@ class FakeSession:
         self.is_half_open = half_open
         self.handle = 0
         self.wipes = 0
+        self.tend_at = math.inf
+        self.keeps: list[float] = []
+        """When keys are to be wiped that outlive their use, in order."""
         self._connection_ids = connection_ids
 
     @property
@@ -54,6 +59,10 @@ class FakeSession:
     def expiry_cause(self, now: float) -> TerminationReason:
         assert now >= self.expires_at, "asked before the deadline"
         return TerminationReason.HANDSHAKE_TIMEOUT if self.is_half_open else TerminationReason.IDLE
+
+    def forget(self, now: float) -> float:
+        self.keeps = [until for until in self.keeps if until > now]
+        return self.keeps[0] if self.keeps else math.inf
 
     def wipe(self) -> None:
         self.wipes += 1

@@ -14,6 +14,7 @@ from noisegate_server.session import rotation
 from noisegate_server.session.constants import CONNECTION_ID, HARD_FAILURES, NO_CONNECTION_ID, SOFT_FAILURES
 from noisegate_server.session.datagram import SALTED, DatagramRecords
 from noisegate_server.session.errors import DecryptFailed, HandshakeFailed, NotEstablished, SessionError
+from noisegate_server.session.grace import kept_until
 from noisegate_server.session.keep_alive import answer_to
 from noisegate_server.session.limits import AEAD_LIMITS
 from noisegate_server.session.noise_records import NoiseRecords
@@ -113,6 +114,8 @@ def decrypt(
         to_peer += _aside(parts, session, opened, now, wall)
     if records.due:
         parts.events.due(session)
+    if records.wipe_at < session.tend_at:
+        parts.store.tend(session, records.wipe_at, now)
     return Decrypted(
         session.session_id,
         to_peer,
@@ -140,6 +143,9 @@ def _otherwise(
         except SessionError as salted_refusal:
             refusal = salted_refusal
     session.refused += 1
+    if isinstance(records, DatagramRecords) and records.ratchet:
+        # What the packet has made us derive ahead is kept for a while, though nothing has opened.
+        parts.store.tend(session, kept_until(records), now)
     if session.refused % SOFT_FAILURES == 0:
         _many_failures(parts, session, now)
     if isinstance(records, DatagramRecords) and isinstance(refusal, DecryptFailed):

@@ -25,6 +25,7 @@ from noisegate_server.session.constants import (
 )
 from noisegate_server.session.epoch import Epoch, retire
 from noisegate_server.session.errors import CounterTooOld, DecryptFailed, MessageTooLarge, RekeyRequired, ReplayDetected
+from noisegate_server.session.grace import forget, kept_until
 from noisegate_server.session.inner import open_inner
 from noisegate_server.session.keep_alive import question
 from noisegate_server.session.limits import RotationLimits
@@ -53,7 +54,7 @@ class DatagramRecords:
         "answered", "answers_from", "begun", "cipher", "connection_id", "connection_id_given", "control_limit",
         "current", "due", "due_at", "former_connection_ids", "former_until", "held", "initiator", "last_step",
         "limits", "look_at", "mask_key", "next", "nonce", "padded", "previous", "ratchet", "reminder", "repeat_timer",
-        "rotate_at", "rotated_at", "told_at", "wants_rotation",
+        "rotate_at", "rotated_at", "told_at", "wants_rotation", "wipe_at",
     )  # fmt: skip
 
     mode: Final = RecordMode.DATAGRAM
@@ -114,6 +115,8 @@ class DatagramRecords:
         self.repeat_timer = Backoff()
         self.due_at = math.inf
         """When `upkeep` has something to do, or the epoch is too old for data (monotonic seconds)."""
+        self.wipe_at = math.inf
+        """When keys that outlive their use are to be wiped, as far as records that opened have made them (likewise)."""
         self.count_anew()
 
     @property
@@ -308,14 +311,9 @@ class DatagramRecords:
 
         The answer has records, and a repeated packet of the handshake.
         """
-        if self.previous is not None and now >= self.previous.expires_at:
-            retire(self.previous, aeads)
-            self.previous = None
+        forget(self, now, aeads)
         if now >= self.former_until:
             self.former_connection_ids, self.former_until = (), math.inf
-        for epoch in (self.previous, self.current, self.next):
-            if epoch is not None:
-                epoch.receiver.forget(now)
         records: tuple[bytes, ...] = ()
         if (said := self.reminder.due(self.current.send_counter, now)) is not None:
             records = self.aside(*said, aeads)
@@ -389,9 +387,5 @@ class DatagramRecords:
     def reschedule(self) -> None:
         """Something that `upkeep` sees to has changed its time."""
         due = min(self.reminder.timer.at, self.repeat_timer.at, self.rotate_at, self.former_until)
-        due = min(due, self.current.began_at + self.limits.hard_age, self.current.receiver.kept_until)
-        if self.previous is not None:
-            due = min(due, self.previous.expires_at, self.previous.receiver.kept_until)
-        if self.next is not None:
-            due = min(due, self.next.receiver.kept_until)
-        self.due_at = due
+        self.wipe_at = kept_until(self)
+        self.due_at = min(due, self.current.began_at + self.limits.hard_age, self.wipe_at)

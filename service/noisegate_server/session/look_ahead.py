@@ -2,8 +2,7 @@
 
 It costs no forward secrecy, since all of it follows from what the ratchet holds anyway. Phase secrets as far as anybody
 has looked, and of each phase that was looked into every 32nd chain value: a packet that lies anywhere ahead then costs
-at most 33 HMACs. Bounded: 64 phases of 256 bytes beside 64 secrets of 32. Dropped with the grace of its first use, at
-the next record that opens.
+at most 33 HMACs. Bounded: 64 phases of 256 bytes beside 64 secrets of 32. Dropped with the grace of its first use.
 """
 
 from __future__ import annotations

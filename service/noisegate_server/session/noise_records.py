@@ -99,6 +99,8 @@ class NoiseRecords:
 
     mode: Final = RecordMode.NOISE
     overhead: Final = NOISE_OVERHEAD
+    wipe_at: Final = math.inf
+    """Never: what is passed is wiped at once."""
 
     def __init__(
         self,

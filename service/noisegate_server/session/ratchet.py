@@ -182,10 +182,13 @@ class RatchetReceiver:
     @property
     def kept_until(self) -> float:
         """When `forget` next has something to wipe (monotonic seconds)."""
-        return next(iter(self.skipped.values()))[1] if self.skipped else math.inf
+        skipped = next(iter(self.skipped.values()))[1] if self.skipped else math.inf
+        return min(skipped, self.look_ahead.until)
 
     def forget(self, now: float) -> None:
-        """Wipe the keys of skipped messages whose grace has ended."""
+        """Wipe the keys of skipped messages whose grace has ended, and what was derived ahead as long ago."""
+        if now >= self.look_ahead.until:
+            self.look_ahead.wipe()
         for counter in [counter for counter, (_, until) in self.skipped.items() if now >= until]:
             key, _ = self.skipped.pop(counter)
             wipe(key)

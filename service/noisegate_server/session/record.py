@@ -15,7 +15,6 @@ Times are the monotonic seconds of the process that packed it; only the end of t
 
 from __future__ import annotations
 
-import math
 import struct
 from typing import Final, NamedTuple
 
@@ -116,11 +115,16 @@ def packable(session: Session) -> bool:
         all(each is None for each in under_way)
         and not records.wants_rotation
         and not records.last_step
-        and records.current.receiver.kept_until == math.inf
+        and not _late_keys(records.current.receiver)
         and records.current.confirmed
         and not records.held
         and not records.current.receive_tail
     )
+
+
+def _late_keys(receiver: PhaseReceiver | RatchetReceiver) -> bool:
+    """Whether keys are kept for records that are late. What was derived ahead follows from what a record has."""
+    return bool(receiver.skipped if isinstance(receiver, RatchetReceiver) else receiver.passed)
 
 
 def pack(session: Session) -> bytearray:

@@ -6,6 +6,7 @@ the table in `session.state` and nothing else.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from noisegate_server.noise import HandshakeState
@@ -13,6 +14,7 @@ from noisegate_server.noise.primitives import wipe
 from noisegate_server.session.aeads import AeadCache
 from noisegate_server.session.attempts import Attempts
 from noisegate_server.session.datagram import DatagramRecords
+from noisegate_server.session.grace import forget
 from noisegate_server.session.hello import Hello
 from noisegate_server.session.limits import NOT_LOWERED, LowerLimits
 from noisegate_server.session.noise_records import NoiseRecords
@@ -89,6 +91,7 @@ class Session:
         "state",
         "suite",
         "tenant",
+        "tend_at",
         "ticket_given",
         "ticket_owed",
     )
@@ -158,6 +161,8 @@ class Session:
         self.follows_connection_id = False
         """DATAGRAM: the peer has chosen the connection id, and may give a new one."""
         self.refused = 0
+        self.tend_at = math.inf
+        """The store's: when a sweep will call `forget`."""
         self.due_told = -1
         """The last epoch of which watchers were told that a rotation is due."""
         self.aeads = aeads
@@ -199,6 +204,15 @@ class Session:
         """The session was used: its idle time begins anew."""
         self.last_used = now
         self.expires_at = min(now + self.idle_timeout, self.lifetime_end)
+
+    def forget(self, now: float) -> float:
+        """Wipe keys that outlive their use and are over; when there will be some again, infinity for never."""
+        records = self.records
+        if not isinstance(records, DatagramRecords):
+            return math.inf
+        forget(records, now, self.aeads)
+        records.reschedule()
+        return records.wipe_at
 
     def settle(self) -> None:
         """Bring the state in line with the records: rotating or not."""

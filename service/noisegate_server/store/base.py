@@ -33,6 +33,8 @@ class StoredSession(Protocol):
 
     handle: int
     """Set by `SessionStore.add` and by nothing else. Positive, and never given to a second session of one store."""
+    tend_at: float
+    """Set by the store alone, infinity at first: when a sweep will call `forget` (monotonic seconds)."""
 
     @property
     def session_id(self) -> bytes:
@@ -71,6 +73,9 @@ class StoredSession(Protocol):
 
     def expiry_cause(self, now: float) -> TerminationReason:
         """Which of the session's deadlines has passed; asked only when `expires_at <= now`."""
+
+    def forget(self, now: float) -> float:
+        """Wipe keys that have outlived their use; when there will be some again, infinity for never."""
 
     def wipe(self) -> None:
         """Overwrite every secret. The store calls this once, as the last thing that it does with a session."""
@@ -140,6 +145,8 @@ class StoreCounts:
     """Those whose handshake has not finished."""
     tombstones: int
     """Ended sessions whose owner can still learn why."""
+    tended: int
+    """Entries of sessions that have keys to wipe which outlive their use."""
     expiry_entries: int
     """Entries of the expiry queue: one a session, and those of ended sessions that have not come round yet."""
     per_shard: tuple[int, ...]
@@ -207,6 +214,9 @@ class SessionStore(Protocol[S]):
     def hasten(self, session: S, now: float) -> None:
         """The session's `expires_at` has moved back: let sweeps know. One that has ended is left alone."""
 
+    def tend(self, session: S, moment: float, now: float) -> None:
+        """The session has something to wipe at `moment`: let a sweep call its `forget` then, if no call has before."""
+
     def end(
         self, session: S | SuspendedSession, reason: TerminationReason, now: float, *, resumable: bool = False
     ) -> None:
@@ -244,6 +254,10 @@ class SessionStore(Protocol[S]):
 
         The answer also names the sessions that were found to be over by `get` since the last sweep.
         """
+
+    @property
+    def wiped(self) -> int:
+        """How often sweeps have had a living session wipe keys that had outlived their use."""
 
     def next_expiry(self) -> float | None:
         """Before this moment a sweep has nothing to do (monotonic seconds); None while nothing waits."""

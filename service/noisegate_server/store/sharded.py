@@ -15,6 +15,7 @@ from noisegate_server.store.half_open import HalfOpenLedger
 from noisegate_server.store.indexes import ConnectionIndex, PostingIndex
 from noisegate_server.store.suspended import Dormant, SuspendedSession
 from noisegate_server.store.table import SessionTable
+from noisegate_server.store.tending import Tending
 from noisegate_server.store.tombstones import Tombstones
 
 __all__ = ["ShardedStore"]
@@ -52,9 +53,11 @@ class ShardedStore(Generic[S]):
         "_resumable",
         "_table",
         "_tenants",
+        "_tending",
         "_tombstones",
         "_unreported",
         "_wheel",
+        "_wiped",
     )
 
     def __init__(
@@ -84,11 +87,13 @@ class ShardedStore(Generic[S]):
         self._half_open = HalfOpenLedger(limits)
         self._wheel = ExpiryWheel()
         self._expiry_cap = max(_EXPIRY_ENTRIES_MIN, _EXPIRY_ENTRIES * limits.capacity)
+        self._tending: Tending[S] = Tending()
         self._tombstones = Tombstones(limits, shards)
         self._unreported: list[Ended] = []
         self._resumable = resumable
         self._on_end = on_end
         self._looked_at = 0
+        self._wiped = 0
 
     def add(self, session: S, now: float) -> None:
         """Keep a new session; see `SessionStore.add`."""
@@ -141,6 +146,11 @@ class ShardedStore(Generic[S]):
         """The session's deadline has moved back; see `SessionStore.hasten`. The later entry stays."""
         if self._table.find(session.handle) is session:
             self._wheel.arm(session.handle, session.expires_at, now)
+
+    def tend(self, session: S, moment: float, now: float) -> None:
+        """The session has something to wipe at `moment`; see `SessionStore.tend`."""
+        if self._table.find(session.handle) is session:
+            self._tending.arm(session, moment, now)
 
     def end(
         self, session: S | SuspendedSession, reason: TerminationReason, now: float, *, resumable: bool = False
@@ -222,10 +232,18 @@ class ShardedStore(Generic[S]):
                 self._wheel.arm(handle, session.expires_at, now)
             elif session is not None:
                 self._expire(session, now)
+        looked_at, wiped = self._tending.sweep(now, left, self._table.find)
+        left -= looked_at
+        self._wiped += wiped
         left -= self._tombstones.expire(now, left)
         self._looked_at += budget - left
         ended, self._unreported = self._unreported, []
         return ended
+
+    @property
+    def wiped(self) -> int:
+        """How often sweeps have wiped keys of living sessions; see `SessionStore.wiped`."""
+        return self._wiped
 
     @property
     def looked_at(self) -> int:
@@ -236,8 +254,8 @@ class ShardedStore(Generic[S]):
         """Before this moment a sweep has nothing to do; None while nothing waits."""
         if self._unreported:
             return 0.0
-        moments = [each for each in (self._wheel.next_due(), self._tombstones.next_expiry()) if each is not None]
-        return min(moments, default=None)
+        moments = (self._wheel.next_due(), self._tending.next_due(), self._tombstones.next_expiry())
+        return min((each for each in moments if each is not None), default=None)
 
     def select(
         self, tenant: str, *, peer_id: str = "", group: str = "", after: int = 0, limit: int = 100
@@ -275,6 +293,7 @@ class ShardedStore(Generic[S]):
             suspended=len(self._asleep),
             half_open=len(self._half_open),
             tombstones=len(self._tombstones),
+            tended=len(self._tending),
             expiry_entries=len(self._wheel),
             per_shard=self._table.per_shard(),
         )
@@ -290,6 +309,7 @@ class ShardedStore(Generic[S]):
             "connections": not self._connections.is_empty(),
             "half_open": not self._half_open.is_empty(),
             "expiry": len(self._wheel) > 0,
+            "tended": len(self._tending) > 0,
             "tombstones": not self._tombstones.is_empty(),
             "unreported": bool(self._unreported),
         }

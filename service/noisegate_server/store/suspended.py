@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from noisegate_server.session.errors import NotEstablished
@@ -43,6 +44,7 @@ class SuspendedSession:
     moving: bool = False
     """On its way out of memory or back: nobody else may move it now."""
     handle: int = -1
+    tend_at: float = math.inf
 
     state = SessionState.SUSPENDED
     is_half_open = False
@@ -55,6 +57,10 @@ class SuspendedSession:
     def expiry_cause(self, _now: float) -> TerminationReason:
         """Why it is over, given that `expires_at` has passed."""
         return TerminationReason.IDLE if self.by_service else TerminationReason.LIFETIME
+
+    def forget(self, _now: float) -> float:
+        """There is nothing to forget."""
+        return math.inf
 
     def wipe(self) -> None:
         """There is nothing secret in it."""

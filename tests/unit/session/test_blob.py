@@ -66,7 +66,7 @@ def test_every_attribute_of_a_session_is_kept_or_named_here(link: Link) -> None:
     """Who adds a field to Session decides whether it outlives a suspension."""
     made_anew = {
         "aeads", "created_at", "due_told", "expires_at", "export", "handle", "last_used", "lifetime_end", "opening",
-        "records", "state", "tenant",
+        "records", "state", "tenant", "tend_at",
     }  # fmt: skip
     assert set(SESSION_ATTRIBUTES) | made_anew == set(Session.__slots__)
     assert not set(SESSION_ATTRIBUTES) & made_anew
