@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from dataclasses import dataclass
 from typing import Any, Final
 
 from rich.box import ROUNDED, SIMPLE_HEAD
@@ -15,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from examples.dice.rows import Row, Rows
-from examples.dice.script import BY_NAME, GUESTS, Guest
+from examples.dice.script import BY_NAME, GUESTS, HYBRID, Guest
 
 TITLE: Final = "Dice at a table that cannot read its players"
 WHAT: Final = "The table server passes on the sealed bytes of seven players and has no key: only noisegate has."
@@ -37,6 +38,7 @@ COUNTS: Final = (
     ("replays", "replays refused", "red"),
     ("rotated", "rotated", "magenta"),
     ("resumed", "resumed", "green"),
+    ("early", "early data", "green"),
     ("moved", "moved", "cyan"),
     ("calls", "calls", "white"),
 )
@@ -49,16 +51,24 @@ PIPS: Final = {
     6: ("*   *", "*   *", "*   *"),
 }
 OUTCOMES: Final = {"win": ("the pass line wins", "bold green"), "lose": ("the pass line loses", "bold red")}
-HEADER_LINES, STATUS_LINES, FOOTER_LINES, FRAME_LINES = 3, 10, 3, 4
-WIRE_WIDTH, RPC_WIDTH = (36, 23), (27, 19)
-"""On a wide and on a narrow terminal the last two columns' widths; the sentences get the rest."""
-TITLES: Final = (
-    ("table server (sealed bytes, no key)", "noisegate (time, RPC)"),
-    ("table server (no key)", "noisegate (RPC)"),
-)
-NARROW: Final = 115
+STATUS_LINES, FRAME_LINES = 10, 4
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What a terminal of some size has room for: the events' last two columns, and panels around header and footer."""
+
+    wire: int
+    rpc: int
+    framed: bool
+
+
+WIDE: Final = Shape(36, 23, framed=True)
+SMALL: Final = Shape(0, 25, framed=False)
+"""Without the table server's column, which has little to say but sealed bytes."""
+WIDE_FROM: Final = 115, 28
 REDRAW_S: Final = 0.08
-LEAST_SIZE: Final = 90, 28
+LEAST_SIZE: Final = 80, 24
 """Columns and lines below which plain lines read better."""
 
 
@@ -71,6 +81,10 @@ def _over(guest: Guest, *, here: bool) -> str:
     if not here:
         return "away"
     return f"{guest.transport}, spied on" if guest.through_attacker else guest.transport
+
+
+def _pattern(guest: Guest) -> str:
+    return f"{guest.pattern}hfs" if guest.suite == HYBRID else guest.pattern
 
 
 class Screen:
@@ -114,16 +128,21 @@ class Screen:
     # --- the parts
 
     @property
-    def _narrow(self) -> bool:
-        return self._console.width < NARROW
+    def _shape(self) -> Shape:
+        width, height = self._console.size
+        return WIDE if width >= WIDE_FROM[0] and height >= WIDE_FROM[1] else SMALL
 
     def _draw(self) -> Layout:
-        layout = Layout()
+        layout, framed = Layout(), self._shape.framed
+        what, counts = Text(WHAT, justify="center"), self._counts()
+        events = Panel(self._events(), box=ROUNDED, padding=(0, 1), subtitle=self._told, subtitle_align="left")
         layout.split_column(
-            Layout(Panel(Text(WHAT, justify="center"), title=TITLE, box=ROUNDED, style="bold"), size=HEADER_LINES),
+            Layout(Panel(what, title=TITLE, box=ROUNDED, style="bold"), size=3)
+            if framed
+            else Layout(Text(TITLE, justify="center", style="bold"), size=1),
             Layout(name="status", size=STATUS_LINES),
-            Layout(Panel(self._events(), box=ROUNDED, padding=(0, 1), subtitle=self._told, subtitle_align="left")),
-            Layout(Panel(self._counts(), box=ROUNDED), size=FOOTER_LINES),
+            Layout(events),
+            Layout(Panel(counts, box=ROUNDED), size=3) if framed else Layout(counts, size=1),
         )
         layout["status"].split_row(
             Layout(Panel(self._bankrolls(), box=ROUNDED, padding=(0, 1)), ratio=3),
@@ -132,8 +151,9 @@ class Screen:
         return layout
 
     def _bankrolls(self) -> Table:
-        table = Table(box=None, expand=True, padding=(0, 1), header_style="bold")
-        for title in ("player", "over", "mode", "Noise"):
+        roomy = self._shape.framed
+        table = Table(box=None, expand=True, padding=(0, 1) if roomy else (0, 1, 0, 0), header_style="bold")
+        for title in ("player", "over", "mode", "Noise") if roomy else ("player", "over", "Noise"):
             table.add_column(title, no_wrap=True)
         for title in ("bet", "bankroll"):
             table.add_column(title, justify="right", no_wrap=True)
@@ -142,7 +162,7 @@ class Screen:
             mode = "DATAGRAM" if guest.transport == "UDP" else "NOISE"
             table.add_row(
                 seat["name"] + (" *" if seat["name"] == self._state.get("shooter") else ""),
-                _over(guest, here=seat.get("here", True)), mode, guest.pattern,
+                _over(guest, here=seat.get("here", True)), *((mode,) if roomy else ()), _pattern(guest),
                 "-" if bet is None else f"${bet}", f"${seat['bankroll']}" if "bankroll" in seat else "",
                 style="" if seat.get("here") else "dim",
             )  # fmt: skip
@@ -161,32 +181,32 @@ class Screen:
                 text, style = OUTCOMES[state["outcome"]]
             else:
                 text, style = f"the point is {state['point']}", "bold yellow"
-            lines.append(Text(f"throw {state['throw']}: {sum(state['dice'])}, {text}", style=style, justify="center"))
+            throw = f"throw {state['throw']}: " if self._shape is WIDE else ""
+            lines.append(Text(f"{throw}{sum(state['dice'])}, {text}", style=style, justify="center"))
         else:
             lines += [Text(""), Text(""), Text("Place your bets.", style="dim", justify="center")]
         return Group(*lines)
 
     def _events(self) -> Table:
         table = Table(box=SIMPLE_HEAD, expand=True, padding=(0, 1, 0, 0), header_style="bold", show_edge=False)
-        wire, rpc = (widths[self._narrow] for widths in (WIRE_WIDTH, RPC_WIDTH))
+        shape = self._shape
         table.add_column("player", ratio=1, overflow="ellipsis", no_wrap=True)
-        table_title, service_title = TITLES[self._narrow]
-        table.add_column(table_title, width=wire, overflow="ellipsis", no_wrap=True)
-        table.add_column(service_title, width=rpc, overflow="ellipsis", no_wrap=True)
-        room = self._console.height - HEADER_LINES - STATUS_LINES - FOOTER_LINES - FRAME_LINES
+        if shape.wire:
+            table.add_column("table server (sealed bytes, no key)", width=shape.wire, overflow="ellipsis", no_wrap=True)
+        table.add_column("noisegate (time, RPC)", width=shape.rpc, overflow="ellipsis", no_wrap=True)
+        room = self._console.height - STATUS_LINES - FRAME_LINES - (6 if shape.framed else 2)
         for row in list(self._lines)[-max(room, 1) :]:
             style = STYLES.get(row.style, "")
-            table.add_row(
-                Text(row.text, style=style),
-                Text(row.wire, style=style or "yellow"),
-                Text(row.rpc, style=style or "green"),
-            )
+            cells = [Text(row.text, style=style), Text(row.rpc, style=style or "green")]
+            if shape.wire:
+                cells.insert(1, Text(row.wire, style=style or "yellow"))
+            table.add_row(*cells)
         return table
 
     def _counts(self) -> Text:
-        counts, line = self._state["counts"], Text(justify="center")
-        for name, title, style in COUNTS[: -1 if self._narrow else None]:
-            line.append(f"{title} ").append(f"{counts.get(name, 0)}", style=f"bold {style}").append(
-                " " if self._narrow else "   "
-            )
+        """One word each; on a small terminal without what is largest."""
+        counts, line, shape = self._state["counts"], Text(justify="center", no_wrap=True), self._shape
+        for name, title, style in COUNTS if shape is WIDE else COUNTS[2:-1]:
+            line.append(f"{title.split()[0]} ").append(f"{counts.get(name, 0)}", style=f"bold {style}")
+            line.append("  " if shape is WIDE else " ")
         return line.append(f"{time.monotonic() - self._began:.0f} s", style="dim")
