@@ -20,8 +20,8 @@ from noisegate_server.session import keys
 from noisegate_server.session.hello import Flags, Hello, encode_hello, hello_prologue
 from noisegate_server.session.packets import HandshakeStep, HandshakeStep1, encode_handshake
 from noisegate_server.session.renegotiation import Parties, answer, begin, finish
-from noisegate_server.session.suites import HYBRID_SUITES, NOISE_NAMES, SUITES, Pattern, Suite
-from tools import vector_fragments, vector_retry, vector_tables
+from noisegate_server.session.suites import NOISE_NAMES, SUITES, Pattern, Suite
+from tools import vector_fragments, vector_resume, vector_retry, vector_tables
 from tools.vector_records import Schedule, record_sections
 from tools.vector_salted import salted_sections
 
@@ -255,7 +255,7 @@ def sections() -> Case:
         "fragment_refused": vector_fragments.refused(fixed),
         "ticket_content": vector_tables.ticket_contents(fixed),
         "handshake": [case for case, _ in handshakes],
-        "resume": [vector_tables.resume(fixed, ends, split, suite) for suite in Suite if suite not in HYBRID_SUITES],
+        **vector_resume.sections(fixed, ends, split),
         **record_sections(schedules, **shared),
         **salted_sections(fixed, schedules, **shared),
         "renegotiate": [

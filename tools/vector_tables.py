@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Protocol
 
 from noisegate_server.noise import HandshakeState
@@ -17,20 +16,16 @@ from noisegate_server.session.hello import (
 )
 from noisegate_server.session.packets import (
     Fragment,
-    ResumeStep1,
-    ResumeStep2,
     RetryChoice,
     RetryPuzzle,
     encode_fragment,
-    encode_resume,
     encode_retry,
     retry_echo,
 )
 from noisegate_server.session.padding import padded_length
 from noisegate_server.session.replay import ReplayWindow, Verdict, nearest
-from noisegate_server.session.suites import NOISE_NAMES, Pattern, Suite
+from noisegate_server.session.suites import Pattern, Suite
 from noisegate_server.session.ticket import TicketContent, encode_ticket_content
-from tools.vector_records import Schedule
 
 Case = dict[str, Any]
 TIMESTAMP_MS = 1_795_000_000_000
@@ -186,31 +181,3 @@ def ticket_contents(fixed: Fixed) -> list[Case]:
             }
         )  # fmt: skip
     return cases
-
-
-def resume(fixed: Fixed, ends: Ends, split: Callable[[HandshakeState], Schedule], suite: Suite) -> Case:
-    """A resume in RESUME packets, without early data and without a full handshake beside it."""
-    label = f"resume {suite}"
-    psk, ticket, caller = fixed(f"{label} psk"), fixed(f"{label} ticket"), b"dice, table 7"
-    flags = Flags.DATAGRAM | Flags.TICKETS
-    hello = encode_hello(
-        Hello(flags=flags, timestamp_ms=TIMESTAMP_MS, offer=((Pattern.NNPSK0, suite),), choice=0)
-    )  # fmt: skip
-    prologue = resume_prologue(hello, ticket, caller)
-    initiator, responder = ends(Pattern.NNPSK0, suite, label, prologue, psk)
-    first = initiator.write_message(b"")
-    responder.read_message(first)
-    second = responder.write_message(b"welcome back")
-    initiator.read_message(second)
-    connection_id = fixed(f"{label} connection id", 8)
-    return {
-        "noise_name": NOISE_NAMES[Pattern.NNPSK0, suite], "suite": int(suite), "hello": hello.hex(),
-        "psk": psk.hex(), "ticket": ticket.hex(), "caller_prologue": caller.hex(), "prologue": prologue.hex(),
-        "connection_id": connection_id.hex(),
-        "initiator_ephemeral": fixed(f"{label} initiator e").hex(),
-        "responder_ephemeral": fixed(f"{label} responder e").hex(),
-        "message_1": first.hex(), "payload_2": b"welcome back".hex(), "message_2": second.hex(),
-        "packet_1": encode_resume(ResumeStep1(hello=hello, ticket=ticket, message=first)).hex(),
-        "packet_2": encode_resume(ResumeStep2(connection_id=connection_id, message=second)).hex(),
-        "schedule": split(initiator).case(),
-    }  # fmt: skip

@@ -216,7 +216,7 @@ def test_resumes(case: dict[str, Any]) -> None:
                 Protocol(9, case["suite"]), prologue, ephemeral, initiator=side == "initiator", psk=raw(case["psk"])
             )
         )
-    messages = run(ends, [b"", raw(case["payload_2"])])
+    messages = run(ends, [raw(case["early_data"]), raw(case["payload_2"])])
     assert [message.hex() for message in messages] == [case["message_1"], case["message_2"]]
     hello = Hello.decode(raw(case["hello"]))
     settings = Settings(offer=(Protocol(2, case["suite"]),), prologue=raw(case["caller_prologue"]))
@@ -224,15 +224,12 @@ def test_resumes(case: dict[str, Any]) -> None:
         settings, random_bytes=drawn(raw(case["initiator_ephemeral"])), wall=lambda: hello.timestamp_ms / 1000
     )
     ticket = Ticket(
-        lifetime_s=60, max_early=0, psk=raw(case["psk"]), ticket=raw(case["ticket"]), suite=case["suite"],
-        flags=hello.flags, identity=Identity(), expires_at=60.0,
+        lifetime_s=60, max_early=len(raw(case["early_data"])), psk=raw(case["psk"]), ticket=raw(case["ticket"]),
+        suite=case["suite"], flags=hello.flags, identity=Identity(), expires_at=60.0,
     )  # fmt: skip
-    assert player.resume(0.0, ticket) == [raw(case["packet_1"])]
-    if raw(case["payload_2"])[:1] not in (b"\x00", b"\x01"):  # what became of early data must be said
-        with pytest.raises(PacketRefusedError):
-            player.receive(raw(case["packet_2"]), 0.0)
-        return
-    player.receive(raw(case["packet_2"]), 0.0)
+    assert player.resume(0.0, ticket, early_data=raw(case["early_data"])) == [raw(case["packet_1"])]
+    received = player.receive(raw(case["packet_2"]), 0.0)
+    assert (received.early, received.payloads) == (case["early"] == 1, [raw(case["payload"])])
     assert player.session is not None
     assert player.connection_id == raw(case["connection_id"])
     assert player.session.lasting.export == raw(case["schedule"]["export"])

@@ -26,7 +26,8 @@ VECTORS: dict[str, Any] = json.loads(
 SIZES = {
     "hello": 4, "hello_refused": 7, "prologue": 8, "key_schedule": 2, "exporter": 4, "salted_epoch": 3, "padding": 19,
     "nearest": 21, "replay_window": 32, "packet": 3, "retry": 4, "retry_refused": 3, "fragment": 5,
-    "fragment_refused": 13, "ticket_content": 2, "handshake": 4, "resume": 2, "record": 2, "rekey": 2, "ratchet": 2,
+    "fragment_refused": 13, "ticket_content": 2, "handshake": 4, "resume": 4, "resume_noise": 3, "resume_fallback": 2,
+    "record": 2, "rekey": 2, "ratchet": 2,
     "record_refused": 2, "renegotiate": 3,
     "salted": 2, "salted_order": 5, "both_restored": 2,
 }  # fmt: skip
@@ -192,18 +193,58 @@ def test_handshakes(case: dict[str, Any]) -> None:
         assert packets.decode_handshake(raw(row["packet"])).message == message
 
 
-@pytest.mark.parametrize("case", VECTORS["resume"], ids=lambda case: case["noise_name"])
-def test_resumes(case: dict[str, Any]) -> None:
-    """NNpsk0 under the ticket's PSK, framed in RESUME packets."""
+def resume_messages(case: dict[str, Any]) -> list[bytes]:
+    """Both messages of a resume, by another Noise library; the prologue, payloads and keys are the vector's."""
     assert case["noise_name"] == second.noise_name("NNpsk0", case["suite"])
-    hello_bytes, opaque = raw(case["hello"]), raw(case["ticket"])
-    bound = b"ng1 resume" + hello_bytes + with_length(opaque, 2) + raw(case["caller_prologue"])
+    bound = b"ng1 resume" + raw(case["hello"]) + with_length(raw(case["ticket"]), 2) + raw(case["caller_prologue"])
     assert raw(case["prologue"]) == bound
+    payload_2 = bytes([case["early"]]) + raw(case["payload"])
+    assert raw(case["payload_2"]) == payload_2
     messages, schedule = second.noise_run(
-        case["noise_name"], bound, case, [b"", raw(case["payload_2"])], raw(case["psk"])
+        case["noise_name"], bound, case, [raw(case["early_data"]), payload_2], raw(case["psk"])
     )  # fmt: skip
     assert schedule == case["schedule"]
     assert [case["message_1"], case["message_2"]] == [message.hex() for message in messages]
+    return messages
+
+
+@pytest.mark.parametrize("case", VECTORS["resume_noise"], ids=lambda case: case["noise_name"])
+def test_resumes_in_noise_mode(case: dict[str, Any]) -> None:
+    """NNpsk0 under the ticket's PSK, with and without a hello, in the game's own framing."""
+    assert len(resume_messages(case)[0]) == 32 + len(raw(case["early_data"])) + 16
+
+
+@pytest.mark.parametrize("case", VECTORS["resume_fallback"], ids=lambda case: case["noise_name"])
+def test_fallbacks(case: dict[str, Any]) -> None:
+    """Two first messages under one hello, each with its own prologue and ephemeral key; the answer is HANDSHAKE's."""
+    hello_bytes, opaque, caller = raw(case["hello"]), raw(case["ticket"]), raw(case["caller_prologue"])
+    assert raw(case["resume_prologue"]) == b"ng1 resume" + hello_bytes + with_length(opaque, 2) + caller
+    assert raw(case["prologue"]) == b"ng1 hello" + hello_bytes + caller
+    assert case["resume_ephemeral"] != case["initiator_ephemeral"]
+    name = second.noise_name("NNpsk0", case["suite"])
+    resuming = second.noise_end(
+        name, initiator=True, prologue=raw(case["resume_prologue"]),
+        case={"initiator_ephemeral": case["resume_ephemeral"]}, psk=raw(case["psk"]),
+    )  # fmt: skip
+    assert bytes(resuming.write_message(b"")).hex() == case["resume_message"]
+    assert case["noise_name"] == second.noise_name(PATTERNS[case["pattern"]], case["suite"])
+    payloads = [b"", raw(case["payload_2"]), *([b""] if case["message_3"] else [])]
+    messages, schedule = second.noise_run(case["noise_name"], raw(case["prologue"]), case, payloads)
+    assert schedule == case["schedule"]
+    written = [case["message_1"], case["message_2"], *([case["message_3"]] if case["message_3"] else [])]
+    assert [message.hex() for message in messages] == written
+    head = b"\x0c" + bytes(8) + b"\x01" + with_length(hello_bytes, 2) + with_length(opaque, 2) + b"\0"
+    assert raw(case["packet"]) == head + with_length(raw(case["resume_message"]), 2) + messages[0]
+    assert raw(case["answer"]) == b"\x09" + raw(case["connection_id"]) + b"\x02" + messages[1]
+    read = packets.decode_resume(raw(case["packet"]))
+    assert isinstance(read, packets.ResumeStep1)
+    assert (read.fallback, read.message.hex()) == (messages[0], case["resume_message"])
+
+
+@pytest.mark.parametrize("case", VECTORS["resume"], ids=lambda case: case["noise_name"])
+def test_resumes(case: dict[str, Any]) -> None:
+    """NNpsk0 under the ticket's PSK, framed in RESUME packets."""
+    messages, hello_bytes, opaque = resume_messages(case), raw(case["hello"]), raw(case["ticket"])
     head = b"\x0c" + bytes(8) + b"\x01" + with_length(hello_bytes, 2) + with_length(opaque, 2) + b"\0"
     assert raw(case["packet_1"]) == head + with_length(messages[0], 2)
     assert raw(case["packet_2"]) == b"\x0c" + raw(case["connection_id"]) + b"\x02" + messages[1]
