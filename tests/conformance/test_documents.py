@@ -121,10 +121,10 @@ def test_the_error_catalogue_is_current() -> None:
     text = make_error_catalogue.FILE.read_text(encoding="utf-8")
     assert text == make_error_catalogue.render()
     contract = (ROOT / "proto" / "noisegate" / "v1" / "error_reason.proto").read_text(encoding="utf-8")
-    reasons = re.findall(r"^  // (\w+): .*\n  ERROR_REASON_(\w+) = \d+;", contract, re.MULTILINE)
+    reasons = re.findall(r"^  // ([A-Z_]+): .*\n(?:  // .*\n)*  ERROR_REASON_(\w+) = \d+;", contract, re.MULTILINE)
     rows = re.findall(r"^\| (\w+) \| (\w+) \|", text, re.MULTILINE)
     assert [row for row in rows if row != ("code", "reason")] == reasons
-    assert len(reasons) == 25
+    assert len(reasons) == 27
 
 
 def test_the_protocol_names_every_label_kind_and_number() -> None:
