@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -139,6 +139,13 @@ class Config(BaseModel):
         description="Seconds at a stop in which new calls are told to go elsewhere, before the port closes.",
     )
     grace: Seconds = Field(10.0, ge=0, le=300, description="Seconds that running calls have to finish at a stop.")
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="What is logged to standard error at least: DEBUG, INFO, WARNING or ERROR; never a secret."
+    )
+    traceable: bool = Field(
+        False, description="For development: let debuggers attach and processes of the same user read the memory."
+    )
 
     @property
     def address(self) -> HostPort:

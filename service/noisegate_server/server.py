@@ -10,10 +10,10 @@ import asyncio
 import gc
 import logging
 import os
-import resource
 import signal
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
@@ -22,7 +22,7 @@ from typing import Final
 
 import uvloop
 
-from noisegate_server import __version__, files
+from noisegate_server import __version__, files, process
 from noisegate_server.config import Config, ConfigError, HostPort
 from noisegate_server.engine import upkeep
 from noisegate_server.engine.keyring import KeyRing
@@ -34,7 +34,7 @@ from noisegate_server.rpc.policy import Policy, PolicyError, read_policy
 from noisegate_server.rpc.repeats import Repeats
 from noisegate_server.rpc.table import BY_NAME, METHODS, SERVICE_PREFIX, STREAMS, build_table
 from noisegate_server.rpc.unary import Rpc
-from noisegate_server.store.base import StoreLimits
+from noisegate_server.store.base import Ended, StoreLimits
 from noisegate_server.transport.grpcio import GrpcioTransport
 from noisegate_server.vault.keeper import Keeper
 from noisegate_server.vault.opening import open_vault
@@ -184,7 +184,8 @@ class Server:
         if self._keeper is not None and not now:
             await self._keeper.drain(max(0.0, until - self._clock()))
         if self._parts is not None:
-            upkeep.end_all(self._parts, self._clock())
+            count = upkeep.end_all(self._parts, self._clock())
+            _LOG.debug("ended and wiped at the stop: %d", count)
             await self._parts.vault.close()
         self._repeats.clear()
 
@@ -214,12 +215,22 @@ class Server:
             try:
                 now = self._clock()
                 self._look_at_files(now)
-                ended = len(upkeep.sweep(parts, now, self._wall(), _SWEEP_BUDGET))
-                ended += self._repeats.expire(now, _SWEEP_BUDGET)
+                wiped = parts.store.wiped
+                over = upkeep.sweep(parts, now, self._wall(), _SWEEP_BUDGET)
+                _log_swept(over, parts.store.wiped - wiped)
+                ended = len(over) + self._repeats.expire(now, _SWEEP_BUDGET)
                 await keeper.tick()
             except Exception as error:  # noqa: BLE001  # the outermost frame of its task: it must outlive a defect
                 log_defect("sweep", error)
             await asyncio.sleep(0 if ended >= _SWEEP_BUDGET else _SWEEP_SECONDS)
+
+
+def _log_swept(ended: list[Ended], wiped: int) -> None:
+    """Say what a slice has ended and wiped: numbers and causes, nothing of any session."""
+    if (ended or wiped) and _LOG.isEnabledFor(logging.DEBUG):
+        causes = Counter(each.reason.name for each in ended)
+        told = ", ".join(f"{cause} {count}" for cause, count in sorted(causes.items()))
+        _LOG.debug("swept: %d ended and wiped (%s); old keys of %d that live wiped", len(ended), told or "-", wiped)
 
 
 def log_defect(where: str, error: Exception) -> None:
@@ -234,24 +245,13 @@ def run(config: Config, announce: Callable[[str], None]) -> None:
 
     `announce` gets the one line for standard output. Raises ConfigError where the server cannot start.
     """
-    # A core dump would hold every key of every session.
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    _run_in_batches()
+    process.forbid_core_files()
+    if not config.traceable and not process.hide_memory():
+        _LOG.warning("the system cannot keep other processes of this user from reading this one's memory")
+    process.run_in_batches()
     # A seventh less CPU for a unary call than on asyncio's own loop, measured under grpc.aio.
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(config, announce))
-
-
-def _run_in_batches() -> None:
-    """Let a thread of this process finish its work before another one that has just woken takes its core.
-
-    grpc.aio hands each call from thread to thread. Under the default policy the one that is woken preempts the one that
-    woke it, three to four times a call, and the answers of a burst leave one by one; under SCHED_BATCH they are
-    gathered. Measured on two cores: 5 to 15 per cent less CPU for a unary call. Where the system has no such policy,
-    nothing is lost.
-    """
-    with suppress(AttributeError, OSError):
-        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 async def _serve(config: Config, announce: Callable[[str], None]) -> None:

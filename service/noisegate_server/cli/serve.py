@@ -51,12 +51,17 @@ def serve(
     lifetime: Annotated[float | None, _option("lifetime")] = None,
     drain: Annotated[float | None, _option("drain")] = None,
     grace: Annotated[float | None, _option("grace")] = None,
+    log_level: Annotated[str | None, _option("log_level")] = None,
+    traceable: Annotated[bool, _option("traceable")] = False,
 ) -> None:
     """Run the service until SIGTERM or SIGINT."""
     given = {name: value for name, value in locals().items() if value is not None}
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     try:
-        run(read_config(given), _announce)
+        config = read_config(given)
+        # Our own logger alone: what libraries say in their detail is not ours to vouch for.
+        logging.getLogger("noisegate").setLevel(config.log_level)
+        run(config, _announce)
     except ConfigError as error:
         typer.echo(f"noisegate: {error}", err=True)
         raise typer.Exit(2) from None
