@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from ._away import NetworkChange, Suspended
     from ._calls import CallPolicy
     from ._client import Client, connect
     from ._events import Lagged, SessionEvent, SessionEventKind, Watching
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
         Direction,
         EarlyData,
         Established,
+        Network,
         Opened,
         Pattern,
         Protocol,
@@ -117,6 +119,8 @@ __all__ = [
     "InvalidRequest",
     "Lagged",
     "MessageTooLarge",
+    "Network",
+    "NetworkChange",
     "NoisegateError",
     "NotEstablished",
     "Opened",
@@ -152,6 +156,7 @@ __all__ = [
     "StaleHandshake",
     "Suite",
     "SupportedProtocol",
+    "Suspended",
     "SyncClient",
     "SyncSession",
     "TerminationReason",
@@ -168,6 +173,7 @@ __all__ = [
 ]
 
 _HOMES: Final[dict[str, tuple[str, ...]]] = {
+    "_away": ("NetworkChange", "Suspended"),
     "_calls": ("CallPolicy",),
     "_client": ("Client", "connect"),
     "_events": ("Lagged", "SessionEvent", "SessionEventKind", "Watching"),
@@ -177,6 +183,7 @@ _HOMES: Final[dict[str, tuple[str, ...]]] = {
         "Direction",
         "EarlyData",
         "Established",
+        "Network",
         "Opened",
         "Pattern",
         "Protocol",

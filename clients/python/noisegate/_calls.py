@@ -101,6 +101,9 @@ ISSUE_TICKET: Final = Method("IssueTicket", service.IssueTicketRequest, service.
 GET_SESSION: Final = Method("GetSession", service.GetSessionRequest, service.GetSessionResponse)
 LIST_SESSIONS: Final = Method("ListSessions", service.ListSessionsRequest, service.ListSessionsResponse)
 CLOSE_SESSION: Final = Method("CloseSession", service.CloseSessionRequest, service.CloseSessionResponse)
+SUSPEND_SESSION: Final = Method("SuspendSession", service.SuspendSessionRequest, service.SuspendSessionResponse)
+RESTORE_SESSION: Final = Method("RestoreSession", service.RestoreSessionRequest, service.RestoreSessionResponse)
+CHANGE_NETWORK: Final = Method("ChangeNetwork", service.ChangeNetworkRequest, service.ChangeNetworkResponse)
 EXPORT_SECRET: Final = Method("ExportSecret", service.ExportSecretRequest, service.ExportSecretResponse)
 WATCH_SESSIONS: Final = Method("WatchSessions", service.WatchSessionsRequest, service.WatchSessionsResponse)
 

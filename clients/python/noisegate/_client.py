@@ -11,13 +11,16 @@ from typing import Final, Self
 from noisegate.v1 import session_crypto_service_pb2 as service
 
 from . import _wire
+from ._away import NetworkChange, from_change
 from ._calls import (
+    CHANGE_NETWORK,
     DECRYPT,
     DEFAULT_POLICY,
     GET_CAPABILITIES,
     GET_SESSION,
     HANDSHAKE,
     LIST_SESSIONS,
+    RESTORE_SESSION,
     RESUME,
     WATCH_SESSIONS,
     CallPolicy,
@@ -26,7 +29,7 @@ from ._calls import (
 )
 from ._channels import Channels
 from ._events import Watched, from_watch
-from ._model import Capabilities, Opened, Protocol, RecordMode, RetryReason, SessionInfo, SessionOptions
+from ._model import Capabilities, Network, Opened, Protocol, RecordMode, RetryReason, SessionInfo, SessionOptions
 from ._opening import Opening
 from ._session import Progress, Session, SessionFacts
 from .errors import PlayerMustRetry
@@ -207,18 +210,40 @@ class Client:
 
     def adopt(self, info: SessionInfo) -> Session:
         """A handle of a session that `get_session` or `list_sessions` described. No call is made."""
-        return Session(
-            self._calls,
-            SessionFacts(
-                id=info.session_id,
-                endpoint=info.endpoint,
-                mode=info.mode,
-                connection_id=info.connection_id,
-                peer_id=info.peer_id,
-                group=info.group,
-                established=info.established,
-            ),
+        return Session(self._calls, _facts(info))
+
+    def restore(self, session_id: bytes = b"", *, blob: bytes = b"", endpoint: str = "") -> Opening:
+        """Bring a suspended session back; `to_peer` of the handle has what tells the player (DATAGRAM).
+
+        `session_id`: 24 bytes, of a session that the service keeps; one that is not suspended is answered as it is.
+        `blob`: what `session.suspend(return_blob=True)` gave; it is good once. `endpoint`: where it was suspended.
+        Raises SessionClosed (cause LOST) where it cannot come back, BlobRejected, SessionNotFound, SessionQuota.
+        """
+
+        async def begin() -> Session:
+            request = service.RestoreSessionRequest(request_id=self._calls.request_id())
+            if blob:
+                request.blob = blob
+            else:
+                request.session_id = session_id
+            answer = await self._calls.call(RESTORE_SESSION, request, endpoint=endpoint)
+            facts = _facts(_wire.from_session(answer.message.session))
+            facts.endpoint = facts.endpoint or answer.endpoint
+            facts.to_peer = tuple(answer.message.to_peer)
+            return Session(self._calls, facts)
+
+        return Opening(begin)
+
+    async def change_network(self, peer_id: str, network: Network, *, endpoint: str = "") -> tuple[NetworkChange, ...]:
+        """Tell the service that a player is on another network, for all its sessions (at most 1,000) at one instance.
+
+        See `Session.change_network`; `to_peer` of each change is to be sent.
+        """
+        request = service.ChangeNetworkRequest(
+            request_id=self._calls.request_id(), peer_id=peer_id, network=_wire.to_network(network)
         )
+        answer = await self._calls.call(CHANGE_NETWORK, request, endpoint=endpoint)
+        return tuple(from_change(change) for change in answer.message.changes)
 
     async def get_session(
         self, session_id: bytes = b"", *, connection_id: bytes = b"", endpoint: str = ""
@@ -302,6 +327,18 @@ class Client:
             raise PlayerMustRetry(step.to_peer, RetryReason(step.retry.reason))
         facts.take(step, endpoint)
         return Session(self._calls, facts)
+
+
+def _facts(info: SessionInfo) -> SessionFacts:
+    return SessionFacts(
+        id=info.session_id,
+        endpoint=info.endpoint,
+        mode=info.mode,
+        connection_id=info.connection_id,
+        peer_id=info.peer_id,
+        group=info.group,
+        established=info.established,
+    )
 
 
 def connect(

@@ -116,6 +116,23 @@ class EarlyData(IntEnum):
         return cls.NONE
 
 
+class Network(IntEnum):
+    """The network that a player is on: a profile of keep-alive, idle timeout and padding. Never of the suite."""
+
+    UNKNOWN = 0
+    """Of a session that has ended, or a number of a later contract. In an option: as WIFI."""
+    WIFI = 1
+    """Cheap and mostly on: a keep-alive each 20 s, ends after 10 min without a record."""
+    CELLULAR = 2
+    """Dear and asleep half of the time: a keep-alive each 60 s, no padding, ends after 30 min without a record."""
+    NONE = 3
+    """None at present: the session is suspended."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> Network:
+        return cls.UNKNOWN
+
+
 class RotationKind(IntEnum):
     """How keys are changed."""
 
@@ -207,6 +224,8 @@ class SessionOptions:
     """Early data that the session's tickets allow; at most what `Capabilities` says."""
     rotation: RotationLimits = RotationLimits()
     """When keys must change."""
+    network: Network = Network.WIFI
+    """The one that the player is on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,6 +242,10 @@ class Established:
     """Seconds that the session lived on, if it was used, when the service answered."""
     overhead_bytes: int
     """How much longer a record is than its plaintext, without padding; more for a moment after a restore."""
+    keep_alive: float = 0
+    """Seconds: the player should send something, a keep-alive where there is nothing else, at least this often."""
+    idle_timeout: float = 0
+    """Seconds: the session ends when nothing was sealed or opened for this long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -356,5 +379,9 @@ class SessionInfo:
     """DATAGRAM: what the player's packets carry, 8 bytes."""
     endpoint: str
     """HOST:PORT for all later calls of this session."""
+    network: Network = Network.UNKNOWN
+    """The one that the player is on."""
+    suspended_by_service: bool = False
+    """SUSPENDED by the service itself: the first call brings it back. Otherwise `client.restore` does."""
     early: bool = False
     """It began with early data that the player has not confirmed yet by a record."""

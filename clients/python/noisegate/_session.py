@@ -12,7 +12,9 @@ from typing import Final, Self
 from noisegate.v1 import session_crypto_service_pb2 as service
 
 from . import _wire
+from ._away import NetworkChange, Suspended, from_change, from_suspend
 from ._calls import (
+    CHANGE_NETWORK,
     CLOSE_SESSION,
     DECRYPT,
     ENCRYPT,
@@ -22,6 +24,7 @@ from ._calls import (
     ISSUE_TICKET,
     RESUME,
     ROTATE,
+    SUSPEND_SESSION,
     Calls,
     Method,
     RequestT,
@@ -32,6 +35,7 @@ from ._model import (
     Direction,
     EarlyData,
     Established,
+    Network,
     Opened,
     RecordMode,
     Rotation,
@@ -319,6 +323,38 @@ class Session(SessionView):
         """
         request = service.ExportSecretRequest(session_id=self.id, label=label, context=context, length=length)
         return (await self._ask(EXPORT_SECRET, request)).secret
+
+    async def suspend(self, *, return_blob: bool = False) -> Suspended:
+        """Take the session out of memory, e.g. while its player is away; `client.restore` brings it back.
+
+        The service keeps it, sealed, over a restart too where it has a file for that. `return_blob`: DATAGRAM, the
+        answer has the sealed session and the service keeps nothing. Until it is back other calls raise NotEstablished;
+        the end of the handle's `async with` block does not end it. Raises Overloaded where it could not be made
+        durable: then it goes on.
+        """
+        async with self._turn(*Direction):
+            request = service.SuspendSessionRequest(
+                session_id=self.id, request_id=self._calls.request_id(), return_blob=return_blob
+            )
+            suspended = from_suspend(await self._ask(SUSPEND_SESSION, request))
+            self.detach()
+            return suspended
+
+    async def change_network(self, network: Network) -> NetworkChange:
+        """Tell the service that the player is on another network: send `to_peer` of the answer.
+
+        WIFI: a new connection id and new keys (NOISE: `rotate` where `rotation_due`). CELLULAR: a longer keep-alive and
+        no padding. Both bring a suspended session back. NONE: suspends, see `suspend`.
+        """
+        async with self._turn(*Direction):
+            request = service.ChangeNetworkRequest(
+                session_id=self.id, request_id=self._calls.request_id(), network=_wire.to_network(network)
+            )
+            change = from_change((await self._ask(CHANGE_NETWORK, request)).changes[0])
+            self._facts.connection_id = change.connection_id or self._facts.connection_id
+            if network is Network.NONE:
+                self.detach()
+            return change
 
     async def describe(self) -> SessionInfo:
         """Ask the service what it knows about the session."""

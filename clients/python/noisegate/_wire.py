@@ -15,6 +15,7 @@ from ._model import (
     Capabilities,
     ControlKind,
     Established,
+    Network,
     Opened,
     Protocol,
     RecordMode,
@@ -41,6 +42,11 @@ def seconds(duration: Duration) -> float:
 def to_mode(mode: RecordMode) -> contract.RecordMode.ValueType:
     """The contract's number."""
     return contract.RecordMode.ValueType(mode)
+
+
+def to_network(network: Network) -> contract.Network.ValueType:
+    """The contract's number."""
+    return contract.Network.ValueType(network)
 
 
 def to_duration(length: float) -> Duration:
@@ -76,6 +82,7 @@ def to_options(options: SessionOptions | None) -> contract.SessionOptions | None
         ratchet=options.ratchet,
         max_early_data_bytes=options.max_early_data_bytes,
         rotation=to_rotation_limits(options.rotation),
+        network=to_network(options.network),
     )
 
 
@@ -101,6 +108,8 @@ def from_established(wire: contract.Established) -> Established:
         protocol_name=wire.protocol_name,
         expires_in=seconds(wire.expires_in),
         overhead_bytes=wire.overhead_bytes,
+        keep_alive=seconds(wire.keep_alive),
+        idle_timeout=seconds(wire.idle_timeout),
     )
 
 
@@ -193,5 +202,7 @@ def from_session(wire: contract.Session) -> SessionInfo:
         idle=seconds(wire.idle),
         connection_id=wire.connection_id,
         endpoint=wire.endpoint,
+        network=Network(wire.network),
+        suspended_by_service=wire.suspended_by_service,
         early=wire.early,
     )

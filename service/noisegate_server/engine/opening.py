@@ -47,7 +47,7 @@ def new_session(
 ) -> Session:
     """A session in HANDSHAKING that no store has yet."""
     policy = parts.policy
-    return Session(
+    session = Session(
         session_id=parts.session_id(),
         tenant=tenant,
         peer_id=peer_id,
@@ -68,6 +68,9 @@ def new_session(
         max_early=min(options.max_early, policy.max_early),
         rotation=options.rotation,
     )
+    session.own_idle_timeout = bool(options.idle_timeout)
+    session.join(options.network, policy.idle_timeout)
+    return session
 
 
 def admit(parts: Parts, session: Session, now: float, proposed: bytes = b"") -> None:
@@ -193,6 +196,7 @@ def finish(
         aeads=parts.aeads,
         now=now,
     )
+    session.join(session.network, parts.policy.idle_timeout)
     parts.store.finished(session, now)
     if session.expires_at < given_up_at:
         parts.store.hasten(session, now)

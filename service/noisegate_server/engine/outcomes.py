@@ -23,6 +23,9 @@ class Established:
     expires_in: float
     """Seconds."""
     overhead_bytes: int
+    keep_alive: float
+    """Seconds, as the next."""
+    idle_timeout: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +115,7 @@ class SessionView:
     idle: float = 0.0
     connection_id: bytes = b""
     early: bool = False
+    network: int = 0
     suspended_by_service: bool = False
 
 
@@ -144,4 +148,6 @@ def established(session: Session, now: float) -> Established | None:
         protocol_name=NOISE_NAMES[session.pattern, session.suite],
         expires_in=session.lifetime_end - now,
         overhead_bytes=records.overhead,
+        keep_alive=session.keep_alive,
+        idle_timeout=session.idle_timeout,
     )

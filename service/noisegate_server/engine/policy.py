@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from noisegate_server.session.constants import HALF_OPEN_S, TICKET_LIFETIME_S
 from noisegate_server.session.hello import Flags
 from noisegate_server.session.limits import NOT_LOWERED, LowerLimits, RotationLimits, limits_for
+from noisegate_server.session.network import Network
 from noisegate_server.session.session import Session
 from noisegate_server.session.state import RecordMode
 from noisegate_server.session.suites import SUITES, Pattern, Suite
@@ -68,6 +69,7 @@ class Options:
     """What a caller wants for one session; zero and false mean: the policy's default."""
 
     idle_timeout: float = 0.0
+    network: Network = Network.WIFI
     lifetime: float = 0.0
     pad: bool = False
     mask: bool = False

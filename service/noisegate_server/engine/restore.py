@@ -44,13 +44,18 @@ async def restore(parts: Parts, tenant: str, session_id: bytes, now: float, wall
 
     SessionClosed (LOST) where its blob cannot be used any more; Overloaded where the vault cannot give it at present.
     """
+    session, is_back = await present(parts, tenant, session_id, now, wall)
+    return Restored(to_peer=tell(parts, session, now) if is_back else (), session=view(session, now))
+
+
+async def present(parts: Parts, tenant: str, session_id: bytes, now: float, wall: float) -> tuple[Session, bool]:
+    """The session, in memory, and whether this call has brought it back. Errors: as `restore`."""
     for _ in range(_TURNS):
         record = parts.store.find_suspended(tenant, session_id, now)
         if record is None:
-            return Restored(to_peer=(), session=view(parts.store.get(tenant, session_id, now), now))
+            return parts.store.get(tenant, session_id, now), False
         if not record.moving:
-            session = await bring_back(parts, record, now, wall)
-            return Restored(to_peer=_tell(parts, session, now), session=view(session, now))
+            return await bring_back(parts, record, now, wall), True
         await settled(parts)
     raise Overloaded("the session is on its way in or out of memory")
 
@@ -82,7 +87,7 @@ async def restore_blob(parts: Parts, tenant: str, blob: bytes, now: float, wall:
     if not fresh:
         raise BlobRejected
     _commit(parts, record, session, now)
-    return Restored(to_peer=_tell(parts, session, now), session=view(session, now))
+    return Restored(to_peer=tell(parts, session, now), session=view(session, now))
 
 
 async def wake(parts: Parts, tenant: str, dormant: Dormant, now: float, wall: float) -> None:
@@ -95,7 +100,7 @@ async def wake(parts: Parts, tenant: str, dormant: Dormant, now: float, wall: fl
     elif record.by_service:
         session = await bring_back(parts, record, now, wall)
         # The call that has come is the first to tell the player. Should that be lost, this question is asked again.
-        _tell(parts, session, now)
+        tell(parts, session, now)
 
 
 async def settled(parts: Parts) -> None:
@@ -176,7 +181,7 @@ def _commit(parts: Parts, record: SuspendedSession, session: Session, now: float
     parts.events.happened(EventKind.RESTORED, session)
 
 
-def _tell(parts: Parts, session: Session, now: float) -> tuple[bytes, ...]:
+def tell(parts: Parts, session: Session, now: float) -> tuple[bytes, ...]:
     """DATAGRAM: the keep-alive that tells the player of the new keys."""
     records = session.records
     return (records.ask(now, parts.aeads, parts.random_bytes),) if isinstance(records, DatagramRecords) else ()

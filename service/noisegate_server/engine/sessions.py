@@ -120,4 +120,5 @@ def view(session: Session | SuspendedSession, now: float) -> SessionView:
         idle=now - session.last_used,
         connection_id=connection_ids[0] if connection_ids else b"",
         early=session.early,
+        network=session.network,
     )

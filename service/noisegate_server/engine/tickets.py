@@ -107,7 +107,7 @@ def _content(parts: Parts, session: Session, lifetime: float, wall: float) -> by
         absolute_end_wall=session.chain_end_wall,
         identity=sha256(parts.identities.key_for(session.tenant).public),
         max_early=session.max_early,
-        idle_timeout=session.idle_timeout,
+        idle_timeout=session.idle_timeout if session.own_idle_timeout else 0.0,
         lifetime=session.lifetime,
         rotation=session.rotation,
     )

@@ -31,6 +31,7 @@ from noisegate_server.session.datagram import DatagramRecords
 from noisegate_server.session.hello import Flags
 from noisegate_server.session.keep_alive import question
 from noisegate_server.session.limits import LowerLimits, RotationLimits
+from noisegate_server.session.network import PROFILES, Network
 from noisegate_server.session.noise_records import NoiseRecords, Replacement, Stream
 from noisegate_server.session.packets import Kind
 from noisegate_server.session.roots import Root, bound_roots, read_roots, write_roots
@@ -160,6 +161,8 @@ SESSION_ATTRIBUTES: Final[dict[str, tuple[int, Codec]]] = {
     "max_early": (35, number(4)),
     "early": (36, FLAG),
     "rotation": (37, Codec(LowerLimits.encode, LowerLimits.decode)),
+    "network": (40, member(Network)),
+    "own_idle_timeout": (41, FLAG),
 }
 """Attribute of Session to its tag and form."""
 _CONSTRUCTED: Final = (
@@ -362,7 +365,7 @@ def _datagram_records(
         cipher=CIPHERS[SUITES[session.suite].cipher],
         connection_id=values[Tag.CONNECTION_ID],
         mask_key=values.get(Tag.MASK_KEY),
-        padded=bool(session.flags & Flags.PAD),
+        padded=bool(session.flags & Flags.PAD) and PROFILES[session.network].pads,
         ratchet=ratchet,
         initiator=initiator,
         epoch=own_epoch(

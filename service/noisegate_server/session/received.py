@@ -60,7 +60,7 @@ def received_ticket(session: Session, content: TicketContent, wall: float) -> Re
         received_wall=wall,
         expires_wall=wall + content.lifetime_s,
         max_early=content.max_early,
-        idle_timeout=session.idle_timeout,
+        idle_timeout=session.idle_timeout if session.own_idle_timeout else 0.0,
         lifetime=session.lifetime,
         offered_early=session.max_early,
         rotation=session.rotation,

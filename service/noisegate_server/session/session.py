@@ -15,8 +15,9 @@ from noisegate_server.session.aeads import AeadCache
 from noisegate_server.session.attempts import Attempts
 from noisegate_server.session.datagram import DatagramRecords
 from noisegate_server.session.grace import forget
-from noisegate_server.session.hello import Hello
+from noisegate_server.session.hello import Flags, Hello
 from noisegate_server.session.limits import NOT_LOWERED, LowerLimits
+from noisegate_server.session.network import KEEP_ALIVES, PROFILES, Network
 from noisegate_server.session.noise_records import NoiseRecords
 from noisegate_server.session.state import (
     RecordMode,
@@ -78,7 +79,9 @@ class Session:
         "lifetime_end",
         "max_early",
         "mode",
+        "network",
         "opening",
+        "own_idle_timeout",
         "pattern",
         "peer_id",
         "prologue_hash",
@@ -148,6 +151,10 @@ class Session:
         """What the caller wants lower than the service's limits of rotation, and the tenant's."""
         self.max_early = max_early
         """How many bytes of early data its tickets allow."""
+        self.network = Network.WIFI
+        """The one that the player is on."""
+        self.own_idle_timeout = False
+        """The caller has set `idle_timeout`: no network changes it."""
         self.early = False
         """It began with early data, and no record of the peer has confirmed it yet."""
         self.remote_static = b""
@@ -199,6 +206,20 @@ class Session:
         self.export = export
         self.lifetime_end = now + self.lifetime
         self.touch(now)
+
+    def join(self, network: Network, idle_timeout: float) -> None:
+        """The player is on this network. `idle_timeout`: the service's, in seconds; it counts from the next `touch`."""
+        profile = PROFILES[network]
+        self.network = network
+        if not self.own_idle_timeout:
+            self.idle_timeout = idle_timeout * profile.patience
+        if isinstance(self.records, DatagramRecords):
+            self.records.padded = profile.pads and bool(self.flags & Flags.PAD)
+
+    @property
+    def keep_alive(self) -> float:
+        """After how many seconds of silence the player should send something."""
+        return min(PROFILES[self.network].keep_alive, self.idle_timeout / KEEP_ALIVES)
 
     def touch(self, now: float) -> None:
         """The session was used: its idle time begins anew."""

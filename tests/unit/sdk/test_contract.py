@@ -26,6 +26,7 @@ ENUMS = [
     (noisegate.RotationKind, session_crypto_service_pb2.RotationKind),
     (noisegate.Direction, session_crypto_service_pb2.Direction),
     (noisegate.SessionEventKind, session_crypto_service_pb2.SessionEventKind),
+    (noisegate.Network, session_pb2.Network),
     (noisegate.RetryReason, session_crypto_service_pb2.HandshakeRetry.Reason),
 ]
 

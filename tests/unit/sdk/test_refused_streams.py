@@ -9,7 +9,7 @@ import pytest
 from google.protobuf.message import Message
 
 import noisegate
-from noisegate import Client, RecordMode
+from noisegate import Client, Network, RecordMode
 from noisegate.v1 import session_crypto_service_pb2 as service
 from tests.unit.sdk.refusing_service import refusing_service
 from tests.unit.sdk.scripted_service import SESSION_ID, pending
@@ -32,6 +32,10 @@ async def _resumed(client: Client) -> object:
     return await client.respond_resume(mode=RecordMode.DATAGRAM, message=b"packet")
 
 
+async def _restored(client: Client) -> object:
+    return await client.restore(SESSION_ID)
+
+
 HANDSHAKE = service.HandshakeResponse(session_id=SESSION_ID, pending=pending())
 RESUME = service.ResumeResponse(session_id=SESSION_ID, pending=pending())
 METHODS: dict[str, tuple[Callable[[Client], Awaitable[object]], Message]] = {
@@ -45,6 +49,9 @@ METHODS: dict[str, tuple[Callable[[Client], Awaitable[object]], Message]] = {
     "GetSession": (lambda client: client.get_session(SESSION_ID), service.GetSessionResponse()),
     "ListSessions": (_listed, service.ListSessionsResponse()),
     "CloseSession": (lambda client: client.session(SESSION_ID).close(), service.CloseSessionResponse()),
+    "SuspendSession": (lambda client: client.session(SESSION_ID).suspend(), service.SuspendSessionResponse()),
+    "RestoreSession": (_restored, service.RestoreSessionResponse()),
+    "ChangeNetwork": (lambda client: client.change_network("ann", Network.WIFI), service.ChangeNetworkResponse()),
     "ExportSecret": (lambda client: client.session(SESSION_ID).export_secret("voice"), service.ExportSecretResponse()),
 }
 

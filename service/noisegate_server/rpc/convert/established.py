@@ -19,6 +19,8 @@ def established(value: Established) -> session_pb2.Established:
         protocol_name=value.protocol_name,
         expires_in=fields.duration(value.expires_in),
         overhead_bytes=value.overhead_bytes,
+        keep_alive=fields.duration(value.keep_alive),
+        idle_timeout=fields.duration(value.idle_timeout),
     )
 
 

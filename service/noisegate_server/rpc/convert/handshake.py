@@ -12,6 +12,7 @@ from noisegate_server.rpc.convert import fields
 from noisegate_server.rpc.convert.established import established, pending
 from noisegate_server.session.errors import InvalidField
 from noisegate_server.session.limits import LowerLimits
+from noisegate_server.session.network import PROFILES, Network
 from noisegate_server.session.state import RecordMode
 
 __all__ = ["initiation", "mode", "response", "to_response"]
@@ -29,6 +30,7 @@ def options(value: session_pb2.SessionOptions, path: str) -> Options:
     """What the caller wants for a session; 0.0 seconds for the service's default."""
     return Options(
         idle_timeout=fields.seconds(value.idle_timeout, f"{path}.idle_timeout", limits.MAX_IDLE_SECONDS),
+        network=network(value.network, f"{path}.network"),
         lifetime=fields.seconds(value.lifetime, f"{path}.lifetime", limits.MAX_LIFETIME_SECONDS),
         pad=value.pad,
         mask=value.mask,
@@ -37,6 +39,13 @@ def options(value: session_pb2.SessionOptions, path: str) -> Options:
         rotation=_rotation(value.rotation),
         max_early=early_data(value.max_early_data_bytes, f"{path}.max_early_data_bytes"),
     )
+
+
+def network(value: int, path: str) -> Network:
+    """The network that a player is on; unset is WIFI."""
+    if value not in (session_pb2.NETWORK_UNSPECIFIED, *PROFILES):
+        raise InvalidField(path, "NETWORK_WIFI, NETWORK_CELLULAR or unset")
+    return Network(value or Network.WIFI)
 
 
 def early_data(value: int, path: str) -> int:

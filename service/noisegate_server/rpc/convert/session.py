@@ -73,6 +73,7 @@ def to_session(view: SessionView, endpoint: str) -> session_pb2.Session:
         idle=fields.duration(view.idle),
         connection_id=view.connection_id,
         endpoint=endpoint,
+        network=view.network,  # type: ignore[arg-type]  # likewise
         suspended_by_service=view.suspended_by_service,
         early=view.early,
     )
