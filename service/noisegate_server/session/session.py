@@ -142,8 +142,7 @@ class Session:
         self.created_at = self.last_used = now
         self.idle_timeout = idle_timeout
         self.lifetime = lifetime
-        self.lifetime_end = now + handshake_timeout
-        self.expires_at = self.lifetime_end
+        self.lifetime_end = self.expires_at = now + handshake_timeout
         """When the session ends unless it is used before (monotonic seconds)."""
         self.chain_end_wall = chain_end_wall
         """When the last ticket of this chain of resumes ends (unix seconds)."""

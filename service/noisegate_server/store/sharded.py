@@ -313,7 +313,7 @@ class ShardedStore(Generic[S]):
             "tombstones": not self._tombstones.is_empty(),
             "unreported": bool(self._unreported),
         }
-        return [name for name, is_filled in filled.items() if is_filled]
+        return [name for name in filled if filled[name]]
 
     def _require_new(self, session: S | SuspendedSession) -> None:
         if any(session.session_id in each for each in (self._table, self._asleep, self._tombstones)):
@@ -375,8 +375,7 @@ class ShardedStore(Generic[S]):
         """The record, or None where its time is over, which ends it; one that is on its way is let go there first."""
         if record.expires_at > now or record.moving:
             return record
-        reason = record.expiry_cause(now)
-        self._report(record, reason)
+        self._report(record, reason := record.expiry_cause(now))
         self.end(record, reason, now, resumable=record.resumable)
         return None
 
