@@ -39,7 +39,7 @@ def initiate(
     kept = parts.received.get(key, now)
     if kept is None or wall >= kept.expires_wall or sha256(prologue) != kept.prologue_hash:
         raise TicketRejected
-    if kept.suite not in parts.policy.suites:
+    if kept.suite not in parts.policy.suites or wall >= kept.chain_end_wall:
         raise TicketRejected
     refuse_revoked(parts, tenant, kept.remote_static)
     if parts.revocations.refuses(tenant, kept.peer_id, kept.remote_static, kept.received_wall):

@@ -13,6 +13,7 @@ from noisegate_server.session.errors import HandshakeFailed, MessageTooLarge
 from noisegate_server.session.hello import resume_prologue
 from noisegate_server.session.packets import ResumeStep1, ResumeStep2, decode_resume, encode_resume
 from noisegate_server.session.state import RecordMode
+from noisegate_server.session.suites import Suite
 from noisegate_server.session.ticket import open_ticket
 from noisegate_server.store.vault import MemoryVault
 from tests.support.engines import Engine, Engines, Link
@@ -56,6 +57,16 @@ def test_early_data_is_delivered_and_confirmed_by_the_first_record(engines: Engi
     opened = taker.decrypt(taken.session_id, player.encrypt(told.session_id, b"land").ciphertext)
     assert (opened.plaintext, opened.early) == (b"land", False)
     assert not taker.view(taken.session_id).early
+
+
+@MODES
+def test_early_data_goes_with_the_hybrid_suite_too(engines: Engines, mode: RecordMode) -> None:
+    """Its message 1 is sealed before the KEM takes part; what is delivered, and how often, is the same."""
+    link = with_ticket(
+        engines, mode, suite=Suite.MLKEM1024_X25519_CHACHA20_POLY1305, options=EARLY, responder=generous(engines)
+    )
+    taken, told = answer(link, bytes(MOST))
+    assert (taken.early, taken.early_data, told.early) == (Early.ACCEPTED, bytes(MOST), Early.ACCEPTED)
 
 
 @MODES

@@ -61,6 +61,18 @@ def test_the_last_tickets_live_until_the_end_of_the_chain_and_so_do_the_sessions
         link.responder.engine.accept_resume(request)
 
 
+def test_an_initiator_keeps_to_the_end_of_its_own_chain(engines: Engines) -> None:
+    """However long the player's ticket says that it lives."""
+    link = with_ticket(engines, initiator=engines.make(policy=Policy(chain_lifetime=100.0)))
+    engines.clock.step(99.0)
+    link = resumed(link)
+    assert link.initiator.session.lifetime_end - engines.clock.now == pytest.approx(1.0)
+    give_ticket(link)
+    engines.clock.step(1.0)
+    with pytest.raises(TicketRejected):
+        resume_request(link)
+
+
 @MODES
 def test_a_sessions_own_times_go_on_over_a_chain(engines: Engines, mode: RecordMode) -> None:
     """Idle time, lifetime and flags are those that its caller set, not the service's defaults."""
