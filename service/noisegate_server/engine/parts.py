@@ -10,7 +10,7 @@ from noisegate_server.engine.events import Events
 from noisegate_server.engine.keyring import KeyRing
 from noisegate_server.engine.outcomes import HandshakeStep, ResumeStep
 from noisegate_server.engine.policy import Policy
-from noisegate_server.engine.waiting import Latch, Turns
+from noisegate_server.engine.waiting import Latch, Turns, Underway
 from noisegate_server.noise import RandomBytes
 from noisegate_server.session.aeads import AeadCache
 from noisegate_server.session.constants import KEY, REPEAT_ANSWER_S, SESSION_ID
@@ -59,7 +59,7 @@ class Parts:
     """(tenant, SHA-256 of a packet) to what it was answered: a repeated packet gets the same answer."""
     spent: SpentTickets
     """Tickets that were used at this instance. What earlier processes know, a vault that survives knows."""
-    redeeming: dict[tuple[str, bytes], Latch] = field(default_factory=dict)
+    redeeming: dict[tuple[str, bytes], Underway] = field(default_factory=dict)
     """Resumes that wait for the vault, by the key that `answers` will have: a repeat waits with the first."""
     latch: Callable[[], Latch]
     revocations: Revocations = field(default_factory=Revocations)

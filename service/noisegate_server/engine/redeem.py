@@ -22,6 +22,7 @@ from noisegate_server.engine.opening import (
 from noisegate_server.engine.outcomes import Early, HandshakeStep, ResumeStep, established
 from noisegate_server.engine.parts import Parts
 from noisegate_server.engine.policy import Options
+from noisegate_server.engine.waiting import Underway
 from noisegate_server.noise import HandshakeState, MessageTooLong, NoiseError
 from noisegate_server.noise.primitives import sha256
 from noisegate_server.session.constants import (
@@ -104,8 +105,10 @@ async def respond(parts: Parts, tenant: str, request: ResumeRequested, now: floa
     first = _first_packet(request)
     repeat = (tenant, repeat_key(first.hello, first.ticket, first.message, request.prologue))
     if request.mode is RecordMode.DATAGRAM:
-        while (latch := parts.redeeming.get(repeat)) is not None:
-            await latch.wait()
+        if (first_call := parts.redeeming.get(repeat)) is not None:
+            await first_call.wait()
+            if first_call.failed:
+                raise _unwritten()
         if isinstance(answer := parts.answers.get(repeat, now), ResumeStep):
             return answer
     try:
@@ -166,7 +169,7 @@ async def _spend_durably(
 ) -> Session:
     """Write the ticket's use down; the session, if it is still there. It stays the store's while the vault works."""
     tenant, session_id = session.tenant, session.session_id
-    latch = parts.redeeming[repeat] = parts.latch()
+    underway = parts.redeeming[repeat] = Underway(parts.latch())
     spent = failed = False
     try:
         spent = await parts.vault.spend(ticket.id, ticket.issued_wall + _SPENT_FOR)
@@ -174,7 +177,7 @@ async def _spend_durably(
         failed = True
     finally:
         del parts.redeeming[repeat]
-        latch.set()
+        underway.over(failed=failed)
     try:
         session = parts.store.get(tenant, session_id, now)
     except (SessionNotFound, SessionClosed):
@@ -186,8 +189,12 @@ async def _spend_durably(
     if failed:
         # Should its use have been written down after all, the vault will say so the next time.
         parts.spent.take_back(tenant, ticket.id)
-        raise Overloaded("what must be durable cannot be written at present")
+        raise _unwritten()
     raise TicketRejected
+
+
+def _unwritten() -> Overloaded:
+    return Overloaded("what must be durable cannot be written at present")
 
 
 def _fall_back(

@@ -17,6 +17,26 @@ class Latch(Protocol):
         """Return as soon as it is open."""
 
 
+class Underway:
+    """A call that repeats of it wait for."""
+
+    __slots__ = ("_latch", "failed")
+
+    def __init__(self, latch: Latch) -> None:
+        self._latch = latch
+        self.failed = False
+        """It came to nothing, and nothing of it is left."""
+
+    def over(self, *, failed: bool) -> None:
+        """Let those who wait go on."""
+        self.failed = failed
+        self._latch.set()
+
+    async def wait(self) -> None:
+        """Return when it is over."""
+        await self._latch.wait()
+
+
 @coroutine
 def turn() -> Generator[None, None, None]:
     """Let whatever else is ready run first."""

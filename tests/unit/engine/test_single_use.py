@@ -106,6 +106,7 @@ async def test_a_vault_that_fails_leaves_no_session_and_the_ticket(engines: Engi
     await turns()
     vault.gate.set()
     assert [await outcome(each) for each in waiting] == [Overloaded] * 3
+    assert vault.asked == 1
     assert engine.parts.store.counts().sessions == 1
     assert not engine.parts.redeeming
     vault.broken = False
