@@ -31,6 +31,7 @@ def check_books(table: Report, players: list[Report], attacker: Report) -> list[
         *_attack(table, attacker),
         _downgrade(table, players, attacker),
         _events(table),
+        _background(table, players),
         _watch(table, players),
         _sessions(table, players),
         _imports(table, players),
@@ -118,6 +119,15 @@ def _downgrade(table: Report, players: list[Report], attacker: Report) -> Check:
     return Check(name="the forged downgrade led nowhere", ok=ok, detail=f"{attacker['lures']} forged RETRY; {suites}")
 
 
+def _background(table: Report, players: list[Report]) -> Check:
+    """Table and noisegate agree on who was suspended; nobody can link the packets of before and after a new id."""
+    suspended, told = table["counts"]["suspended"], table["told"]
+    ids = sum(player["ids"] for player in players)
+    ok = suspended == told.get("suspended") == told.get("restored") == 1 == ids
+    detail = f"suspended {suspended}, restored {told.get('restored', 0)}, new connection ids {ids}"
+    return Check(name="who went away came back", ok=ok, detail=detail)
+
+
 def _watch(table: Report, players: list[Report]) -> Check:
     """Every session's beginning and end was told by noisegate, unasked."""
     told, sessions = table["told"], len(players) + table["counts"]["resumed"]
@@ -127,7 +137,7 @@ def _watch(table: Report, players: list[Report]) -> Check:
 
 
 def _events(table: Report) -> Check:
-    least = {"rotated": 3, "resumed": 2, "early": 1, "moved": 1}
+    least = {"rotated": 4, "resumed": 2, "early": 1, "moved": 2}
     seen = ", ".join(f"{name} {table['counts'][name]}" for name in least)
     ok = all(table["counts"][name] >= number for name, number in least.items())
     return Check(name="keys, sessions and an address changed", ok=ok, detail=seen)

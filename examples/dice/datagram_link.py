@@ -31,8 +31,12 @@ class DatagramLink:
         self._transport: asyncio.DatagramTransport | None = None
         self._ticket: Ticket | None = None
         self._epoch = 0
-        self.refused = self.lured = self.early = 0
-        self.acts: dict[Act, Callable[[], Awaitable[None]]] = {Act.ROTATE: self._rotated, Act.MOVE: self.move}
+        self.refused = self.lured = self.early = self.ids = 0
+        self._stored, self._connection_id = b"", b""
+        self.acts: dict[Act, Callable[[], Awaitable[None]]] = {
+            Act.ROTATE: self._rotated, Act.CELLULAR: self._to_cellular, Act.WIFI: self._to_wifi,
+            Act.BACKGROUND: self._background, Act.FOREGROUND: self._foreground,
+        }  # fmt: skip
 
     @property
     def suite(self) -> int:
@@ -50,7 +54,7 @@ class DatagramLink:
 
     async def resume(self, early_data: bytes = b"") -> None:
         """A new session from the ticket, from a new socket; early data goes along where the ticket has room for it."""
-        self._player, self._epoch = self._fresh_player(), 0
+        self._player, self._epoch, self._connection_id = self._fresh_player(), 0, b""
         await self._open()
         fits = self._ticket is not None and len(early_data) <= self._ticket.max_early
         self._send(self._player.resume(time.monotonic(), self._ticket, early_data=early_data if fits else b""))
@@ -73,13 +77,32 @@ class DatagramLink:
         self._shut()
         self._player = self._fresh_player()
 
-    async def move(self) -> None:
-        """Goes on with the same session from another port."""
-        before = self._local_port()
+    async def _to_cellular(self) -> None:
+        await self._move("Wi-Fi", "cellular")
+
+    async def _to_wifi(self) -> None:
+        await self._move("cellular", "Wi-Fi")
+
+    async def _move(self, before: str, after: str) -> None:
+        """Goes on with the same session from another port, as from another network."""
+        port, name = self._local_port(), self._guest.name
         self._shut()
         await self._open()
-        name = self._guest.name
-        row((name, "move", 1), text=f"{name}'s address changes from port {before} to {self._local_port()}.")
+        text = f"{name} goes from {before} to {after}: from :{port} to :{self._local_port()}."
+        row((name, "move", 1), text=text)
+
+    async def _background(self) -> None:
+        """Stores roots and forgets every key; what comes meanwhile is not read."""
+        self._stored, self._player = self._player.suspend(time.monotonic()), self._fresh_player()
+        row((self._guest.name, "suspend", 1), text=f"{self._guest.name}'s app stops, and has stored no traffic key.")
+
+    async def _foreground(self) -> None:
+        """Goes on with the same session, in a salted epoch of its own or of the service's."""
+        stored, self._stored = self._stored, b""
+        self._send(self._player.restore(stored, time.monotonic()))
+        await self._until(lambda: self._player.confirmed)
+        self._epoch, name = self._player.epoch, self._guest.name
+        row((name, "restore", 1), text=f"{name} is back in the same session, by a salted epoch.")
 
     async def close(self) -> None:
         """Ends the session with a record that says so."""
@@ -111,6 +134,8 @@ class DatagramLink:
                 self._transport.sendto(packet)
 
     def _received(self, packet: bytes) -> None:
+        if self._stored:
+            return
         try:
             received = self._player.receive(packet, time.monotonic())
         except PacketRefusedError:
@@ -122,9 +147,18 @@ class DatagramLink:
         if packet[0] == RETRY:
             self._lured()
         self.early += bool(received.early)
-        if self._player.established and self._player.epoch > self._epoch:
+        if self._player.established:
+            self._told_changes()
+
+    def _told_changes(self) -> None:
+        """Tells of a new connection id, and of new keys."""
+        name, before = self._guest.name, self._connection_id
+        self._connection_id = self._player.connection_id
+        if before and before != self._connection_id:
+            self.ids += 1
+            row((name, "id", 1), text=f"{name}'s packets carry a new connection id.")
+        if self._player.confirmed and self._player.epoch > self._epoch:
             self._epoch = self._player.epoch
-            name = self._guest.name
             row((name, "rotate", self._epoch), text=f"{name} rotates inside the session, to epoch {self._epoch}.")
 
     def _lured(self) -> None:

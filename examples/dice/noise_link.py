@@ -47,7 +47,7 @@ class NoiseLink:
         self._ticket_next = False
         self._changed = asyncio.Event()
         self._rekeyed = 0
-        self.refused = self.lured = self.early = 0
+        self.refused = self.lured = self.early = self.ids = 0
         self.suite = guest.suite
         self.acts: dict[Act, Callable[[], Awaitable[None]]] = {Act.REKEY: self.rekey, Act.RENEGOTIATE: self.renegotiate}
 

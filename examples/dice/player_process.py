@@ -85,6 +85,7 @@ class Player:
             "suite": self._link.suite,
             "lured": self._link.lured,
             "early": self._link.early,
+            "ids": self._link.ids,
             "modules": imported("noisegate", "noisegate_server", "grpc"),
         }
 
@@ -156,10 +157,13 @@ class Player:
             await self._leave("loses the connection, bet on the table")
         if act in (Act.DROP, Act.VANISH):
             await self._come_back(said if act is Act.VANISH else b"")
+        elif act is Act.BACKGROUND:
+            await self._rest()
         elif act is not None:
             await self._link.acts[act]()
-        if act is Act.MOVE:
-            self._say({"t": "moved"}, f"{self.name} speaks from the new address.")
+        if act in (Act.CELLULAR, Act.WIFI):
+            text = f"{self.name} speaks from the new address."
+            self._say({"t": "moved", "network": act.value}, text)
 
     def _bet(self, number: int, *, away: bool) -> bytes:
         amount = min(self.bankroll, 5 * self._luck.randint(1, 5))
@@ -170,6 +174,16 @@ class Player:
         if away:
             text = f"{self.name}'s bet of ${amount} is in the first packet back."
         return self._say({"t": "bet", "round": number, "amount": amount, "luck": self.lucks[number]}, text)
+
+    async def _rest(self) -> None:
+        """The app goes to the background, and comes back with what it has stored."""
+        self._say({"t": "background"}, f"{self.name}'s app will be in the background.")
+        await self._settled()
+        await self._link.acts[Act.BACKGROUND]()
+        await asyncio.sleep(self._away_s)
+        await self._link.acts[Act.FOREGROUND]()
+        self._talk.hurry()
+        self._say({"t": "back"}, f"{self.name} speaks in the same session again.")
 
     async def _leave(self, how: str) -> None:
         await self._link.drop()

@@ -39,6 +39,7 @@ COUNTS: Final = (
     ("rotated", "rotated", "magenta"),
     ("resumed", "resumed", "green"),
     ("early", "early data", "green"),
+    ("suspended", "suspended", "yellow"),
     ("moved", "moved", "cyan"),
     ("calls", "calls", "white"),
 )
@@ -77,10 +78,9 @@ def _die(face: int, *, pretty: bool) -> list[str]:
     return [top, *(f"{side} {line.replace('*', pip)} {side}" for line in PIPS[face]), bottom]
 
 
-def _over(guest: Guest, *, here: bool) -> str:
-    if not here:
-        return "away"
-    return f"{guest.transport}, spied on" if guest.through_attacker else guest.transport
+def _over(guest: Guest, where: str) -> str:
+    where = where or ("spied on" if guest.through_attacker else "")
+    return f"{guest.transport}, {where}" if where else guest.transport
 
 
 def _pattern(guest: Guest) -> str:
@@ -162,7 +162,7 @@ class Screen:
             mode = "DATAGRAM" if guest.transport == "UDP" else "NOISE"
             table.add_row(
                 seat["name"] + (" *" if seat["name"] == self._state.get("shooter") else ""),
-                _over(guest, here=seat.get("here", True)), *((mode,) if roomy else ()), _pattern(guest),
+                _over(guest, seat.get("where", "")), *((mode,) if roomy else ()), _pattern(guest),
                 "-" if bet is None else f"${bet}", f"${seat['bankroll']}" if "bankroll" in seat else "",
                 style="" if seat.get("here") else "dim",
             )  # fmt: skip

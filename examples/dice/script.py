@@ -29,7 +29,15 @@ class Act(StrEnum):
     VANISH = "vanish"
     """As DROP, but the player bets while it is away: the bet comes as early data, in the resume's first packet."""
     MOVE = "move"
-    """The player's address changes."""
+    """The player's address changes; what the next two begin with."""
+    CELLULAR = "cellular"
+    """The player goes from Wi-Fi to the cellular network."""
+    WIFI = "wifi"
+    """The player is on Wi-Fi again: a new connection id, so that nobody can follow it, and new keys."""
+    BACKGROUND = "background"
+    """The player's app stores what it needs and stops."""
+    FOREGROUND = "foreground"
+    """It goes on with the same session; follows the last one by itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,9 +63,9 @@ GUESTS: Final = (
     Guest(name="Ben", transport="TCP", pattern="IK", acts={3: Act.DROP}),
     Guest(name="Cleo", transport="UDP", pattern="XX", acts={2: Act.ROTATE, 4: Act.VANISH}),
     Guest(name="Dora", transport="UDP", pattern="IK", suites=(3, 1), through_attacker=True),
-    Guest(name="Eve", transport="UDP", pattern="NK", acts={3: Act.MOVE}),
+    Guest(name="Eve", transport="UDP", pattern="NK", acts={3: Act.CELLULAR, 5: Act.WIFI}),
     Guest(name="Finn", transport="WebSocket", pattern="IK", suites=(2,), acts={5: Act.RENEGOTIATE}),
-    Guest(name="Gwen", transport="UDP", pattern="XX", suites=(3,)),
+    Guest(name="Gwen", transport="UDP", pattern="XX", suites=(3,), acts={4: Act.BACKGROUND}),
 )
 BY_NAME: Final = {guest.name: guest for guest in GUESTS}
 PATTERNS: Final = {"XX": 1, "IK": 2, "NK": 3}

@@ -22,7 +22,8 @@ def seen(transport: str, way: str, sealed: bytes) -> str:
 
 
 COUNTED: Final = (
-    "calls", "sealed", "opened", "forged", "replays", "rotated", "resumed", "early", "moved", "lured", "closed",
+    "calls", "sealed", "opened", "forged", "replays", "rotated", "resumed", "early", "moved", "suspended", "lured",
+    "closed",
 )  # fmt: skip
 
 
@@ -44,6 +45,7 @@ class Counts:
     resumed: int = 0
     early: int = 0
     moved: int = 0
+    suspended: int = 0
     closed: int = 0
     refused: dict[int, list[int]] = field(default_factory=dict)
 

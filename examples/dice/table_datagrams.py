@@ -15,15 +15,20 @@ from noisegate import (
     Admission,
     Client,
     DatagramReceiver,
+    Network,
+    NetworkChange,
+    PacketType,
     Received,
     RotationKind,
     Session,
     SessionOptions,
     SessionState,
+    peek,
 )
 
 Address = tuple[str, int]
 REPLAYED: Final = frozenset({"REPLAY_DETECTED", "COUNTER_TOO_OLD"})
+NOT_ESTABLISHED: Final = "NOT_ESTABLISHED"
 RETRY_CHOOSE: Final = "RETRY_CHOOSE"
 QUIET_S: Final = 0.15
 OPTIONS: Final = SessionOptions(max_early_data_bytes=MAX_EARLY_BYTES)
@@ -52,6 +57,25 @@ class DatagramLink:
         self._door.send(self.session, rotation.to_peer)
         return ms
 
+    async def suspend(self) -> float:
+        """Has the session taken out of memory; milliseconds."""
+        _, ms = await self._door.counts.timed(self.session.suspend())
+        return ms
+
+    async def restore(self) -> float:
+        """Has it brought back, and sends what tells the player so; milliseconds."""
+        restored, ms = await self._door.counts.timed(self._door.client.restore(self.session.id))
+        restored.detach()
+        self._door.send(self.session, restored.to_peer)
+        return ms
+
+    async def change_network(self, network: Network) -> tuple[NetworkChange, float]:
+        """Tells noisegate on which network the player is, and sends what that gives; and milliseconds."""
+        change, ms = await self._door.counts.timed(self.session.change_network(network))
+        self.rotating = network is Network.WIFI
+        self._door.send(self.session, change.to_peer)
+        return change, ms
+
     async def end(self) -> float:
         _, ms = await self._door.counts.timed(self.session.close())
         self._door.forget(self.session)
@@ -72,7 +96,7 @@ class DatagramDoor(asyncio.DatagramProtocol):
 
     def __init__(self, client: Client, host: Host, counts: Counts) -> None:
         self.receiver: DatagramReceiver[Address] = DatagramReceiver(client, admit=self._admit)
-        self.counts = counts
+        self.client, self.counts = client, counts
         self._host = host
         self._links: dict[bytes, DatagramLink] = {}
         self._packets: asyncio.Queue[tuple[bytes, Address]] = asyncio.Queue()
@@ -124,6 +148,9 @@ class DatagramDoor(asyncio.DatagramProtocol):
         received, ms = await self.counts.timed(self.receiver.receive(packet, source))
         for message, address in received.to_send:
             self._sendto(message, address)
+        if received.refused == NOT_ESTABLISHED:
+            await self._asleep(packet, received)
+            return
         if received.refused:
             self._refused(received.refused, source, ms)
             return
@@ -138,6 +165,13 @@ class DatagramDoor(asyncio.DatagramProtocol):
         link = self._links.get(session.id)
         if link is not None:
             await self._record(link, received, passed)
+
+    async def _asleep(self, packet: bytes, received: Received[Address]) -> None:
+        """A packet of a suspended session: of a salted epoch where the player has come back, otherwise a late one."""
+        link = self._links.get(received.session.id) if received.session is not None else None
+        peeked = peek(packet)
+        if link is not None and peeked is not None and peeked.type is PacketType.SALTED:
+            await self._host.woken(link)
 
     async def _shaken(self, received: Received[Address], session: Session, passed: Passed) -> None:
         if not received.established or session.established is None:

@@ -7,15 +7,15 @@ import random
 import secrets
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 from examples.dice.child import emit, row
 from examples.dice.conversation import Conversation, Message
 from examples.dice.game import STAKE, Bank, Outcome, Round, commitment, judge, throw
 from examples.dice.script import BY_NAME, GUESTS, Act
-from examples.dice.table_calls import Counts, Link, Passed
+from examples.dice.table_calls import COUNTED, Counts, Link, Passed
 from examples.dice.table_datagrams import DatagramLink
+from examples.dice.table_seats import Challenge, Seat, suspend, tell_network, wake
 from examples.dice.table_streams import StreamLink
 from examples.dice.wires import WireLostError
 from noisegate import NoisegateError
@@ -31,32 +31,6 @@ BET_S, ROUND_S, BUDGET_S = 0.22, 0.7, 36.0
 
 class GameStuckError(RuntimeError):
     """Somebody did not do what the game waits for."""
-
-
-@dataclass(slots=True, kw_only=True)
-class Challenge:
-    """A number that only the player at `address` can read. `asked`: monotonic seconds; 0 for not yet."""
-
-    token: str
-    address: tuple[str, int]
-    asked: float = 0.0
-
-
-@dataclass(slots=True, kw_only=True)
-class Seat:
-    """One player's place; it outlives sessions."""
-
-    name: str
-    talk: Conversation
-    link: Link | None = None
-    label: str = ""
-    luck: str = ""
-    thrown: bool = False
-    bye: bool = False
-    left: bool = False
-    acts: set[Act] = field(default_factory=set)
-    untold: set[int] = field(default_factory=set)
-    challenge: Challenge | None = None
 
 
 class Table:
@@ -101,7 +75,7 @@ class Table:
         for message in heard.messages:
             await self._take(seat, message)
         if heard.aside is not None:
-            self._proved(seat, heard.aside, passed)
+            await self._proved(seat, heard.aside, passed)
         self._changed.set()
 
     def changed(self, link: Link, act: Act, passed: Passed) -> None:
@@ -117,7 +91,17 @@ class Table:
         else:
             self.counts.rotated += 1
             seat.acts.add(act)
+            if seat.network == "wifi":
+                seat.acts.add(Act.WIFI)
         self._changed.set()
+
+    async def woken(self, link: Link) -> None:
+        """The player of a suspended session is back."""
+        seat = next((seat for seat in self.seats.values() if seat.link is link), None)
+        if seat is not None:
+            await wake(seat)
+            self._show()
+            self._changed.set()
 
     async def lost(self, link: Link, passed: Passed | None) -> None:
         """The player closed its session, or its connection is gone."""
@@ -211,20 +195,27 @@ class Table:
             seat.luck = message["luck"]
         elif kind == "throw":
             seat.thrown = True
+        elif kind == "moved":
+            seat.moving = Act(message["network"])
+        elif kind == "background":
+            for number, plaintext in seat.talk.due(time.monotonic()):  # it has been heard: that is still said
+                await self._send(seat, number, plaintext)
+            await suspend(seat, self.counts)
         elif kind == "bye":
             seat.bye = True
         self._show()
 
-    def _proved(self, seat: Seat, echo: Message, passed: Passed) -> None:
+    async def _proved(self, seat: Seat, echo: Message, passed: Passed) -> None:
         challenge = seat.challenge
         if challenge is None or echo.get("token") != challenge.token or not isinstance(seat.link, DatagramLink):
             return
         seat.challenge = None
         seat.link.verified(challenge.address)
-        seat.acts.add(Act.MOVE)
         text = f"{seat.name} echoes a sealed number: that is the proof."
         emit("note", style="move", text=text, wire=passed.wire, rpc=passed.rpc, ms=passed.ms)
+        await tell_network(seat)
         seat.talk.hurry()
+        self._show()
 
     def _seat_of(self, link: Link, plaintext: bytes, passed: Passed) -> Seat | None:
         """The seat of a link: known, brought back by a ticket, or asked for in the player's first message."""
@@ -272,8 +263,8 @@ class Table:
         await self._send(seat, number, plaintext, copies)
 
     async def _send(self, seat: Seat, number: int, plaintext: bytes, copies: int = 1) -> None:
-        if seat.link is None or seat.challenge is not None:
-            return  # away, or at an address that has proved nothing: it is said again later
+        if seat.link is None or not seat.reachable:
+            return  # away, asleep, or at an address that has proved nothing: it is said again later
         try:
             passed = await seat.link.send(plaintext)
         except (WireLostError, NoisegateError):
@@ -290,7 +281,7 @@ class Table:
             for seat in self.seats.values():
                 if seat.challenge is not None and seat.link is not None and now - seat.challenge.asked >= REPEAT_S:
                     await self._ask_proof(seat, seat.link, seat.challenge, now)
-                for number, plaintext in seat.talk.due(now) if seat.link else ():
+                for number, plaintext in seat.talk.due(now) if seat.reachable else ():
                     await self._send(seat, number, plaintext)
             await asyncio.sleep(TICK_S)
 
@@ -323,25 +314,13 @@ class Table:
                 "name": seat.name,
                 "bankroll": self.bank.bankrolls[seat.name],
                 "bet": self.bank.bets.get(seat.name),
-                "here": seat.link is not None,
+                "here": seat.link is not None and not seat.asleep,
+                "where": seat.where,
             }
             for seat in self.seats.values()
         ]
         emit("state", **self._shown, seats=seats, house=self.bank.house, counts=self.tally())
 
     def tally(self) -> dict[str, int]:
-        """The counts that the screen shows."""
-        names = (
-            "calls",
-            "sealed",
-            "opened",
-            "forged",
-            "replays",
-            "rotated",
-            "resumed",
-            "early",
-            "moved",
-            "lured",
-            "closed",
-        )
-        return {name: getattr(self.counts, name) for name in names}
+        """The counts that the screen shows and the books need."""
+        return {name: getattr(self.counts, name) for name in COUNTED}

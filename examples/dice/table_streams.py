@@ -40,6 +40,9 @@ class Host(Protocol):
     def changed(self, link: Link, act: Act, passed: Passed) -> None:
         """The session's keys or its player's address changed."""
 
+    async def woken(self, link: Link) -> None:
+        """The player of a suspended session is back."""
+
     async def lost(self, link: Link, passed: Passed | None) -> None:
         """The player is gone; `passed` is the record in which it said so."""
 

@@ -63,6 +63,11 @@ class DatagramPlayer:
         return self._live().current.number
 
     @property
+    def confirmed(self) -> bool:
+        """Whether the peer has answered under our newest keys."""
+        return self._live().current.confirmed
+
+    @property
     def connection_id(self) -> bytes:
         """The connection id that our packets carry: 8 bytes."""
         return self._live().connection.value
