@@ -13,7 +13,11 @@ def drawn(width: int, height: int) -> list[str]:
     """The screen in the middle of a game, as lines."""
     console = Console(width=width, height=height, file=io.StringIO(), force_terminal=True, color_system=None)
     screen = Screen(console, 6)
-    seats = [{"name": guest.name, "bankroll": 100, "bet": 25, "here": guest.name != "Ben"} for guest in GUESTS]
+    where = {"Ben": "away", "Eve": "cellular", "Gwen": "background"}
+    seats = [
+        {"name": guest.name, "bankroll": 100, "bet": 25, "here": True, "where": where.get(guest.name, "")}
+        for guest in GUESTS
+    ]
     counts = {"sealed": 1_000, "opened": 500, "forged": 24, "replays": 12, "rotated": 5, "resumed": 2, "calls": 1_500}
     state = {"round": 3, "throw": 12, "dice": [3, 4], "point": 6, "shooter": "Gwen", "outcome": "lose"}
     screen.event("table", {"kind": "state", "seats": seats, "counts": counts, **state})
@@ -33,7 +37,8 @@ def test_the_screen_fits_its_terminal(width: int, height: int) -> None:
     assert len(lines) == height
     assert max(map(len, lines)) <= width
     text = "\n".join(lines)
-    for needle in (*(guest.name for guest in GUESTS), "away", "$100", "the pass line loses", "WatchSessions: Eve's"):
+    where = ("TCP, away", "UDP, background", "UDP, spied on")
+    for needle in (*(guest.name for guest in GUESTS), *where, "$100", "the pass line loses", "WatchSessions: Eve's"):
         assert needle in text
     events = [line for line in lines if "Eve echoes a sealed number: that is the proof." in line]
     assert len(events) >= 8
