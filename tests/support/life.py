@@ -10,10 +10,12 @@ AssertionError tells what has broken; a nonce that is used twice raises NonceRep
 from __future__ import annotations
 
 import itertools
+import os
 from typing import Final
 
 from noisegate_server.engine.outcomes import Decrypted
 from noisegate_server.engine.policy import Options, Policy
+from noisegate_server.engine.redeem import ResumeRequested
 from noisegate_server.engine.rotate import RENEGOTIATE, RotateCommand
 from noisegate_server.session.errors import (
     CounterTooOld,
@@ -25,13 +27,15 @@ from noisegate_server.session.state import TRANSITIONS, SessionState
 from tests.support.engines import Engine, Engines, establish
 from tests.support.fingerprint import fingerprint
 from tests.support.oracle import GRACE_S, Oracle, Sight, read_header
-from tests.support.owners import Owner, Packet, Side, Variant
+from tests.support.owners import LastingVault, Owner, Packet, Side, Variant
 
 REFUSALS = (DecryptFailed, ReplayDetected, CounterTooOld)
 """What a packet may be answered with besides being opened."""
 TELL_S: Final = 0.2
 """Least time between two answers to what does not open (docs/protocol.md, section 5)."""
 IDLE_S: Final = 600.0
+EARLY: Final = 64
+"""Bytes of early data that a ticket allows."""
 
 MOVES: Final = {(before, after) for (before, _), after in TRANSITIONS.items()}
 """What the one table allows."""
@@ -47,6 +51,12 @@ class Life:
         self.numbers = itertools.count()
         self.sides = (Side(), Side())
         """The Noise initiator first."""
+        self.requests: list[ResumeRequested] = []
+        """Every RESUME packet."""
+        self.redeemed: dict[tuple[bytes, int], float] = {}
+        """By which instance which of them was taken, and when first."""
+        self.early: set[bytes] = set()
+        """Early data that was delivered."""
         self.has_returned = False
         """A record was restored: what was sent to the owner before is lost."""
         self.is_forked = False
@@ -62,8 +72,14 @@ class Life:
             tickets=variant.tickets,
             ratchet=variant.ratchet,
             idle_timeout=IDLE_S,
+            max_early=EARLY,
         )
-        first, second = (self.engines.make(policy=Policy(limits=each)) for each in variant.limits)
+        first, second = (
+            self.engines.make(
+                policy=Policy(limits=each, max_early=EARLY, idle_timeout=2 * IDLE_S), vault=LastingVault(os.urandom(4))
+            )
+            for each in variant.limits
+        )
         link = establish(
             self.engines,
             pattern=variant.pattern,

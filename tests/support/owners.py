@@ -15,6 +15,7 @@ from noisegate_server.session.salted import roots_of
 from noisegate_server.session.session import Session
 from noisegate_server.session.state import SessionState
 from noisegate_server.session.suites import Pattern, Suite
+from noisegate_server.store.vault import MemoryVault
 from tests.support.engines import Engine
 from tests.support.oracle import Oracle, Sight
 
@@ -22,6 +23,16 @@ GONE = (SessionClosed, SessionNotFound)
 KEPT_PACKETS: Final = 64
 """So many opened packets of a side can still be replayed."""
 KEPT_RECORDS: Final = 4
+
+
+class LastingVault(MemoryVault):
+    """What two instances share, one after the other, as they do a file."""
+
+    __slots__ = ()
+
+    @property
+    def survives(self) -> bool:
+        return True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,36 +9,59 @@ from __future__ import annotations
 import os
 from functools import partial
 
+import pytest
+
 from noisegate_server.engine.policy import limits_of
+from noisegate_server.session.errors import BlobRejected, SessionClosed
 from noisegate_server.session.frozen import BlobRefused, freeze, thaw
 from noisegate_server.session.state import TerminationReason
-from tests.support.engines import TENANT
+from tests.support.engine import TENANT, Engine
 from tests.support.life import Life
 from tests.support.owners import Owner
 
 
-def come_back(life: Life, side: int, tells: bool = True) -> None:
-    """The rightful owner suspends, and another instance restores; where it `tells`, its first SALTED is on its way."""
+def come_back(life: Life, side: int, way: str = "id") -> None:
+    """The rightful owner suspends its session, and it comes back.
+
+    The ways: by its `id`, from the same instance; by its `blob`, in another one, and the blob is good for nothing more;
+    `silent`, from the record alone, and nobody tells the peer.
+    """
     owner = life.owner(side)
     if owner is None or owner is not life.sides[side].owners[-1]:
         return
-    record = _freeze(life, owner)
-    owner.engine.parts.store.end(owner.held_session, TerminationReason.CLOSED, life.clock.now)
+    if way == "silent":
+        record = freeze_session(life, owner)
+        owner.engine.parts.store.end(owner.held_session, TerminationReason.CLOSED, life.clock.now)
+        life.sides[side].owners.remove(owner)
+        _restore(life, owner, record, tells=False)
+        return
+    freeze_session(life, owner)
+    blob = owner.engine.suspend(owner.session_id, return_blob=way == "blob").blob
+    engine = _another_instance(life, owner) if blob else owner.engine
     life.sides[side].owners.remove(owner)
-    _restore(life, owner, record, tells=tells)
+    life.has_returned = True
+    try:
+        restored = engine.restore_blob(blob) if blob else engine.restore(owner.session_id)
+    except (BlobRejected, SessionClosed):
+        # The wall clock was set past the session's life, or back.
+        return
+    if blob:
+        with pytest.raises(BlobRejected):
+            engine.restore_blob(blob)
+    life.emit(life.take_over(side, engine, owner.session_id), restored.to_peer)
 
 
-def both_come_back(life: Life, tells: bool = True) -> None:
+def both_come_back(life: Life, way: str) -> None:
     """Both services were restarted at once."""
     for side in (0, 1):
-        come_back(life, side, tells)
+        come_back(life, side, way)
 
 
 def keep_a_record(life: Life, side: int) -> None:
     """The rightful owner's record is stored, and the session goes on."""
     owner = life.owner(side)
     if owner is not None:
-        _freeze(life, owner)
+        freeze_session(life, owner)
 
 
 def take_over(life: Life, side: int, place: int, tells: bool = True) -> None:
@@ -57,7 +80,8 @@ def twice(life: Life, side: int) -> None:
         take_over(life, side, -1)
 
 
-def _freeze(life: Life, owner: Owner) -> bytes:
+def freeze_session(life: Life, owner: Owner) -> bytes:
+    """A record of a session that goes on; somebody may find it later."""
     now, wall = life.clock.now, life.clock.wall
     record = bytes(
         freeze(
@@ -73,17 +97,27 @@ def _freeze(life: Life, owner: Owner) -> bytes:
     return record
 
 
+def _another_instance(life: Life, owner: Owner) -> Engine:
+    """One with the identity, keys and vault of the owner's, and a memory of its own."""
+    parts = owner.engine.parts
+    return life.engines.make(
+        policy=parts.policy,
+        identity=owner.engine.identity,
+        ticket_keys=parts.ticket_keys,
+        vault=parts.vault,
+        blob_keys=parts.blob_keys,
+    )
+
+
 def _restore(life: Life, former: Owner, record: bytes, *, tells: bool) -> None:
     """Another instance with the identity and policy of `former` has the session from here on."""
-    parts = former.engine.parts
-    engine = life.engines.make(policy=parts.policy, identity=former.engine.identity, ticket_keys=parts.ticket_keys)
-    now = life.clock.now
+    engine, now = _another_instance(life, former), life.clock.now
     try:
         session = thaw(
             record,
             tenant=TENANT,
             aeads=engine.parts.aeads,
-            limits_of=partial(limits_of, parts.policy),
+            limits_of=partial(limits_of, engine.parts.policy),
             random_bytes=os.urandom,
             now=now,
             wall=life.clock.wall,

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from noisegate_server.engine.rotate import REKEY, RENEGOTIATE, RotateCommand
 from noisegate_server.session.errors import RekeyRequired
-from tests.support import returns
+from tests.support import resumes, returns
 from tests.support.fingerprint import fingerprint
 from tests.support.life import Life
 from tests.support.oracle import GRACE_S
@@ -160,6 +160,7 @@ class Step:
 
 _SIDES = (0, 1)
 _PICKS = (0, 0, 0, 1, 2)
+_WAYS = ("id", "blob", "silent")
 _PLACES = range(100_000)
 
 STEPS: Final = (
@@ -175,11 +176,17 @@ STEPS: Final = (
     Step(rekey, 2, {"side": _SIDES, "times": (1, 1, 1, 5, 70), "pick": _PICKS}),
     Step(renegotiate, 3, {"side": _SIDES, "pick": _PICKS}),
     Step(wait, 5, {"seconds": (0.1, 1.0, 2.5, 5.5, 10.5, GRACE_S + 0.5, 125.0, 190.0)}),
-    Step(returns.come_back, 2, {"side": _SIDES, "tells": (True, True, False)}),
-    Step(returns.both_come_back, 1, {"tells": (True, True, False)}),
+    Step(returns.come_back, 2, {"side": _SIDES, "way": _WAYS}),
+    Step(returns.both_come_back, 1, {"way": _WAYS}),
     Step(returns.keep_a_record, 1, {"side": _SIDES}),
     Step(returns.take_over, 1, {"side": _SIDES, "place": _PLACES, "tells": (True, True, False)}),
     Step(returns.twice, 1, {"side": _SIDES}),
+    Step(
+        resumes.resume,
+        2,
+        {"asked": (0, 1, 1, 2), "answered": (0, 1, 1, 2), "early": (True, False), "is_closed": (True, True, False)},
+    ),
+    Step(resumes.show_again, 1, {"place": _PLACES, "pick": _PICKS}),
     Step(set_clock, 1, {"hours": (-25, -1, 1, 25)}),
 )
 
