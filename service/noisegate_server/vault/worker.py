@@ -116,12 +116,16 @@ class Worker:
             return
 
 
+_CERTAIN: Final = frozenset({"SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_READONLY", "SQLITE_BUSY"})
+"""Errors that leave no whole commit behind: its last frame was not written. Of a failed fsync nobody knows that."""
+
+
 def _failure(error: Exception) -> Exception:
-    """VaultFailed for what SQLite could not do. Only a full disk is known to leave no whole commit behind."""
+    """VaultFailed for what SQLite could not do."""
     if not isinstance(error, sqlite3.Error):
         return error
     name = getattr(error, "sqlite_errorname", "")
-    return VaultFailed(name or type(error).__name__, certain=name in {"SQLITE_FULL", "SQLITE_READONLY", "SQLITE_BUSY"})
+    return VaultFailed(name or type(error).__name__, certain=name in _CERTAIN)
 
 
 def _deliver(group: list[_Asked]) -> None:
