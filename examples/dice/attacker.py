@@ -86,10 +86,10 @@ class Forwarder:
         """Before the packet goes on: whoever answers it is second."""
         self.lures += 1
         retry = bytes([RETRY]) + bytes(8) + hashlib.sha256(packet).digest()[:8] + CHOOSE_THE_SECOND
-        if self._inner is not None:
-            self._inner.sendto(retry, player)
         text = "The attacker forges a RETRY: choose a classical suite."
         emit("note", style="attack", text=text, wire="", rpc="")
+        if self._inner is not None:
+            self._inner.sendto(retry, player)
 
     def _to_player(self, packet: bytes, _source: Address) -> None:
         if self._inner is not None and self._player is not None:

@@ -23,6 +23,7 @@ from noisegate_server.engine.outcomes import Early
 from noisegate_server.engine.policy import Options, Policy
 from noisegate_server.engine.redeem import ResumeRequested
 from noisegate_server.session.errors import SessionError
+from noisegate_server.session.network import Network
 from noisegate_server.session.state import RecordMode
 from noisegate_server.session.suites import Pattern, Suite
 from tests.support.engines import Engines
@@ -219,3 +220,31 @@ def test_the_service_resumes_with_a_players_ticket(engines: Engines, early_data:
     assert told.early is (Early.ACCEPTED if early_data else Early.NONE)
     ends.session_id = step.session_id
     ends.talk()
+
+
+# --- networks
+
+
+@pytest.mark.parametrize("lost", [False, True])
+@pytest.mark.parametrize("flags", [FLAG_DATAGRAM, EVERY_FLAG])
+def test_a_player_follows_a_change_of_network(engines: Engines, flags: int, lost: bool) -> None:
+    """Cellular: no padding. Wi-Fi: a new connection id and new keys, told again where the game calls again."""
+    engine = engines.make()
+    ends = Ends(engine, a_player(engine, (Pattern.IK, CLASSICAL), flags=flags))
+    begin(ends, ends.player.start(ends.now)[0])
+    ends.talk()
+    engine.clock.step(15.0)
+    before, late = ends.player.connection_id, ends.player.send(b"late")
+    ends.to_player(ends.change_network(Network.CELLULAR))
+    assert len(engine.encrypt(ends.session_id, b"six").ciphertext) == 32 + 3
+    told = ends.change_network(Network.WIFI)
+    if lost:
+        ends.talk()
+        engine.clock.step(1.0)
+        told = ends.change_network(Network.WIFI)
+    ends.to_player(told)
+    ends.talk()
+    assert ends.player.connection_id != before
+    assert ends.epochs == (1, 1)
+    assert engine.decrypt(b"", ends.player.send(b"roll")).plaintext == b"roll"
+    assert engine.decrypt(b"", late).plaintext == b"late"

@@ -15,12 +15,14 @@ from examples.dice.datagram_player import (
     Protocol,
     Settings,
 )
+from noisegate_server.engine import network
 from noisegate_server.engine.outcomes import Early
 from noisegate_server.engine.policy import Options
 from noisegate_server.engine.redeem import ResumeRequested
+from noisegate_server.session.network import Network
 from noisegate_server.session.state import RecordMode
 from noisegate_server.session.suites import Pattern, Suite
-from tests.support.engines import Engine
+from tests.support.engines import TENANT, Engine, at_once
 from tests.support.noise_client import public_key
 from tests.support.requests import initiation, response
 
@@ -75,6 +77,12 @@ class Ends:
         for _ in range(round(seconds * 2)):
             self.engine.clock.step(0.5)
             self.to_service(self.player.tick(self.now))
+
+    def change_network(self, to: Network) -> tuple[bytes, ...]:
+        """The game tells the service of it; what must go to the player."""
+        clock, parts = self.engine.clock, self.engine.parts
+        change = network.change_network(parts, TENANT, self.session_id, to, clock.now, clock.wall)
+        return at_once(change).to_peer
 
     @property
     def epochs(self) -> tuple[int, int]:
