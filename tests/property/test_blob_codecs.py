@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from noisegate_server.engine.policy import Policy, limits_of
 from noisegate_server.session.aeads import AeadCache
 from noisegate_server.session.blob import label_of, open_blob, seal_blob
-from noisegate_server.session.frozen import BlobRefused, thaw
+from noisegate_server.session.fields import BlobRefused
+from noisegate_server.session.frozen import thaw
 from noisegate_server.session.sealing import SealingKey, SealingKeys
 from noisegate_server.session.state import RecordMode
 from tests.support.engines import ALL_OPTIONS, TENANT, Engines, establish

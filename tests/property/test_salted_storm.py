@@ -10,7 +10,7 @@ from typing import Final
 
 import pytest
 
-from noisegate_server.session import frozen, roots, salted
+from noisegate_server.session import fields, frozen, roots, salted
 from noisegate_server.session.aeads import AeadCache
 from noisegate_server.session.datagram import DatagramRecords
 from noisegate_server.session.epoch import Epoch
@@ -70,8 +70,8 @@ def stored_roots_pass_for_ours(patch: pytest.MonkeyPatch) -> None:
             root.ours = True
         return read_roots
 
-    tag = frozen.Tag.ROOTS
-    patch.setitem(frozen._VALUES, tag, frozen._VALUES[tag]._replace(read=read))
+    tag = fields.Tag.ROOTS
+    patch.setitem(fields.VALUES, tag, fields.VALUES[tag]._replace(read=read))
 
 
 def initiator_goes_back_to_the_confirmed_epoch(patch: pytest.MonkeyPatch) -> None:
@@ -81,12 +81,12 @@ def initiator_goes_back_to_the_confirmed_epoch(patch: pytest.MonkeyPatch) -> Non
 
 def only_confirmed_roots_are_stored(patch: pytest.MonkeyPatch) -> None:
     """Rule 7: what the peer may have taken for its base meanwhile is not known."""
-    tag = frozen.Tag.ROOTS
+    tag = fields.Tag.ROOTS
 
     def write(held: list[Root]) -> bytearray:
         return roots.write_roots([root for root in held if root.serves])
 
-    patch.setitem(frozen._VALUES, tag, frozen._VALUES[tag]._replace(write=write))
+    patch.setitem(fields.VALUES, tag, fields.VALUES[tag]._replace(write=write))
 
 
 def salt_is_not_random(patch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,8 @@ import pytest
 
 from noisegate_server.engine.policy import limits_of
 from noisegate_server.session.errors import BlobRejected, SessionClosed
-from noisegate_server.session.frozen import BlobRefused, freeze, thaw
+from noisegate_server.session.fields import BlobRefused
+from noisegate_server.session.frozen import freeze, thaw
 from noisegate_server.session.state import TerminationReason
 from tests.support.engine import TENANT, Engine
 from tests.support.life import Life

@@ -20,7 +20,8 @@ from noisegate_server.noise.primitives import wipe
 from noisegate_server.session.blob import label_of, open_blob
 from noisegate_server.session.datagram import DatagramRecords
 from noisegate_server.session.errors import BlobRejected, Overloaded, SessionClosed
-from noisegate_server.session.frozen import BlobRefused, thaw
+from noisegate_server.session.fields import BlobRefused
+from noisegate_server.session.frozen import thaw
 from noisegate_server.session.session import Session
 from noisegate_server.session.state import RecordMode, TerminationReason
 from noisegate_server.store.base import ConnectionIdTaken, DuplicateSession

@@ -13,7 +13,7 @@ from typing import Final
 
 from noisegate_server.noise.primitives import wipe
 from noisegate_server.session.constants import MAX_BLOB
-from noisegate_server.session.frozen import BlobRefused, Tag, read_record
+from noisegate_server.session.fields import BlobRefused, Tag, read_record
 from noisegate_server.session.sealing import SealingKeys, SealRefused, open_sealed, seal
 from noisegate_server.session.state import RecordMode
 from noisegate_server.session.tagged import Buffer
@@ -45,7 +45,7 @@ class BlobLabel:
 def label_of(record: Buffer) -> BlobLabel:
     """What is known of a record without thawing it. BlobRefused for what `freeze` has not made."""
     try:
-        values, attributes = read_record(record)
+        values, attributes = read_record(record, secrets=False)
         return BlobLabel(
             blob_id=values[Tag.BLOB_ID],
             issuer=values[Tag.ISSUER],

@@ -1,170 +1,50 @@
-"""A suspended session as one record: version(1) ‖ values behind tags (session/tagged.py). See session/blob.py.
+"""A suspended session as one record, there and back. Its fields: session/fields.py; how it is sealed: session/blob.py.
 
 Of a DATAGRAM session a record has the roots of its epochs and what lasts through them, never a traffic key or an
 ephemeral key: it opens nothing that was sent, and comes back in a salted epoch (docs/protocol.md, section 5). Of a
 NOISE session it has the CipherStates, because no peer of that mode knows salts: whoever thaws one has deleted it for
 good before. Times are unix seconds, which outlive the process; a clock that was put back makes no life longer.
-
-Who adds a field adds a row to `SESSION_ATTRIBUTES` (an attribute of Session) or a tag to `Tag`, under a number that was
-never used. A record without it leaves the attribute as `Session` makes it.
 """
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable
-from enum import IntEnum
 from typing import Any, Final
 
 from noisegate_server.noise.primitives import CIPHERS, wipe
 from noisegate_server.session.aeads import AeadCache
 from noisegate_server.session.constants import (
-    BLOB_ID,
-    CONNECTION_ID,
-    HASH,
-    KEY,
     MAX_SALTED_STEP,
     SALT,
-    SESSION_ID,
 )
 from noisegate_server.session.datagram import DatagramRecords
+from noisegate_server.session.fields import (
+    GIVEN,
+    HEAD,
+    MAX_LAST_STEP,
+    SESSION_ATTRIBUTES,
+    VALUES,
+    BlobRefused,
+    Tag,
+    read_record,
+    wipe_values,
+)
 from noisegate_server.session.hello import Flags
 from noisegate_server.session.keep_alive import question
-from noisegate_server.session.limits import LowerLimits, RotationLimits
-from noisegate_server.session.network import PROFILES, Network
+from noisegate_server.session.limits import RotationLimits
+from noisegate_server.session.network import PROFILES
 from noisegate_server.session.noise_records import NoiseRecords, Replacement, Stream
 from noisegate_server.session.packets import Kind
-from noisegate_server.session.roots import Root, bound_roots, read_roots, write_roots
+from noisegate_server.session.roots import Root, bound_roots
 from noisegate_server.session.salted import highest_known, own_epoch, roots_of
 from noisegate_server.session.session import Session
 from noisegate_server.session.state import RecordMode, Role, SessionInput, SessionState, transition
-from noisegate_server.session.suites import SUITES, Pattern, Suite
+from noisegate_server.session.suites import SUITES
 from noisegate_server.session.tagged import (
-    FLAG,
-    NAME,
-    SECONDS,
-    SECRET,
     Buffer,
-    Codec,
-    member,
-    number,
-    raw,
-    raw_up_to,
-    read_values,
     write_values,
 )
 
-VERSION: Final = 1
-_HEAD: Final = bytes((VERSION,))
-_GIVEN: Final = struct.Struct(">QQ")
-_MAX_LAST_STEP: Final = 1_024
-"""Bytes of a handshake packet that is kept for repeating; a longer one (a long payload) is not."""
-
-
-class BlobRefused(ValueError):
-    """A blob, or a record, that cannot be used. What is wrong goes to nobody but the metrics."""
-
-
-class Tag(IntEnum):
-    """The values that are no attribute of Session."""
-
-    BLOB_ID = 1
-    ISSUER = 2
-    FROZEN_WALL = 3
-    EXPIRES_WALL = 4
-    CREATED_WALL = 5
-    LIFETIME_END_WALL = 6
-    LIFETIME_LEFT = 7
-    EXPORT = 8
-    # 16 to 95: attributes of Session, below.
-    # NOISE
-    SEND_KEY = 96
-    SEND_COUNTER = 97
-    RECEIVE_KEY = 98
-    RECEIVE_COUNTER = 99
-    ROOT = 100
-    H = 101
-    EPOCH = 102
-    SEALED = 103
-    SEALED_BYTES = 104
-    OPENED = 105
-    NEW_SEND_KEY = 106
-    NEW_RECEIVE_KEY = 107
-    NEW_ROOT = 108
-    NEW_H = 109
-    BEGAN_WALL = 110
-    # DATAGRAM
-    ROOTS = 128
-    HIGHEST_EPOCH = 129
-    MASK_KEY = 130
-    CONNECTION_ID = 131
-    FORMER_CONNECTION_ID = 132
-    CONNECTION_ID_GIVEN = 133
-    LAST_STEP = 134
-
-
-_COUNT: Final = number(8)
-
-_VALUES: Final[dict[Tag, Codec]] = {
-    Tag.BLOB_ID: raw(BLOB_ID),
-    Tag.ISSUER: raw_up_to(64),
-    Tag.FROZEN_WALL: SECONDS,
-    Tag.EXPIRES_WALL: SECONDS,
-    Tag.CREATED_WALL: SECONDS,
-    Tag.LIFETIME_END_WALL: SECONDS,
-    Tag.LIFETIME_LEFT: SECONDS,
-    Tag.EXPORT: SECRET,
-    Tag.SEND_KEY: SECRET,
-    Tag.SEND_COUNTER: _COUNT,
-    Tag.RECEIVE_KEY: SECRET,
-    Tag.RECEIVE_COUNTER: _COUNT,
-    Tag.ROOT: SECRET,
-    Tag.H: raw(HASH),
-    Tag.EPOCH: number(4),
-    Tag.SEALED: _COUNT,
-    Tag.SEALED_BYTES: _COUNT,
-    Tag.OPENED: _COUNT,
-    Tag.NEW_SEND_KEY: SECRET,
-    Tag.NEW_RECEIVE_KEY: SECRET,
-    Tag.NEW_ROOT: SECRET,
-    Tag.NEW_H: raw(HASH),
-    Tag.BEGAN_WALL: SECONDS,
-    Tag.ROOTS: Codec(write_roots, read_roots),
-    Tag.HIGHEST_EPOCH: number(4),
-    Tag.MASK_KEY: SECRET,
-    Tag.CONNECTION_ID: raw(CONNECTION_ID),
-    Tag.FORMER_CONNECTION_ID: raw(CONNECTION_ID),
-    Tag.CONNECTION_ID_GIVEN: raw(_GIVEN.size),
-    Tag.LAST_STEP: raw_up_to(_MAX_LAST_STEP),
-}
-
-SESSION_ATTRIBUTES: Final[dict[str, tuple[int, Codec]]] = {
-    "session_id": (16, raw(SESSION_ID)),
-    "peer_id": (17, NAME),
-    "group": (18, NAME),
-    "mode": (19, member(RecordMode)),
-    "role": (20, member(Role)),
-    "pattern": (21, member(Pattern)),
-    "suite": (22, member(Suite)),
-    "flags": (23, number(1)),
-    "prologue_hash": (24, raw(HASH)),
-    "idle_timeout": (25, SECONDS),
-    "lifetime": (26, SECONDS),
-    "chain_end_wall": (27, SECONDS),
-    "remote_static": (28, raw(0, KEY)),
-    "anonymous_initiator": (29, FLAG),
-    "handshake_hash": (30, raw(HASH)),
-    "ticket_owed": (31, FLAG),
-    "ticket_given": (32, FLAG),
-    "follows_connection_id": (33, FLAG),
-    "refused": (34, _COUNT),
-    "max_early": (35, number(4)),
-    "early": (36, FLAG),
-    "rotation": (37, Codec(LowerLimits.encode, LowerLimits.decode)),
-    "network": (40, member(Network)),
-    "own_idle_timeout": (41, FLAG),
-}
-"""Attribute of Session to its tag and form."""
 _CONSTRUCTED: Final = (
     "session_id",
     "peer_id",
@@ -207,8 +87,8 @@ def freeze(
         Tag.EXPORT: session.export,
         **(_noise_values(records, now, wall) if isinstance(records, NoiseRecords) else _datagram_values(records)),
     }
-    values |= {tag: _VALUES[tag].write(value) for tag, value in own.items()}
-    record = write_values(values, _HEAD)
+    values |= {tag: VALUES[tag].write(value) for tag, value in own.items()}
+    record = write_values(values, HEAD)
     roots = values.get(Tag.ROOTS)
     if isinstance(roots, bytearray):
         wipe(roots)
@@ -231,8 +111,9 @@ def thaw(
     very counters where it was. The record stays the caller's, to wipe. `limits_of`: its limits, asked once all but its
     records is there.
     """
+    values: dict[Tag, Any] = {}
     try:
-        values, attributes = read_record(record)
+        values, attributes = read_record(record, secrets=True)
         left = min(values[Tag.LIFETIME_LEFT], values[Tag.LIFETIME_END_WALL] - wall)
         if not left > 0:
             raise BlobRefused("lifetime")
@@ -255,22 +136,11 @@ def thaw(
             else _datagram_records(session, values, limits, random_bytes, now)
         )
     except (KeyError, ValueError):
+        wipe_values(values)
         raise BlobRefused("record") from None
     session.touch(now)
     session.state = transition(SessionState.SUSPENDED, SessionInput.RESTORE)
     return session
-
-
-def read_record(record: Buffer) -> tuple[dict[Tag, Any], dict[str, Any]]:
-    """The values of a record, and the attributes of Session. ValueError for a tag or a value that no field has."""
-    view = memoryview(record)
-    if view[:1] != _HEAD:
-        raise ValueError("version")
-    behind = read_values(view[1:])
-    attributes = {
-        name: codec.read(behind.pop(tag)) for name, (tag, codec) in SESSION_ATTRIBUTES.items() if tag in behind
-    }
-    return {Tag(tag): _VALUES[Tag(tag)].read(value) for tag, value in behind.items()}, attributes
 
 
 def _noise_values(records: NoiseRecords, now: float, wall: float) -> dict[Tag, Any]:
@@ -333,14 +203,13 @@ def _datagram_values(records: DatagramRecords) -> dict[Tag, Any]:
         Tag.ROOTS: roots_of(records),
         Tag.HIGHEST_EPOCH: highest_known(records),
         Tag.CONNECTION_ID: records.connection_id,
-        # From -1 on, where none was given.
-        Tag.CONNECTION_ID_GIVEN: _GIVEN.pack(epoch + 1, counter + 1),
+        Tag.CONNECTION_IDGIVEN: GIVEN.pack(epoch + 1, counter + 1),
     }
     if records.mask_key is not None:
         values[Tag.MASK_KEY] = records.mask_key
     if records.former_connection_ids:
         values[Tag.FORMER_CONNECTION_ID] = records.former_connection_ids[0]
-    if 0 < len(records.last_step) <= _MAX_LAST_STEP:
+    if 0 < len(records.last_step) <= MAX_LAST_STEP:
         values[Tag.LAST_STEP] = records.last_step
     return values
 
@@ -384,7 +253,7 @@ def _datagram_records(
     records.reminder.start(Kind.KEEP_ALIVE, question(random_bytes), now)
     records.reschedule()
     bound_roots(roots)
-    epoch, counter = _GIVEN.unpack(values[Tag.CONNECTION_ID_GIVEN])
+    epoch, counter = GIVEN.unpack(values[Tag.CONNECTION_IDGIVEN])
     records.connection_id_given = (epoch - 1, counter - 1)
     if Tag.FORMER_CONNECTION_ID in values:
         records.former_connection_ids = (values[Tag.FORMER_CONNECTION_ID],)

@@ -45,7 +45,8 @@ def start(
 
 def wish(records: DatagramRecords, now: float, aeads: AeadCache) -> tuple[bytes, ...]:
     """Responder: ask the initiator for a rotation, now and until it has begun."""
-    if records.next is not None or not records.has_room:
+    if records.next is not None or not records.current.confirmed or not records.has_room:
+        # A salted epoch asks already, and a rotation follows it by itself.
         return ()
     records.rotate_at = math.inf
     records.wants_rotation = WANTS_ROTATION
@@ -69,7 +70,7 @@ def begin_due(
         _postpone(records, math.inf)
     elif initiator and records.begun is None and records.current.confirmed:
         return start(records, parties, now, aeads, random_bytes)
-    elif not initiator and records.next is None:
+    elif not initiator and records.next is None and records.current.confirmed:
         # Everything that is sent says so from here on; after a second of silence a keep-alive does.
         records.wants_rotation = WANTS_ROTATION
         records.reminder.nudge(records.current.send_counter, now)

@@ -10,15 +10,18 @@ import pytest
 from noisegate_server.engine.policy import Options, limits_of
 from noisegate_server.engine.tickets import _content
 from noisegate_server.noise.primitives import wipe
+from noisegate_server.session import fields
 from noisegate_server.session.aeads import AeadCache
 from noisegate_server.session.blob import label_of, open_blob, seal_blob
 from noisegate_server.session.constants import MAX_BLOB
 from noisegate_server.session.datagram import DatagramRecords
-from noisegate_server.session.frozen import SESSION_ATTRIBUTES, BlobRefused, Tag, freeze, thaw
+from noisegate_server.session.fields import SESSION_ATTRIBUTES, BlobRefused, Tag
+from noisegate_server.session.frozen import freeze, thaw
 from noisegate_server.session.roots import Root
 from noisegate_server.session.sealing import SealingKey, SealingKeys
 from noisegate_server.session.session import Session
 from noisegate_server.session.state import RecordMode, SessionState
+from noisegate_server.session.tagged import SECRET
 from noisegate_server.session.ticket import TicketUnusable, decode_ticket_content, open_ticket
 from tests.support.engines import ALL_OPTIONS, TENANT, End, Engines, Link, establish
 from tests.support.fingerprint import secrets_of
@@ -189,3 +192,25 @@ def test_the_largest_session_fits_a_blob(engines: Engines) -> None:
     assert len(blob) < 2_560 < MAX_BLOB
     with pytest.raises(ValueError, match="4096"):
         seal_blob(KEYS, TENANT, bytes(4_061), os.urandom)
+
+
+def test_what_is_refused_is_wiped(engines: Engines, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A label reads no secret, and a record that is refused after its secrets were read leaves none behind."""
+    link = establish(engines, options=ALL_OPTIONS)
+    record = frozen(link.initiator)
+    copies: list[bytearray] = []
+
+    def keep(buffer: memoryview) -> bytearray:
+        copies.append(bytearray(buffer))
+        return copies[-1]
+
+    for tag, codec in list(fields.VALUES.items()):
+        if codec is SECRET:
+            monkeypatch.setitem(fields.VALUES, tag, codec._replace(read=keep))
+    label_of(record)
+    assert copies == []
+    engines.clock.wall += 1e6
+    with pytest.raises(BlobRefused):
+        thawed(link.initiator, record)
+    assert len(copies) == 2
+    assert not any(map(any, copies))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import deque
 from collections.abc import Callable
 
 import pytest
@@ -14,15 +15,17 @@ from noisegate_server.session.constants import (
     GRACE_S,
     MAX_UDP_PAYLOAD,
     SALTED_OVERHEAD,
+    SOFT_AGE_S,
 )
 from noisegate_server.session.datagram import SALTED
 from noisegate_server.session.errors import DecryptFailed, MessageTooLarge, ReplayDetected
 from noisegate_server.session.packets import Kind
 from noisegate_server.session.record import packable
-from noisegate_server.session.state import SessionState
+from noisegate_server.session.state import RecordMode, SessionState
 from noisegate_server.session.suites import Pattern, Suite
-from tests.support.engines import ALL_OPTIONS, Engines, Link, establish, outcome_of
-from tests.support.restored import ROLES, assert_both_ways, come_back, settle
+from tests.support.engines import ALL_OPTIONS, End, Engines, Link, establish, outcome_of
+from tests.support.requests import initiation, response
+from tests.support.restored import ROLES, assert_both_ways, come_back, restore, settle, suspend
 
 EVERY_OPTION = [
     Options(),
@@ -184,13 +187,41 @@ def test_a_session_with_a_salted_epoch_under_way_is_not_at_rest(engines: Engines
     assert packable(peer.session)
 
 
-def test_an_unconfirmed_epoch_seals_no_step_of_a_rotation(engines: Engines, link: Link) -> None:
-    """Rotate before the peer has answered starts nothing yet; it follows by itself."""
-    owner = come_back(engines, link, "initiator", tells=False)
+@pytest.mark.parametrize("role", ROLES)
+def test_no_rotation_begins_before_the_peer_has_answered(engines: Engines, link: Link, role: str) -> None:
+    """Rotate starts nothing yet, nor does an old epoch, and the question goes on; the rotation follows by itself."""
+    owner = come_back(engines, link, role)
+    asked = owner.datagrams.reminder.record
     assert owner.renegotiate().to_peer == ()
+    engines.clock.step(SOFT_AGE_S)
+    link.lose_everything()
     owner.send(b"roll")
+    assert owner.datagrams.reminder.record == asked
+    assert not owner.datagrams.wants_rotation
     settle(link)
     assert link.epochs() == (2, 2)
+
+
+def test_a_handshake_whose_last_packet_was_lost_is_finished_after_a_restore(engines: Engines) -> None:
+    """The initiator's step 3 is in its record: it is repeated until a record opens, and then SALTED is understood."""
+    first, second = engines.make(), engines.make()
+    begun = first.initiate(initiation(mode=RecordMode.DATAGRAM, pattern=Pattern.XX))
+    answered = second.respond(response(begun.to_peer[0], mode=RecordMode.DATAGRAM))
+    step_3 = first.proceed(begun.session_id, answered.to_peer[0]).to_peer[0]
+    to_first: deque[bytes] = deque()
+    to_second: deque[bytes] = deque()
+    ours = End(engine=first, session_id=begun.session_id, inbox=to_first, outbox=to_second)
+    theirs = End(engine=second, session_id=answered.session_id, inbox=to_second, outbox=to_first)
+    owner = restore(engines, ours, suspend(ours), tells=False)
+    engines.clock.step(1.0)
+    owner.send(b"roll")
+    assert to_second[0] == step_3
+    confirmed = second.proceed(answered.session_id, to_second.popleft())
+    to_first.extend(confirmed.to_peer)
+    link = Link(initiator=owner, responder=theirs)
+    settle(link)
+    assert theirs.received == [b"roll"]
+    assert_both_ways(link)
 
 
 def test_a_close_is_said_in_a_salted_record_too(engines: Engines, link: Link) -> None:

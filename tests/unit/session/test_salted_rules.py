@@ -17,7 +17,7 @@ from noisegate_server.session.constants import (
 )
 from noisegate_server.session.datagram import SALTED
 from noisegate_server.session.errors import DecryptFailed, ReplayDetected
-from noisegate_server.session.frozen import BlobRefused
+from noisegate_server.session.fields import BlobRefused
 from noisegate_server.session.suites import Suite
 from tests.support.engines import ALL_OPTIONS, End, Engines, Link, establish, outcome_of
 from tests.support.fingerprint import fingerprint
