@@ -147,8 +147,23 @@ METHODS: Final[dict[str, Any]] = {
     "GetSession": pb.GetSessionRequest,
     "ListSessions": pb.ListSessionsRequest,
     "CloseSession": pb.CloseSessionRequest,
+    "SuspendSession": pb.SuspendSessionRequest,
+    "RestoreSession": pb.RestoreSessionRequest,
+    "ChangeNetwork": pb.ChangeNetworkRequest,
 }
-WITH_ID: Final = ("Encrypt", "Decrypt", "Rotate", "IssueTicket", "GetSession", "CloseSession")
+WITH_ID: Final = (
+    "Encrypt",
+    "Decrypt",
+    "Rotate",
+    "IssueTicket",
+    "GetSession",
+    "CloseSession",
+    "SuspendSession",
+    "RestoreSession",
+    "ChangeNetwork",
+)
+ESTABLISHED: Final = ("Encrypt", "Decrypt", "Rotate", "IssueTicket", "SuspendSession", "ChangeNetwork")
+"""Those of them that are for established sessions alone."""
 
 
 def _named(method: str, session_id: bytes) -> Message:
@@ -156,6 +171,8 @@ def _named(method: str, session_id: bytes) -> Message:
     request: Message = METHODS[method](session_id=session_id)
     if isinstance(request, pb.RotateRequest):
         request.kind, request.direction = pb.ROTATION_KIND_REKEY, pb.DIRECTION_SEND
+    if isinstance(request, pb.ChangeNetworkRequest):
+        request.network = session_pb2.NETWORK_CELLULAR
     return request
 
 
@@ -181,9 +198,9 @@ def _everywhere() -> list[Case]:
             cases.append(Case("no session id", method, FIELD, always(_named(method, b""))))
     cases += [
         Case("handshake not finished", method, EARLY, lambda w, m=method: _named(m, w.half))  # type: ignore[misc]  # the default binds the loop's value
-        for method in ("Encrypt", "Decrypt", "Rotate", "IssueTicket")
+        for method in ESTABLISHED
     ]
-    for method in ("Encrypt", "Decrypt", "Rotate", "IssueTicket", "CloseSession"):
+    for method in (*ESTABLISHED, "CloseSession", "RestoreSession"):
         request = METHODS[method](session_id=UNKNOWN_ID, request_id="é" * 33)
         cases.append(Case("request_id of 66 bytes", method, FIELD, always(request)))
     return cases
@@ -216,6 +233,8 @@ def _begun() -> list[Case]:
             ("an idle timeout of 0.5 s", FIELD, {"options": _options(idle_timeout=Duration(nanos=500_000_000))}),
             ("an idle timeout of 25 h", FIELD, {"options": _options(idle_timeout=Duration(seconds=90_000))}),
             ("a lifetime of 8 days", FIELD, {"options": _options(lifetime=Duration(seconds=691_200))}),
+            ("no network to begin on", FIELD, {"options": _options(network=session_pb2.NETWORK_NONE)}),
+            ("a network of 99", FIELD, {"options": _options(network=99)}),
             ("16,385 bytes of early data", FIELD, {"options": _options(max_early_data_bytes=16_385)}),
             ("a negative lifetime", FIELD, {"options": _options(lifetime=Duration(seconds=-5))}),
             ("the longest duration", FIELD, {"options": _options(lifetime=Duration(seconds=2**63 - 1))}),

@@ -31,6 +31,7 @@ from tests.integration.bad_input_cases import (
 from tests.integration.raw import Body, Row
 
 CONFLICT: Final[Row] = (StatusCode.ABORTED, "EPOCH_CONFLICT", "")
+BLOB: Final[Row] = (PRECONDITION, "BLOB_REJECTED", "")
 REPLAY: Final[Row] = (PRECONDITION, "REPLAY_DETECTED", "")
 REKEY, RENEGOTIATE = pb.ROTATION_KIND_REKEY, pb.ROTATION_KIND_RENEGOTIATE
 
@@ -244,4 +245,43 @@ def _queries() -> list[Case]:
     return [Case(name, method, row, body) for name, method, row, body in rows]
 
 
-CASES: Final = [*HANDSHAKE_CASES, *_records(), *_rotations(), *_resumes(), *_queries()]
+def _absences() -> list[Case]:
+    def change(**fields: object) -> Callable[[World], Body]:
+        return lambda w: pb.ChangeNetworkRequest(**({"session_id": w.udp.session.id} | fields))  # type: ignore[arg-type]  # bad on purpose
+
+    def restore(blob: bytes) -> Callable[[World], Body]:
+        return always(pb.RestoreSessionRequest(blob=blob))
+
+    rows: list[tuple[str, str, Row, Callable[[World], Body]]] = [
+        (
+            "NOISE: the blob",
+            "SuspendSession",
+            FIELD,
+            lambda w: pb.SuspendSessionRequest(session_id=w.noise, return_blob=True),
+        ),
+        ("no source", "RestoreSession", FIELD, always(pb.RestoreSessionRequest())),
+        *(
+            (f"a blob of {size} bytes", "RestoreSession", BLOB, restore(bytes(size)))
+            for size in (0, 1, 36, 4_096, 70_000)
+        ),
+        ("no target", "ChangeNetwork", FIELD, always(pb.ChangeNetworkRequest(network=session_pb2.NETWORK_WIFI))),
+        ("no network", "ChangeNetwork", FIELD, change()),
+        ("a network of 99", "ChangeNetwork", FIELD, change(network=99)),
+        ("a network of -1", "ChangeNetwork", FIELD, change(network=-1)),
+        (
+            "no name",
+            "ChangeNetwork",
+            FIELD,
+            always(pb.ChangeNetworkRequest(peer_id="", network=session_pb2.NETWORK_WIFI)),
+        ),
+        (
+            "a peer_id of 65 bytes",
+            "ChangeNetwork",
+            FIELD,
+            always(pb.ChangeNetworkRequest(peer_id="p" * 65, network=session_pb2.NETWORK_NONE)),
+        ),
+    ]
+    return [Case(name, method, row, body) for name, method, row, body in rows]
+
+
+CASES: Final = [*HANDSHAKE_CASES, *_records(), *_rotations(), *_resumes(), *_queries(), *_absences()]

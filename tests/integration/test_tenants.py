@@ -15,7 +15,7 @@ from cryptography import x509
 import noisegate
 from noisegate import Client, RecordMode
 from noisegate.v1 import session_crypto_service_pb2 as pb
-from tests.integration.bad_input_cases import METHODS, UNKNOWN_ID
+from tests.integration.bad_input_cases import METHODS, UNKNOWN_ID, WITH_ID
 from tests.integration.conftest import DEV, Launch
 from tests.integration.raw import SERVICE, aio_method, trailers
 from tests.support.certificates import Authority, Pair
@@ -87,22 +87,29 @@ async def test_a_foreign_session_answers_like_an_unknown_one(
     message_3 = half_player.write_handshake()
     ended, _ = await open_noise(alice, Setup())
     await ended.close()
+    away = await open_datagram(alice, Setup())
+    await away.session.suspend()
     record, packet = player.seal(b"mine"), udp.player.send(b"mine")
 
     def requests(session_id: bytes) -> list[tuple[str, bytes]]:
         named = [
             (method, kind(session_id=session_id).SerializeToString())
             for method, kind in METHODS.items()
-            if method in ("Encrypt", "Decrypt", "IssueTicket", "GetSession", "CloseSession")
+            if method in WITH_ID and method not in ("Rotate", "ChangeNetwork")
         ]
         rotates = [pb.RotateRequest(session_id=session_id, kind=kind, direction=1) for kind in (1, 2)]  # type: ignore[arg-type]  # enum numbers
         decrypts = [pb.DecryptRequest(session_id=session_id, ciphertext=each) for each in (record, packet)]
+        changes = [
+            pb.ChangeNetworkRequest(session_id=session_id, network=network)  # type: ignore[arg-type]  # likewise
+            for network in (1, 2, 3)
+        ]
         proceed = pb.HandshakeRequest(proceed=pb.ProceedHandshake(session_id=session_id, message=message_3))
         resume = pb.ResumeRequest(proceed=pb.ProceedResume(session_id=session_id, message=message_3))
         initiate = pb.ResumeRequest(initiate=pb.InitiateResume(session_id=session_id, prologue=PROLOGUE))
         return [
             *named,
             *(("Rotate", each.SerializeToString()) for each in rotates),
+            *(("ChangeNetwork", each.SerializeToString()) for each in changes),
             *(("Decrypt", each.SerializeToString()) for each in decrypts),
             ("Handshake", proceed.SerializeToString()),
             ("Resume", resume.SerializeToString()),
@@ -110,7 +117,7 @@ async def test_a_foreign_session_answers_like_an_unknown_one(
         ]
 
     async with _channel(mutual.address, authority, authority.caller(BOB)) as channel:
-        for foreign in (session.id, udp.session.id, half.id, ended.id):
+        for foreign in (session.id, udp.session.id, half.id, ended.id, away.session.id):
             for (method, body), (_, unknown) in zip(requests(foreign), requests(UNKNOWN_ID), strict=True):
                 answer = await _answer(channel, method, body)
                 assert answer == await _answer(channel, method, unknown), method
@@ -127,6 +134,9 @@ async def test_a_foreign_session_answers_like_an_unknown_one(
     assert (await udp.session.decrypt(packet)).plaintext == b"mine"
     await half.proceed(message_3)
     assert (await half.decrypt(half_player.seal(b"x"))).plaintext == b"x"
+    away.join(await alice.restore(away.session.id))
+    await away.to_player(away.session.to_peer)
+    await away.talk()
     described = await session.describe()
     assert (described.sealed, described.opened, described.refused) == (0, 1, 0)
 
