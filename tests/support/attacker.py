@@ -26,7 +26,7 @@ from tests.support.written_out import expand, extract
 
 KEY: Final = 32
 STEPS: Final = 24
-"""How far every chain is followed: further than what is recorded goes."""
+"""How far every chain is followed, unless told otherwise: further than what is recorded goes."""
 LONGEST: Final = 4_096
 """Buffers up to here are cut into keys; longer ones are looked at no further."""
 SALTED_BYTE: Final = 0x0B
@@ -72,10 +72,10 @@ def seize(*roots: Any) -> Loot:
     return loot
 
 
-def read(loot: Loot, suite: Suite, packets: list[bytes], *, noise: bool = False) -> set[int]:
+def read(loot: Loot, suite: Suite, packets: list[bytes], *, noise: bool = False, steps: int = STEPS) -> set[int]:
     """Which of the packets open; with `noise` they are transport messages, numbered from counter 0."""
     make = AESGCM if suite is Suite.AES256_GCM_X25519 else ChaCha20Poly1305
-    keys = _noise_keys(loot.secrets) if noise else _datagram_keys(loot.secrets, packets)
+    keys = _noise_keys(loot.secrets, steps) if noise else _datagram_keys(loot.secrets, packets, steps)
     contexts = [*loot.contexts, *map(make, keys)]
     order: Final = "big" if make is AESGCM else "little"
     opened = set()
@@ -103,20 +103,20 @@ def _head(packet: bytes) -> int:
     return 32 if packet[0] == SALTED_BYTE else 15
 
 
-def _datagram_keys(secrets: Iterable[bytes], packets: list[bytes]) -> set[bytes]:
+def _datagram_keys(secrets: Iterable[bytes], packets: list[bytes], steps: int) -> set[bytes]:
     salts = {(packet[16:32], packet[9]) for packet in packets if packet[0] == SALTED_BYTE}
     keys: set[bytes] = set()
     for secret in secrets:
         keys.add(secret)
         for traffic in _traffic_secrets(secret, salts):
             step = traffic
-            for _ in range(STEPS):
+            for _ in range(steps):
                 keys.add(expand(step, "ng1 key"))
                 step = expand(step, "ng1 next")
         # A phase secret leads to its own chain and to those of the phases after it.
         for traffic in _traffic_secrets(secret, salts):
             chain = expand(traffic, "ng1 chain")
-            for _ in range(STEPS):
+            for _ in range(steps):
                 keys.add(expand(chain, "ng1 key"))
                 chain = expand(chain, "ng1 next")
     return keys
@@ -134,13 +134,13 @@ def _traffic_secrets(secret: bytes, salts: Iterable[tuple[bytes, int]]) -> Itera
             yield expand(prk, "ng1 r2i")
 
 
-def _noise_keys(secrets: Iterable[bytes]) -> set[bytes]:
+def _noise_keys(secrets: Iterable[bytes], steps: int) -> set[bytes]:
     """Each as a cipher key, and what Rekey() makes of it (Noise, section 11.3: zeros under the last nonce)."""
     keys: set[bytes] = set()
     for secret in secrets:
         for make in CONTEXTS:
             key = secret
-            for _ in range(STEPS):
+            for _ in range(steps):
                 keys.add(key)
                 key = make(key).encrypt(bytes(4) + b"\xff" * 8, bytes(KEY), b"")[:KEY]
     return keys
