@@ -236,6 +236,28 @@ def test_resumes(case: dict[str, Any]) -> None:
     secrets_of(player.session.current, case["schedule"])
 
 
+@pytest.mark.parametrize("case", VECTORS["resume_fallback"], ids=lambda case: case["noise_name"])
+def test_resumes_with_a_full_handshake_beside_them(case: dict[str, Any]) -> None:
+    """The player's RESUME packet is the vector's, and the answer to the handshake in it makes a session."""
+    hello, mine = Hello.decode(raw(case["hello"])), raw(case["initiator_static"])
+    settings = Settings(
+        offer=hello.offer, choice=hello.choice, flags=hello.flags, static=mine,
+        remote=public(raw(case["responder_static"])), prologue=raw(case["caller_prologue"]),
+    )  # fmt: skip
+    ephemerals = drawn(raw(case["resume_ephemeral"]), raw(case["initiator_ephemeral"]))
+    player = DatagramPlayer(settings, random_bytes=ephemerals, wall=lambda: hello.timestamp_ms / 1000)
+    ticket = Ticket(
+        lifetime_s=60, max_early=0, psk=raw(case["psk"]), ticket=raw(case["ticket"]), suite=case["suite"],
+        flags=hello.flags, identity=Identity(), expires_at=60.0,
+    )  # fmt: skip
+    assert player.resume(0.0, ticket, full=True) == [raw(case["packet"])]
+    received = player.receive(raw(case["answer"]), 0.0)
+    assert (received.early, received.payloads) == (None, [raw(case["payload_2"])])
+    assert [packet[10:].hex() for packet in received.to_send] == ([case["message_3"]] if case["message_3"] else [])
+    assert player.connection_id == raw(case["connection_id"])
+    assert player.handshake_hash == raw(case["schedule"]["h"])
+
+
 class Seeded:
     """ML-KEM's side that encapsulates, as the vector's inputs had it."""
 
