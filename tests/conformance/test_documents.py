@@ -160,11 +160,13 @@ def test_the_protocols_numbers_are_the_codes() -> None:
         "tag": f"{constants.TAG} bytes",
         "header of RECORD, of SALTED": f"{constants.RECORD_HEADER} and {constants.SALTED_HEADER} bytes",
         "salt": f"{constants.SALT} bytes",
-        "largest content in DATAGRAM mode": f"{constants.MAX_DATAGRAM_PLAINTEXT:,} bytes",
-        "largest content and kind": f"{constants.MAX_INNER:,} bytes",
+        "largest content in DATAGRAM mode": f"{constants.MAX_DATAGRAM_PLAINTEXT:,} bytes; "
+        f"in a SALTED packet {constants.MAX_SALTED_INNER - 1:,}",
+        "largest content and kind": f"{constants.MAX_INNER:,} bytes; in a SALTED packet {constants.MAX_SALTED_INNER:,}",
         "largest plaintext in NOISE mode": f"{constants.MAX_NOISE_PLAINTEXT:,} bytes",
         "largest counter": f"2^64 - {2**64 - constants.MAX_COUNTER}",
-        "largest epoch": f"2^32 - {2**32 - constants.MAX_EPOCH}",
+        "largest epoch": f"2^32 - {2**32 - constants.MAX_EPOCH}; "
+        f"of a salted one 2^32 - {2**32 - constants.MAX_EPOCH + 1}",
         "phases of an epoch and direction": f"{constants.MAX_PHASES}",
         "messages of a phase with the ratchet": f"{constants.RATCHET_MESSAGES}",
         "grace of passed keys, old connection ids": f"{constants.GRACE_S:g} s",
@@ -174,7 +176,9 @@ def test_the_protocols_numbers_are_the_codes() -> None:
         "waits before other repeats": f"{constants.REMIND_FIRST_S:g} s, "
         f"each {constants.REMIND_GROWTH:g} times the last, at most {constants.REMIND_LAST_S:g} s",
         "RESUME is sent at": f"{', '.join(f'{delay:g}' for delay in constants.RESUME_DELAYS_S)} s",
-        "a new rotate-1 is dropped for": f"{constants.ROTATION_QUIET_S:g} s after a rotation",
+        "a new rotate-1 is dropped for": f"{constants.ROTATION_QUIET_S:g} s after a rotation, "
+        f"{constants.ROTATE_AGAIN_S:g} s after another that was read",
+        "an unconfirmed salted epoch is told again": f"at most every {constants.SALTED_ANSWER_S * 1000:g} ms",
         "the wish for a rotation counts once in": f"{constants.ROTATION_WISH_S:g} s",
         "soft and hard limits": "section 4",
         "replay window": f"{constants.WINDOW:,}",
