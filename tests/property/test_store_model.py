@@ -10,10 +10,18 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from noisegate_server.session.errors import Overloaded, SessionClosed, SessionError, SessionNotFound, SessionQuota
+from noisegate_server.session.errors import (
+    NotEstablished,
+    Overloaded,
+    SessionClosed,
+    SessionError,
+    SessionNotFound,
+    SessionQuota,
+)
 from noisegate_server.session.state import TerminationReason
 from noisegate_server.store.base import ConnectionIdTaken, StoreLimits
 from noisegate_server.store.sharded import ShardedStore
+from noisegate_server.store.suspended import Dormant, SuspendedSession
 from tests.support.fake_session import FakeSession, connection_id, session_id
 
 LIMITS = StoreLimits(
@@ -51,7 +59,7 @@ def outcome(call: Callable[[], FakeSession | None]) -> Answer:
     """The answer of one call to the store."""
     try:
         return call()
-    except (SessionError, ConnectionIdTaken) as refusal:
+    except (SessionError, ConnectionIdTaken, Dormant) as refusal:
         return type(refusal), str(refusal)
 
 
@@ -64,6 +72,13 @@ class Model:
     bound: dict[tuple[str, bytes], FakeSession] = field(default_factory=dict)
     graves: dict[bytes, tuple[str, TerminationReason, float]] = field(default_factory=dict)
     unreported: set[bytes] = field(default_factory=set)
+    asleep: dict[bytes, SuspendedSession] = field(default_factory=dict)
+    """Records of those among `live` that are suspended."""
+
+    def ends_at(self, session: FakeSession) -> float:
+        """When its time is over."""
+        record = self.asleep.get(session.session_id)
+        return session.expires_at if record is None else record.expires_at
 
     def refusal(self, session: FakeSession) -> type[Exception] | None:
         """What `add` should raise."""
@@ -89,6 +104,9 @@ class Model:
     def bury(self, session: FakeSession, reason: TerminationReason, now: float) -> None:
         """What `end` should do."""
         del self.live[session.session_id]
+        if self.asleep.pop(session.session_id, None) is not None:
+            # Whoever suspended it would have wiped it; the store has only its record.
+            session.wipe()
         self.bound = {key: owner for key, owner in self.bound.items() if owner is not session}
         if session.session_id in self.half_open:
             self.half_open.remove(session.session_id)
@@ -99,7 +117,12 @@ class Model:
         """What `get` should give or raise, once expired sessions are buried."""
         session = self.live.get(wanted)
         if session is not None and session.tenant == tenant:
-            return session
+            record = self.asleep.get(wanted)
+            if record is None:
+                return session
+            if record.by_service:
+                return Dormant, "the session is suspended"
+            return NotEstablished, "the session is SUSPENDED"
         owner, reason, until = self.graves.get(wanted, ("", TerminationReason.CLOSED, 0.0))
         if owner == tenant and until > now:
             return SessionClosed, f"the session has ended: {reason.name}"
@@ -119,10 +142,16 @@ class StoreMachine(RuleBasedStateMachine):
     def pick(self, number: int) -> FakeSession:
         return self.sessions[number % len(self.sessions)]
 
+    def pick_awake(self, number: int) -> FakeSession | None:
+        """One that is not suspended: nobody has the others."""
+        session = self.pick(number)
+        return None if session.session_id in self.model.asleep else session
+
     def expire(self, session: FakeSession) -> None:
         """The model's side of a session that is found to be over."""
-        if session.session_id in self.model.live and session.expires_at <= self.now:
-            self.model.bury(session, session.expiry_cause(self.now), self.now)
+        if session.session_id in self.model.live and self.model.ends_at(session) <= self.now:
+            found = self.model.asleep.get(session.session_id, session)
+            self.model.bury(session, found.expiry_cause(self.now), self.now)
             self.model.unreported.add(session.session_id)
 
     @rule(newcomer=newcomers, lifetime=lifetimes)
@@ -160,14 +189,18 @@ class StoreMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.sessions)
     @rule(number=st.integers(0), lifetime=lifetimes)
     def touch(self, number: int, lifetime: float) -> None:
-        session = self.pick(number)
+        session = self.pick_awake(number)
+        if session is None:
+            return
         if session.expires_at > self.now:
             session.expires_at = max(session.expires_at, self.now + lifetime)
 
     @precondition(lambda self: self.sessions)
     @rule(number=st.integers(0), lifetime=lifetimes)
     def finish(self, number: int, lifetime: float) -> None:
-        session = self.pick(number)
+        session = self.pick_awake(number)
+        if session is None:
+            return
         if session.expires_at > self.now:
             session.finish(max(session.expires_at, self.now + lifetime))
             self.store.finished(session, self.now)
@@ -176,7 +209,9 @@ class StoreMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.sessions)
     @rule(number=st.integers(0), wanted=connections)
     def bind(self, number: int, wanted: bytes) -> None:
-        session = self.pick(number)
+        session = self.pick_awake(number)
+        if session is None:
+            return
         owner = self.model.bound.get((session.tenant, wanted))
         is_taken = session.session_id in self.model.live and owner is not None and owner is not session
         refused = outcome(lambda: self.store.bind_connection(session, wanted)) is not None
@@ -188,7 +223,9 @@ class StoreMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.sessions)
     @rule(number=st.integers(0), wanted=connections)
     def unbind(self, number: int, wanted: bytes) -> None:
-        session = self.pick(number)
+        session = self.pick_awake(number)
+        if session is None:
+            return
         self.store.unbind_connection(session, wanted)
         if self.model.bound.get((session.tenant, wanted)) is session:
             del self.model.bound[session.tenant, wanted]
@@ -197,10 +234,57 @@ class StoreMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.sessions)
     @rule(number=st.integers(0), reason=st.sampled_from(TerminationReason))
     def end(self, number: int, reason: TerminationReason) -> None:
-        session = self.pick(number)
+        session = self.pick_awake(number)
+        if session is None:
+            return
         self.store.end(session, reason, self.now)
         if session.session_id in self.model.live:
             self.model.bury(session, reason, self.now)
+
+    @precondition(lambda self: self.sessions)
+    @rule(number=st.integers(0), by_service=st.booleans(), lifetime=lifetimes)
+    def suspend(self, number: int, by_service: bool, lifetime: float) -> None:
+        session = self.pick(number)
+        is_awake = session.session_id in self.model.live and session.session_id not in self.model.asleep
+        if not is_awake or session.session_id in self.model.half_open or session.expires_at <= self.now:
+            return
+        record = SuspendedSession(
+            session_id=session.session_id,
+            tenant=session.tenant,
+            peer_id=session.peer_id,
+            group=session.group,
+            mode=2,
+            remote_static=b"",
+            bound=session.connection_ids(),
+            by_service=by_service,
+            resumable=False,
+            suspended_at=self.now,
+            expires_at=session.expires_at + (0.0 if by_service else lifetime),
+        )
+        self.store.suspend(session, record)
+        self.model.asleep[session.session_id] = record
+
+    @precondition(lambda self: self.sessions)
+    @rule(number=st.integers(0), tenant=tenants, how=st.sampled_from(["look", "restore", "end", "drop"]))
+    def find_suspended(self, number: int, tenant: str, how: str) -> None:
+        session = self.pick(number)
+        if session.session_id in self.model.asleep and session.tenant == tenant:
+            self.expire(session)
+        record = self.model.asleep.get(session.session_id) if session.tenant == tenant else None
+        assert self.store.find_suspended(tenant, session.session_id, self.now) is record
+        if record is None:
+            return
+        if how == "restore":
+            session.expires_at = record.expires_at
+            self.store.restore(record, session)
+            del self.model.asleep[session.session_id]
+        elif how == "end":
+            self.store.end(record, TerminationReason.LOST, self.now)
+            self.model.bury(session, TerminationReason.LOST, self.now)
+        elif how == "drop":
+            self.store.drop_suspended(record)
+            self.model.bury(session, TerminationReason.LOST, self.now)
+            del self.model.graves[session.session_id]
 
     @rule(step=steps)
     def wait(self, step: float) -> None:
@@ -220,7 +304,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule()
     def sweep_everything(self) -> None:
-        overdue = [each for each in self.model.live.values() if each.expires_at <= self.now - 1]
+        overdue = [each for each in self.model.live.values() if self.model.ends_at(each) <= self.now - 1]
         reported = {each.session_id for each in self.store.sweep(self.now, 10_000)}
         assert reported >= {each.session_id for each in overdue} | self.model.unreported
         for each in reported - self.model.unreported:
@@ -230,14 +314,14 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(tenant=tenants, peer_id=peers, group=groups, limit=st.integers(1, 4))
     def select(self, tenant: str, peer_id: str, group: str, limit: int) -> None:
-        found: list[FakeSession] = []
+        found: list[bytes] = []
         after: int | None = 0
         while after is not None:
             page, after = self.store.select(tenant, peer_id=peer_id, group=group, after=after, limit=limit)
             assert len(page) <= limit
-            found += [each for each in page if isinstance(each, FakeSession)]
+            found += [each.session_id for each in page]
         assert found == [
-            each
+            each.session_id
             for each in self.model.live.values()
             if each.tenant == tenant and peer_id in {"", each.peer_id} and group in {"", each.group}
         ]
@@ -245,9 +329,10 @@ class StoreMachine(RuleBasedStateMachine):
     @invariant()
     def counts_agree(self) -> None:
         counts = self.store.counts()
-        assert counts.sessions == sum(counts.per_shard) == len(self.model.live)
+        assert counts.sessions == sum(counts.per_shard) == len(self.model.live) - len(self.model.asleep)
+        assert counts.suspended == len(self.model.asleep)
         assert counts.half_open == len(self.model.half_open)
-        assert counts.expiry_entries >= counts.sessions
+        assert counts.expiry_entries >= len(self.model.live)
 
     @invariant()
     def sessions_are_wiped_once_and_only_when_they_ended(self) -> None:
@@ -258,18 +343,19 @@ class StoreMachine(RuleBasedStateMachine):
         hint = self.store.next_expiry()
         for each in self.model.live.values():
             assert hint is not None
-            assert hint < max(each.expires_at, self.now) + 1
+            assert hint < max(self.model.ends_at(each), self.now) + 1
 
     def teardown(self) -> None:
         """Once every session has ended and time has passed, nothing at all is left."""
         if not hasattr(self, "store"):
             return
-        assert self.store.end_all(self.now, TerminationReason.SHUTDOWN) == len(self.model.live)
+        awake = len(self.model.live) - len(self.model.asleep)
+        assert self.store.end_all(self.now, TerminationReason.SHUTDOWN) == awake
         self.store.sweep(self.now + 1_000.0, 100_000)
         assert self.store.leftovers() == []
         assert self.store.counts().expiry_entries == 0
         assert self.store.next_expiry() is None
-        assert all(each.wipes == 1 for each in self.sessions)
+        assert all(each.wipes == (each.session_id not in self.model.asleep) for each in self.sessions)
 
 
 StoreMachine.TestCase.settings = settings(max_examples=100, stateful_step_count=60, deadline=None)

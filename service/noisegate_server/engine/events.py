@@ -100,7 +100,7 @@ class Events:
     def happened(self, kind: EventKind, session: Session) -> None:
         """Something other than its end has happened to a session: what a use case calls."""
         if session.tenant in self._watches:
-            self.publish(session.tenant, _event(kind, session))
+            self.publish(session.tenant, _event(kind, session)._replace(resumable=kind is EventKind.SUSPENDED))
 
     def due(self, session: Session) -> None:
         """A session's rotation is due; told once for each epoch, however often this is called."""

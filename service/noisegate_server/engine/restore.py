@@ -6,6 +6,7 @@ brings the session back waits for that one.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -139,7 +140,9 @@ async def recall_suspended(parts: Parts, now: float, wall: float) -> None:
     """Take over the suspended sessions that the vault knows from earlier processes. VaultFailed."""
     for kept in await parts.vault.kept():
         if kept.expires_wall > wall:
-            parts.store.add_suspended(_record_of_kept(kept, now, wall), now, checked=False)
+            # One whose place is taken is found by nobody, and ends in its time.
+            with suppress(DuplicateSession, ConnectionIdTaken):
+                parts.store.add_suspended(_record_of_kept(kept, now, wall), now, checked=False)
 
 
 def _opened(parts: Parts, tenant: str, blob: bytes, now: float, wall: float) -> tuple[Session, bytes, float]:

@@ -229,7 +229,10 @@ class SessionStore(Protocol[S]):
         """Put the record in the session's place. The session is the caller's now, who wipes it or puts it back."""
 
     def restore(self, record: SuspendedSession, session: S) -> None:
-        """Put the session in the record's place, under its own connection ids."""
+        """Put the session in the record's place, under its own connection ids.
+
+        Where its time is over before the record's would have been, look-ups obey at once, sweeps some minutes later.
+        """
 
     def find_suspended(
         self, tenant: str, session_id: bytes, now: float, *, connection_id: bytes = b""

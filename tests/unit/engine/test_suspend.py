@@ -309,7 +309,10 @@ def test_watchers_hear_of_both(engines: Engines) -> None:
     end.engine.parts.events.join(Watch(TENANT, "", "", heard.append))
     end.engine.suspend(end.session_id)
     end.engine.restore(end.session_id)
-    assert [each.kind for each in heard] == [EventKind.SUSPENDED, EventKind.RESTORED]
+    assert [(each.kind, each.resumable) for each in heard] == [
+        (EventKind.SUSPENDED, True),
+        (EventKind.RESTORED, False),
+    ]
 
 
 def test_a_packet_from_before_the_restore_does_not_open_after_it(engines: Engines) -> None:
