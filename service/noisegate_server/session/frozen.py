@@ -1,9 +1,10 @@
 """A suspended session as one record, there and back. Its fields: session/fields.py; how it is sealed: session/blob.py.
 
 Of a DATAGRAM session a record has the roots of its epochs and what lasts through them, never a traffic key or an
-ephemeral key: it opens nothing that was sent, and comes back in a salted epoch (docs/protocol.md, section 5). Of a
-NOISE session it has the CipherStates, because no peer of that mode knows salts: whoever thaws one has deleted it for
-good before. Times are unix seconds, which outlive the process; a clock that was put back makes no life longer.
+ephemeral key: it opens nothing that was sent, but for a salted epoch whose base's root is still needed, and comes back
+in a salted epoch of its own (docs/protocol.md, section 5). Of a NOISE session it has the CipherStates, because no peer
+of that mode knows salts: whoever thaws one has deleted it for good before. Times are unix seconds, which outlive the
+process; a clock that was put back makes no life longer.
 """
 
 from __future__ import annotations

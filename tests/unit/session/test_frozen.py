@@ -10,7 +10,7 @@ from noisegate_server.session.state import RecordMode, SessionState
 from noisegate_server.session.suites import Suite
 from tests.support.attacker import Loot, read, seize
 from tests.support.engines import Engines, establish
-from tests.support.restored import ROLES, come_back, record_of, restore, suspend
+from tests.support.restored import ROLES, come_back, end_of, record_of, restore, settle, suspend
 
 
 @pytest.mark.parametrize("ratchet", [False, True])
@@ -62,3 +62,26 @@ def test_a_record_has_no_key_of_what_was_sent(engines: Engines) -> None:
         assert read(loot, Suite.CHACHA20_POLY1305_X25519, packets) == set()
         live = read(seize(link.responder.engine.parts), Suite.CHACHA20_POLY1305_X25519, packets)
         assert live == (set() if ratchet else set(range(12)))
+
+
+@pytest.mark.parametrize("ratchet", [False, True])
+@pytest.mark.parametrize("role", ROLES)
+def test_a_record_opens_a_salted_epoch_until_its_base_is_wiped(engines: Engines, ratchet: bool, role: str) -> None:
+    """Suspended again too soon, either side's record has base and root: what was sent in the epoch is open, no more.
+
+    Once both sides have settled on new keys nothing of it is.
+    """
+    link = establish(engines, options=Options(ratchet=ratchet))
+    suite = Suite.CHACHA20_POLY1305_X25519
+    before = [link.responder.seal(b"before")]
+    owner = come_back(engines, link, "responder", tells=False)
+    packets = [owner.seal(b"%d" % number) for number in range(3)]
+    for packet in packets:
+        link.initiator.open(packet)
+    soon, late = Loot(), Loot()
+    soon.add(record_of(end_of(link, role)), every_offset=True)
+    assert read(soon, suite, before + packets) == {1, 2, 3}
+    settle(link)
+    assert link.epochs() == (2, 2)
+    late.add(record_of(end_of(link, role)), every_offset=True)
+    assert read(late, suite, before + packets) == set()
