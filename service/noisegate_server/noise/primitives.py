@@ -20,6 +20,8 @@ from cryptography.hazmat.primitives.ciphers import Cipher as BlockCipher
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 from cryptography.hazmat.primitives.ciphers.algorithms import AES256
 from cryptography.hazmat.primitives.ciphers.modes import ECB
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 from noisegate_server.noise.errors import InvalidKey
 
@@ -291,24 +293,21 @@ def hkdf(hash_: Hash, chaining_key: BytesLike, input_key_material: BytesLike, nu
     return output1, output2, hash_function(outer + hash_function(inner + output2 + b"\x03"))
 
 
+_SHA256: Final = SHA256()
+
+
 def extract(salt: BytesLike, ikm: BytesLike) -> bytes:
     """HKDF-Extract with SHA-256 (RFC 5869, section 2.2): the 32-byte pseudorandom key."""
     return _hmac.digest(salt, ikm, "sha256")
 
 
-def expand(prk: BytesLike, info: bytes) -> bytes:
-    """HKDF-Expand with SHA-256 (RFC 5869, section 2.3), one block: always 32 bytes."""
-    return _hmac.digest(prk, info + b"\x01", "sha256")
+def expand(prk: BytesLike, info: bytes, length: int = 32) -> bytearray:
+    """HKDF-Expand with SHA-256 (RFC 5869, section 2.3): `length` bytes, 1 to 8,160; ValueError for another length.
 
-
-def expand_to(prk: BytesLike, info: bytes, length: int) -> bytearray:
-    """HKDF-Expand with SHA-256 (RFC 5869, section 2.3) to `length` bytes, 1 to 8,160; ValueError for another one."""
-    if not 1 <= length <= 255 * 32:
-        raise ValueError("length: 1 to 8,160 bytes")
-    block, output = b"", bytearray(length)
-    for number, at in enumerate(range(0, length, 32), start=1):
-        block = _hmac.digest(prk, block + info + bytes((number,)), "sha256")
-        output[at : at + 32] = block[: length - at]
+    Written into the caller's buffer by the library: no immutable copy stays behind that nobody could wipe.
+    """
+    output = bytearray(length)
+    HKDFExpand(_SHA256, length, info).derive_into(prk, output)
     return output
 
 

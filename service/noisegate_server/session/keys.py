@@ -7,15 +7,15 @@
                  the key of message i is Expand(C(i), "ng1 key")
 
 `root` is a sibling of the traffic secrets, never their parent: what a suspended session keeps opens nothing that was
-sent. Secrets are bytearrays of 32 bytes, so that their owner can wipe them. Python's HKDF hands out immutable bytes;
-each is copied and dropped at once, which is the best that can be done.
+sent. Secrets are bytearrays of 32 bytes, so that their owner can wipe them; only Extract hands out immutable bytes,
+which are copied and dropped at once.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from noisegate_server.noise.primitives import expand, expand_to, extract, sha256, wipe
+from noisegate_server.noise.primitives import expand, extract, sha256, wipe
 from noisegate_server.session.constants import (
     HASH,
     KEY,
@@ -129,7 +129,7 @@ def exporter_secret(export: Secret, label: bytes, context: bytes, length: int) -
     if not 1 <= len(label) <= MAX_LABEL or not MIN_EXPORTED <= length <= MAX_EXPORTED:
         raise ValueError(f"label: 1 to {MAX_LABEL} bytes; length: {MIN_EXPORTED} to {MAX_EXPORTED}")
     info = LABEL_EXPORTER + bytes((len(label),)) + label + sha256(context)
-    return expand_to(export, info, length)
+    return expand(export, info, length)
 
 
 def next_phase(secret: Secret) -> bytearray:
@@ -158,7 +158,7 @@ def message_key(chain: Secret) -> bytearray:
 
 
 def _expand(secret: Secret, label: bytes) -> bytearray:
-    return bytearray(expand(secret, label))
+    return expand(secret, label)
 
 
 def _pseudo_random_key(h: bytes, k1: Secret, k2: Secret) -> bytearray:
