@@ -205,3 +205,33 @@ def test_sessions_outlive_restores_over_a_bad_path(seed: int, loss: float) -> No
     pair.talk()
     for read in channel.read:
         assert len(read) == len(set(read)) > 50
+
+
+def test_two_owners_of_the_same_bytes_share_no_key() -> None:
+    """Restored twice, against the rule: neither seals what the other one seals, and one of them alone is believed."""
+    pair = established_pair(IK)
+    stored = pair.initiator.suspend(0.0)
+    owners = [back(pair, pair.initiator, stored, seed=seed) for seed in (1, 2)]
+    sessions = [owner.session for owner, _ in owners]
+    assert all(session is not None for session in sessions)
+    assert len({session.current.root for session in sessions if session is not None}) == 2
+    pair.initiator = owners[0][0]
+    pair.deliver(owners[0][1], pair.responder)
+    pair.talk()
+    with pytest.raises(PacketRefusedError):  # its base was wiped with the first plain record
+        pair.responder.receive(owners[1][0].send(b"a zombie"), 0.0)
+    pair.talk()
+
+
+def test_a_player_that_is_restored_unheard_again_and_again_keeps_few_roots() -> None:
+    """Twenty times without an answer: the newest confirmed epoch stays its base, and the peer follows in the end."""
+    pair = established_pair(IK)
+    packets: list[bytes] = []
+    for seed in range(20):
+        stored = pair.initiator.suspend(float(seed))
+        assert len(json.loads(stored)["roots"]) <= 8
+        _, packets = back(pair, pair.initiator, stored, seed=seed)
+    assert (pair.initiator.epoch, packets[0][15]) == (20, 0)
+    pair.deliver(packets, pair.responder)
+    pair.talk()
+    assert pair.initiator.epoch == pair.responder.epoch
