@@ -86,7 +86,7 @@ class Forwarder:
         """Before the packet goes on: whoever answers it is second."""
         self.lures += 1
         retry = bytes([RETRY]) + bytes(8) + hashlib.sha256(packet).digest()[:8] + CHOOSE_THE_SECOND
-        text = "The attacker forges a RETRY: choose a classical suite."
+        text = "The attacker forges a RETRY: choose a classical one."
         emit("note", style="attack", text=text, wire="", rpc="")
         if self._inner is not None:
             self._inner.sendto(retry, player)

@@ -88,7 +88,7 @@ class DatagramLink:
         port, name = self._local_port(), self._guest.name
         self._shut()
         await self._open()
-        text = f"{name} goes from {before} to {after}: from :{port} to :{self._local_port()}."
+        text = f"{name} goes from {before} to {after}: :{port} to :{self._local_port()}."
         row((name, "move", 1), text=text)
 
     async def _background(self) -> None:
@@ -102,7 +102,7 @@ class DatagramLink:
         self._send(self._player.restore(stored, time.monotonic()))
         await self._until(lambda: self._player.confirmed)
         self._epoch, name = self._player.epoch, self._guest.name
-        row((name, "restore", 1), text=f"{name} is back in the same session, by a salted epoch.")
+        row((name, "restore", 1), text=f"{name} is back in the same session: a salted epoch.")
 
     async def close(self) -> None:
         """Ends the session with a record that says so."""
@@ -164,7 +164,7 @@ class DatagramLink:
     def _lured(self) -> None:
         """A RETRY was followed; the first attempt lives on beside the second."""
         self.lured += 1
-        text = f"{self._guest.name} tries a classical suite too, and keeps the first attempt."
+        text = f"{self._guest.name} follows it, and keeps the first attempt too."
         emit("note", style="attack", text=text, wire="", rpc="")
 
     async def _until(self, condition: Callable[[], bool]) -> None:

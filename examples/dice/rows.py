@@ -10,12 +10,13 @@ PATIENCE_S: Final = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One event. `at`: seconds since the game began."""
+    """One event. `at`: seconds since the game began. `rpc`: the call and its time; `call`: without it."""
 
     at: float
     text: str
     wire: str = ""
     rpc: str = ""
+    call: str = ""
     style: str = ""
 
 
@@ -50,4 +51,6 @@ class Rows:
 
     @staticmethod
     def _row(text: str, fields: dict[str, Any], at: float) -> Row:
-        return Row(at=at, text=text, wire=fields["wire"], rpc=_rpc(fields), style=fields.get("style", ""))
+        return Row(
+            at=at, text=text, wire=fields["wire"], rpc=_rpc(fields), call=fields["rpc"], style=fields.get("style", "")
+        )

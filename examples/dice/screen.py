@@ -65,8 +65,8 @@ class Shape:
 
 
 WIDE: Final = Shape(36, 23, framed=True)
-SMALL: Final = Shape(0, 25, framed=False)
-"""Without the table server's column, which has little to say but sealed bytes."""
+SMALL: Final = Shape(0, 22, framed=False)
+"""Without the table server's column, which has little to say but sealed bytes, and without times."""
 WIDE_FROM: Final = 115, 28
 REDRAW_S: Final = 0.08
 LEAST_SIZE: Final = 80, 24
@@ -193,11 +193,12 @@ class Screen:
         table.add_column("player", ratio=1, overflow="ellipsis", no_wrap=True)
         if shape.wire:
             table.add_column("table server (sealed bytes, no key)", width=shape.wire, overflow="ellipsis", no_wrap=True)
-        table.add_column("noisegate (time, RPC)", width=shape.rpc, overflow="ellipsis", no_wrap=True)
+        title = "noisegate (time, RPC)" if shape is WIDE else "noisegate (RPC)"
+        table.add_column(title, width=shape.rpc, overflow="ellipsis", no_wrap=True)
         room = self._console.height - STATUS_LINES - FRAME_LINES - (6 if shape.framed else 2)
         for row in list(self._lines)[-max(room, 1) :]:
             style = STYLES.get(row.style, "")
-            cells = [Text(row.text, style=style), Text(row.rpc, style=style or "green")]
+            cells = [Text(row.text, style=style), Text(row.rpc if shape is WIDE else row.call, style=style or "green")]
             if shape.wire:
                 cells.insert(1, Text(row.wire, style=style or "yellow"))
             table.add_row(*cells)
