@@ -106,6 +106,24 @@ async def test_a_closed_session_leaves_no_secret(planted: Planted, suite: Suite)
         assert repr(secret)[2:-1] not in log, name
 
 
+async def test_what_the_service_only_hands_on_it_does_not_keep(planted: Planted) -> None:
+    """The PSK of a ticket goes to the player, sealed; Split's PRK and the handshake's keys end with the handshake."""
+    for suite in (*CIPHERS, *CIPHERS, *CIPHERS):
+        await planted.plant(suite)
+    tickets = {f"DATAGRAM {number}: ticket": _ticket_psk(road) for number, road in enumerate(planted.roads)}
+    handed_on = tickets | {name: secret for name, secret in planted.needles.items() if _secret(name) == "prk"}
+    residue = {name: times for name, times in planted.found(handed_on).items() if times}
+    sys.stderr.write(f"handed on: {len(handed_on)} secrets, {len(residue)} of them left: {residue}\n")
+    assert len(residue) <= len(handed_on) // 4
+
+
+def _ticket_psk(road: Udp) -> bytes:
+    session = road.player.session
+    assert session is not None
+    assert session.ticket is not None
+    return session.ticket.psk
+
+
 async def test_a_session_that_nobody_calls_for_any_more_leaves_no_secret(planted: Planted) -> None:
     """The sweeper ends it in time and says so, in numbers and causes."""
     async with aclosing(planted.client.watch_sessions(group="planted")) as events:

@@ -41,6 +41,7 @@ from noisegate_server.session.errors import (
     HandshakeNotDue,
     InvalidField,
     PeerRevoked,
+    SessionError,
     StaleHandshake,
 )
 from noisegate_server.session.hello import (
@@ -176,11 +177,14 @@ def respond(parts: Parts, tenant: str, request: Response, now: float, wall: floa
     )
     try:
         payload = handshake.read_message(message)
+        _refuse_own_key(handshake, identity)
+        refuse_revoked(parts, tenant, handshake.rs)
+        require_new(parts, tenant, handshake, timestamp_ms)
     except NoiseError:
         raise HandshakeFailed from None
-    _refuse_own_key(handshake, identity)
-    refuse_revoked(parts, tenant, handshake.rs)
-    require_new(parts, tenant, handshake, timestamp_ms)
+    except SessionError:
+        handshake.wipe()
+        raise
     opening = Opening(handshake=handshake, timestamp_ms=timestamp_ms)
     session = _begun(parts, tenant, request, Role.RESPONDER, (pattern, suite), flags, opening, now, wall)
     reply = messages.write(handshake, request.payload, "respond.payload")

@@ -203,8 +203,10 @@ def finish(
     parts.events.happened(EventKind.ESTABLISHED, session)
 
 
-def resume_handshake(parts: Parts, suite: Suite, psk: bytes, prologue: bytes, *, initiator: bool) -> HandshakeState:
-    """The handshake of a resume, in either role."""
+def resume_handshake(
+    parts: Parts, suite: Suite, psk: bytes | bytearray, prologue: bytes, *, initiator: bool
+) -> HandshakeState:
+    """The handshake of a resume, in either role; `psk` stays the caller's, to wipe."""
     return HandshakeState(
         ProtocolName.parse(NOISE_NAMES[Pattern.NNPSK0, suite]),
         initiator=initiator,

@@ -306,7 +306,7 @@ def _open(
 ) -> _Redeemed:
     """Read message 1 and make message 2. Nothing is spent yet."""
     prologue = resume_prologue(first.hello, first.ticket, request.prologue)
-    handshake = resume_handshake(parts, Suite(ticket.suite), bytes(ticket.psk), prologue, initiator=False)
+    handshake = resume_handshake(parts, Suite(ticket.suite), ticket.psk, prologue, initiator=False)
     try:
         payload = handshake.read_message(first.message)
     except NoiseError:

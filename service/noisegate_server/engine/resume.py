@@ -50,7 +50,7 @@ def initiate(
     datagram = kept.mode is RecordMode.DATAGRAM
     hello = _our_hello(kept, wall) if datagram else b""
     handshake = resume_handshake(
-        parts, kept.suite, bytes(kept.psk), resume_prologue(hello, kept.ticket, prologue), initiator=True
+        parts, kept.suite, kept.psk, resume_prologue(hello, kept.ticket, prologue), initiator=True
     )
     message = handshake.write_message(early_data)
     session = new_session(

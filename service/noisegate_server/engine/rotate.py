@@ -13,6 +13,7 @@ from noisegate_server.engine.outcomes import Rotation
 from noisegate_server.engine.parts import Parts
 from noisegate_server.engine.records import parties, see_to
 from noisegate_server.noise import HandshakeState, InvalidKey, NoiseError, ProtocolName
+from noisegate_server.noise.primitives import wipe
 from noisegate_server.session import rotation
 from noisegate_server.session.datagram import DatagramRecords
 from noisegate_server.session.errors import (
@@ -186,11 +187,8 @@ def _after_message(parts: Parts, session: Session, records: NoiseRecords, comman
 def _begin(parts: Parts, session: Session, records: NoiseRecords, command: RotateCommand) -> HandshakeState:
     initiator = session.role is Role.INITIATOR
     pattern = session.pattern
-    if pattern is Pattern.NNPSK0:
-        # A resumed session: its ticket's PSK is spent; both sides take one from the session's root, as DATAGRAM does.
-        psks: tuple[bytes, ...] = (bytes(renegotiate_psk(records.root)),)
-    else:
-        psks = (command.psk,) if command.psk else ()
+    # A resumed session's ticket is spent with its PSK: both sides take one from the session's root, as DATAGRAM does.
+    psk = renegotiate_psk(records.root) if pattern is Pattern.NNPSK0 else bytearray(command.psk)
     try:
         return HandshakeState(
             ProtocolName.parse(NOISE_NAMES[pattern, session.suite]),
@@ -198,8 +196,10 @@ def _begin(parts: Parts, session: Session, records: NoiseRecords, command: Rotat
             prologue=renegotiate_prologue(records.h, None),
             s=None if initiator and session.anonymous_initiator else parties(parts, session).identity,
             rs=session.remote_static if initiator and pattern not in LEARNS_REMOTE else None,
-            psks=psks,
+            psks=(psk,) if psk else (),
             random_bytes=parts.random_bytes,
         )
     except InvalidKey:
         raise InvalidField("psk", "the pre-shared key of the session's pattern, 32 bytes, in the first call") from None
+    finally:
+        wipe(psk)

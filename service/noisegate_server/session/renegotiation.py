@@ -113,7 +113,7 @@ def _handshake(
             prologue=renegotiate_prologue(h, number + 1),
             s=None if initiator and parties.anonymous_initiator else parties.identity,
             rs=parties.remote_static if initiator else None,
-            psks=(bytes(psk),),
+            psks=(psk,),
             random_bytes=random_bytes,
         )
     finally:

@@ -191,7 +191,24 @@ def _encode(ticket: Ticket) -> bytearray:
     numbers = (ticket.role, ticket.suite, ticket.mode, ticket.flags)
     if not all(0 <= number <= _MAX_BYTE for number in numbers):
         raise ValueError("role, suite, mode, flags: 0 to 255")
-    encoded = bytearray(_FIELDS.size)
+    tenant = ticket.tenant.encode()
+    if not tenant:
+        raise ValueError("tenant: empty")
+    texts = b""
+    for name, text, most in (
+        ("tenant", tenant, _MAX_TENANT),
+        ("peer_id", ticket.peer_id.encode(), _MAX_NAME),
+        ("group", ticket.group.encode(), _MAX_NAME),
+        ("remote_static", ticket.remote_static, KEY),
+        ("issuer", ticket.issuer, _MAX_NAME),
+        ("identity", ticket.identity, HASH),
+        ("rotation", ticket.rotation.encode(), _MAX_NAME),
+    ):
+        if len(text) > most:
+            raise ValueError(f"{name}: at most {most} bytes")
+        texts += bytes((len(text),)) + text
+    # Of its final size at once: a buffer that grew would leave the PSK behind where it was before.
+    encoded = bytearray(_FIELDS.size + len(texts))
     _FIELDS.pack_into(
         encoded,
         0,
@@ -206,23 +223,7 @@ def _encode(ticket: Ticket) -> bytearray:
         ticket.idle_timeout,
         ticket.lifetime,
     )
-    tenant = ticket.tenant.encode()
-    if not tenant:
-        raise ValueError("tenant: empty")
-    for name, text, most in (
-        ("tenant", tenant, _MAX_TENANT),
-        ("peer_id", ticket.peer_id.encode(), _MAX_NAME),
-        ("group", ticket.group.encode(), _MAX_NAME),
-        ("remote_static", ticket.remote_static, KEY),
-        ("issuer", ticket.issuer, _MAX_NAME),
-        ("identity", ticket.identity, HASH),
-        ("rotation", ticket.rotation.encode(), _MAX_NAME),
-    ):
-        if len(text) > most:
-            wipe(encoded)
-            raise ValueError(f"{name}: at most {most} bytes")
-        encoded.append(len(text))
-        encoded += text
+    encoded[_FIELDS.size :] = texts
     return encoded
 
 
