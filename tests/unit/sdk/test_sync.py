@@ -31,6 +31,7 @@ class ThreadedService:
             service.ListSessionsResponse(sessions=[_session(1)], next_page_token="more"),
             service.ListSessionsResponse(sessions=[_session(2)]),
         ]
+        self.begun = service.HandshakeResponse(session_id=SESSION_ID, established=established())
         self.silent = threading.Event()
         self.arrived = threading.Event()
 
@@ -38,7 +39,7 @@ class ThreadedService:
         """One call."""
         self.calls.append(name)
         if name == "Handshake":
-            return service.HandshakeResponse(session_id=SESSION_ID, established=established()).SerializeToString()
+            return self.begun.SerializeToString()
         if name == "Encrypt":
             return service.EncryptResponse(ciphertext=b"record").SerializeToString()
         if name == "CloseSession":
@@ -100,6 +101,19 @@ def test_a_session_begins_seals_and_ends_without_an_event_loop(threaded: Threade
         with pytest.raises(noisegate.DecryptFailed):
             session.decrypt(b"forged")
     assert threaded.calls == ["Handshake", "Encrypt", "Decrypt", "CloseSession"]
+
+
+def test_a_player_who_has_to_begin_anew_is_an_exception_here_too(threaded: ThreadedService) -> None:
+    """There is no session to give, and nothing to close; the RETRY to send is in the exception."""
+    retry = service.HandshakeRetry(reason=service.HandshakeRetry.REASON_CLOCK)
+    threaded.begun = service.HandshakeResponse(to_peer=[b"retry"], retry=retry)
+    with (
+        noisegate.connect_sync(threaded.address, policy=QUICK) as client,
+        pytest.raises(noisegate.PlayerMustRetry) as caught,
+    ):
+        client.respond(mode=RecordMode.DATAGRAM, message=b"step 1")
+    assert (caught.value.to_peer, caught.value.why) == ((b"retry",), noisegate.RetryReason.CLOCK)
+    assert threaded.calls == ["Handshake"]
 
 
 def test_sessions_are_listed_page_by_page_as_they_are_asked_for(threaded: ThreadedService) -> None:
