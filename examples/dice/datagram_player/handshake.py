@@ -186,8 +186,9 @@ class NoiseHandshake:
             return
         mine, theirs = list(sign if self.initiator else sign[::-1])
         private = self._ephemeral if mine == "e" else self._static
-        static = X25519PublicKey.from_public_bytes(self.remote or b"") if theirs == "s" else None
-        public = static or self._remote_ephemeral
+        public = self._remote_ephemeral
+        if theirs == "s":
+            public = X25519PublicKey.from_public_bytes(self.remote) if self.remote else None
         if private is None or public is None:
             raise PacketRefusedError("handshake key")
         try:

@@ -272,7 +272,7 @@ class Session:
             return self._rotate_1(content)
         if kind == ROTATE_2 and epoch is self.current:
             return self._rotate_2(content)
-        if kind == TICKET and len(content) > 40:
+        if kind == TICKET and Ticket.is_one(content):
             self.ticket = Ticket.decode(content, self.lasting.terms, self.identity, self.now)
         elif kind == CONNECTION_ID and len(content) == 8:
             self.connection.follow(content, epoch.number, counter)
@@ -319,11 +319,14 @@ class Session:
         return Epoch.after(split, self.current.number + 1, self.lasting.terms, self.now)
 
     def renegotiate(self) -> list[bytes]:
-        """As initiator rotate-1, unless a rotation is under way; as responder the wish for it."""
+        """As initiator rotate-1, unless a rotation is under way; as responder the wish for it.
+
+        Nothing where we have become the initiator by a resume and the peer has no static key: resume again instead.
+        """
         if not self.initiator:
             self.wants_rotation = True
             return self.seal(KEEP_ALIVE)
-        if self._rotation is not None or not self.current.confirmed:
+        if self._rotation is not None or not self.current.confirmed or self.identity.remote is None:
             return []
         noise = self._rotation_handshake()
         self._rotation, self._rotating = (noise, noise.write()), Timer(self.now)

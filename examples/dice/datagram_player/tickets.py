@@ -10,6 +10,7 @@ from examples.dice.datagram_player.handshake import NNPSK0
 from examples.dice.datagram_player.wire import Protocol
 
 LIFETIME_S: Final = 86_400
+MAX_TICKET: Final = 1_024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,9 +43,14 @@ class Ticket:
         """What a resume with it runs."""
         return Protocol(NNPSK0, self.suite)
 
+    @staticmethod
+    def is_one(content: bytes) -> bool:
+        """Whether the content of a record is a ticket: a psk that is not all zero, and 1 to 1,024 bytes."""
+        return 40 < len(content) <= 40 + MAX_TICKET and any(content[8:40])
+
     @classmethod
     def decode(cls, content: bytes, terms: Terms, identity: Identity, now: float) -> Ticket:
-        """The ticket in the content of a record, of more than 40 bytes."""
+        """The ticket in the content of a record, which is one."""
         lifetime_s, max_early = int.from_bytes(content[:4], "big"), int.from_bytes(content[4:8], "big")
         return cls(
             lifetime_s=lifetime_s, max_early=max_early, psk=content[8:40], ticket=content[40:], suite=terms.suite,

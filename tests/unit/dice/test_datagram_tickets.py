@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from examples.dice.datagram_player import DatagramPlayer, PacketRefusedError
-from tests.unit.dice.pair import IK, Clock, Pair, established_pair, make_pair
+from tests.unit.dice.pair import IK, NK, Clock, Pair, established_pair, make_pair
 
 
 def refused(player: DatagramPlayer, packet: bytes, now: float = 0.0) -> None:
@@ -51,3 +51,31 @@ def test_a_forged_resume_does_not_spend_the_ticket() -> None:
     refused(pair.responder, packet[:-1] + bytes([packet[-1] ^ 1]))
     pair.deliver([packet], pair.responder)
     pair.talk()
+
+
+def test_an_anonymous_player_can_be_resumed_but_not_renegotiated_with() -> None:
+    """The responder of NK comes back as initiator: it knows no static key to rotate with, and neither end fails."""
+    pair = established_pair(NK)
+    assert pair.initiator.session is not None
+    pair.deliver(pair.initiator.session.issue(), pair.responder)
+    pair.deliver(pair.responder.resume(0.0), pair.initiator)
+    pair.talk()
+    for player in (pair.responder, pair.initiator):
+        pair.clock.now += 125.0
+        player.renegotiate(pair.clock.now)
+        player.tick(pair.clock.now)
+    assert (pair.initiator.epoch, pair.responder.epoch) == (0, 0)
+
+
+def test_what_is_no_ticket_takes_no_tickets_place() -> None:
+    """Too short, too long, or a psk of zeros: the ticket of before stays."""
+    pair = established_pair(IK)
+    before = pair.initiator.ticket
+    assert before is not None
+    assert pair.responder.session is not None
+    head = (60).to_bytes(4, "big") + bytes(4)
+    for content in (head + b"p" * 32, head + b"p" * 32 + bytes(1_025), head + bytes(32) + b"ticket", b""):
+        pair.deliver(pair.responder.session.seal(4, content), pair.initiator)
+        assert pair.initiator.ticket == before
+    pair.deliver(pair.responder.session.seal(4, head + b"p" * 32 + b"t"), pair.initiator)
+    assert getattr(pair.initiator.ticket, "ticket", b"") == b"t"
