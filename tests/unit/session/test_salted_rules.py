@@ -17,7 +17,7 @@ from noisegate_server.session.constants import (
 )
 from noisegate_server.session.datagram import SALTED
 from noisegate_server.session.errors import DecryptFailed, ReplayDetected
-from noisegate_server.session.fields import BlobRefused
+from noisegate_server.session.fields import BlobRefused, Tag, read_record
 from noisegate_server.session.suites import Suite
 from tests.support.engines import ALL_OPTIONS, End, Engines, Link, establish, outcome_of
 from tests.support.fingerprint import fingerprint
@@ -43,6 +43,33 @@ def every_link(request: pytest.FixtureRequest, engines: Engines) -> Link:
 def link(engines: Engines) -> Link:
     """A session between two engines."""
     return establish(engines, options=ALL_OPTIONS)
+
+
+def test_rule_1_the_number_is_the_nearest_above_the_confirmed_one(engines: Engines, link: Link) -> None:
+    """Its low byte wraps; the base's byte names an epoch below it."""
+    for end in link.ends:
+        end.datagrams.current.number = 254
+    for _ in range(3):
+        come_back(engines, link, "responder", tells=False)
+    packet = link.responder.seal(b"roll")
+    assert link.responder.datagrams.current.send_tail[0] == 254
+    assert link.initiator.open(packet).epoch == 257
+    settle(link)
+    assert link.epochs() == (258, 258)
+
+
+def test_rule_1_more_packets_of_an_epoch_are_known_by_base_and_salt(engines: Engines, link: Link) -> None:
+    """They are records of the epoch that lives: nothing is derived for them; with another salt it is none."""
+    owner = come_back(engines, link, "responder", tells=False)
+    packets = [owner.seal(b"%d" % number) for number in range(3)]
+    link.initiator.open(packets[0])
+    current = link.initiator.datagrams.current
+    link.initiator.open(packets[1])
+    assert link.initiator.datagrams.current is current
+    spoilt = packets[2][:16] + bytes(16) + packets[2][32:]
+    assert outcome_of(link.initiator, spoilt) is DecryptFailed
+    assert link.initiator.datagrams.current is current
+    assert outcome_of(link.initiator, packets[2]) == b"2"
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -270,6 +297,25 @@ def test_rule_6_the_responder_s_base_is_confirmed(engines: Engines, link: Link) 
     assert owner.datagrams.epoch == 2
     link.lose_everything()
     assert link.initiator.open(owner.seal(b"roll")).plaintext == b"roll"
+
+
+def test_rule_7_every_root_that_a_peer_may_build_on_is_stored(engines: Engines, link: Link) -> None:
+    """With its number, whether it was confirmed, and the highest number known, that of a rotation begun among them."""
+
+    def stored(end: End) -> tuple[list[tuple[int, bool, bool]], int]:
+        values, _ = read_record(record_of(end), secrets=True)
+        return [(root.number, root.confirmed, root.agreed) for root in values[Tag.ROOTS]], values[Tag.HIGHEST_EPOCH]
+
+    link.initiator.renegotiate()
+    assert stored(link.initiator) == ([(0, True, False)], 1)
+    link.responder.open(link.responder.inbox.popleft())
+    assert stored(link.responder) == ([(0, True, False), (1, False, False)], 1)
+    link.initiator.open(link.initiator.inbox.popleft())
+    assert stored(link.initiator) == ([(0, True, False), (1, False, True)], 1)
+    owner = come_back(engines, link, "responder", tells=False)
+    assert stored(owner) == ([(0, True, False), (1, False, False), (2, False, False)], 2)
+    link.initiator.open(owner.seal(b"roll"))
+    assert stored(link.initiator)[0][:2] == [(0, True, False), (2, True, False)]
 
 
 def test_rule_8_what_does_not_open_is_answered_at_most_every_200_ms(engines: Engines, link: Link) -> None:
