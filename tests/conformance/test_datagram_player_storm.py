@@ -10,6 +10,7 @@ import os
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
@@ -22,6 +23,7 @@ from examples.dice.datagram_player import (
     DatagramPlayer,
     PacketRefusedError,
 )
+from examples.dice.datagram_player.handshake import AEADS
 from noisegate_server.engine.policy import Policy
 from noisegate_server.engine.rotate import REKEY, RENEGOTIATE, RotateCommand
 from noisegate_server.session.errors import NotEstablished, SessionError
@@ -142,13 +144,41 @@ class Storm:
         self.put(self.ends.change_network(network), to_player=True)
 
 
+class Net:
+    """Every key and nonce under which the player seals. The service's are caught by a net of the whole run."""
+
+    def __init__(self) -> None:
+        self.seen: set[tuple[bytes, bytes]] = set()
+
+    def over(self, aead: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+        """The same AEAD; a nonce that comes a second time under a key fails the test."""
+        seen = self.seen
+
+        class Watched:
+            def __init__(self, key: bytes) -> None:
+                self._key, self._aead = key, aead(key)
+
+            def encrypt(self, nonce: bytes, data: bytes, associated_data: bytes) -> bytes:
+                assert (self._key, nonce) not in seen
+                seen.add((self._key, nonce))
+                return bytes(self._aead.encrypt(nonce, data, associated_data))
+
+            def decrypt(self, nonce: bytes, data: bytes, associated_data: bytes) -> bytes:
+                return bytes(self._aead.decrypt(nonce, data, associated_data))
+
+        return Watched
+
+
 @pytest.mark.parametrize("service_initiates", [False, True])
 @pytest.mark.parametrize("flags", [FLAG_DATAGRAM, EVERY_FLAG])
 @pytest.mark.parametrize("seed", range(5))
 def test_nothing_that_may_happen_breaks_a_session(
-    engines: Engines, seed: int, service_initiates: bool, flags: int
+    engines: Engines, monkeypatch: pytest.MonkeyPatch, seed: int, service_initiates: bool, flags: int
 ) -> None:
-    """Thirty events in some minutes; after each the path may be good or bad for a while."""
+    """Thirty events in some minutes, after each of them a good or a bad path; no nonce comes twice under a key."""
+    net = Net()
+    watched = {suite: net.over(aead) for suite, aead in AEADS.items()}
+    monkeypatch.setattr("examples.dice.datagram_player.epoch.AEADS", watched)
     engine = engines.make(policy=Policy(limits=LIMITS))
     player = a_player(engine, (Pattern.IK, CLASSICAL), flags=flags)
     ends = sit_down(engine, player, service_initiates=service_initiates, flags=flags)
@@ -174,3 +204,4 @@ def test_nothing_that_may_happen_breaks_a_session(
     for read, mark in zip(storm.read, marks, strict=True):
         assert len(read) > mark + 10
     assert len(set(ends.epochs)) == 1
+    assert len(net.seen) > 100
