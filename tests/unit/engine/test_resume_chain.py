@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from noisegate_server.engine.policy import Options, Policy
 from noisegate_server.session.errors import PolicyRejected, TicketRejected
 from noisegate_server.session.hello import Flags
 from noisegate_server.session.state import RecordMode
+from noisegate_server.session.suites import Suite
 from tests.support.engines import Engines, Link, resumed
 from tests.support.tickets import give_ticket, resume_request, with_ticket
 
@@ -90,6 +93,22 @@ def test_a_sessions_own_times_go_on_over_a_chain(engines: Engines, mode: RecordM
             assert session.flags == flags
             assert session.lifetime_end == pytest.approx(engines.clock.now + 4_000.0)
     assert bool(flags & Flags.PAD) is (mode is RecordMode.DATAGRAM)
+
+
+def test_what_an_initiators_own_tickets_allow_goes_on_too(engines: Engines) -> None:
+    """Early data that it takes from a player who comes back to it the other way round."""
+    initiator = engines.make(policy=Policy(max_early=700))
+    link = with_ticket(engines, options=Options(max_early=500), initiator=initiator)
+    assert next_link(link).initiator.session.max_early == 500
+
+
+def test_a_suite_that_was_taken_out_of_policy_is_not_resumed_by_us_either(engines: Engines) -> None:
+    """The player's ticket is older than the policy."""
+    link = with_ticket(engines, suite=Suite.AES256_GCM_X25519)
+    engine = link.initiator.engine
+    engine.parts = replace(engine.parts, policy=Policy(suites=(Suite.CHACHA20_POLY1305_X25519,)))
+    with pytest.raises(TicketRejected):
+        resume_request(link)
 
 
 @pytest.mark.parametrize("step", [-3_600.0, -25 * 3_600.0, 25 * 3_600.0])

@@ -117,6 +117,21 @@ def test_a_key_is_revoked_whatever_the_player_is_called(engines: Engines) -> Non
     assert taker.view(mine[1].responder.session_id).state == 2
 
 
+@pytest.mark.parametrize("ended_before", [True, False])
+def test_a_ticket_that_a_revoked_player_gave_us_is_used_no_more(engines: Engines, ended_before: bool) -> None:
+    """Wiped with its session; where that had ended before, refused by its key."""
+    link = with_ticket(engines)
+    engine, session_id = link.initiator.engine, link.initiator.session_id
+    kept = engine.parts.received.get((TENANT, session_id), engines.clock.now)
+    assert kept is not None
+    if ended_before:
+        engine.close(session_id)
+    revoked(engine, static_key=link.responder.engine.identity.public)
+    with pytest.raises(PeerRevoked if ended_before else TicketRejected):
+        engine.resume(session_id)
+    assert any(kept.psk) is ended_before
+
+
 def test_another_tenant_and_another_player_are_not_touched(engines: Engines) -> None:
     """Names and keys are the tenant's own."""
     link = with_ticket(engines)

@@ -46,6 +46,8 @@ def test_a_tenant_that_fills_the_table_pays_for_it_itself() -> None:
     for index in range(10):
         spent.spend("large", number(100 + index), NOW + 10 + index)
     assert len(spent) == 6
+    spent.spend("small", number(3), NOW + 1)
+    assert len(spent) == 6
     assert not spent.is_spent("small", number(2), NOW - 5)
     assert spent.is_spent("large", number(300), NOW + 10)
     assert not spent.is_spent("large", number(300), NOW + 100)
@@ -66,6 +68,7 @@ def test_a_row_goes_when_its_ticket_is_too_old() -> None:
         assert spent.is_spent("arena", number(index), NOW + index)
     spent.forget(NOW + 1_000_000, 100)
     assert len(spent) == 0
+    assert spent._tenants == {}
     assert spent.is_spent("cards", number(50), NOW + 9)
     assert not spent.is_spent("cards", number(50), NOW + 10)
 
