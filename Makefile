@@ -30,7 +30,8 @@ test: setup ## run the tests (NOISEGATE_VECTORS: folder of published vectors; NO
 
 .PHONY: fuzz
 fuzz: setup ## drive sessions through many more lives than a test run does (NOISEGATE_FUZZ: how many times as many)
-	@NOISEGATE_FUZZ=$${NOISEGATE_FUZZ:-20} $(PYTHON_ENV)/python -m pytest tests/property/test_session_life.py --timeout 0 $(ARGS)
+	@NOISEGATE_FUZZ=$${NOISEGATE_FUZZ:-20} $(PYTHON_ENV)/python -m pytest --timeout 0 \
+		tests/property/test_session_life.py tests/property/test_noise_life.py $(ARGS)
 
 .PHONY: check
 check: ## lint, format, types, layers, generated code, contract, sizes, tracked files

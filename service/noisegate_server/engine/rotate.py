@@ -126,8 +126,13 @@ def _noise_renegotiate(
 
 def _handshake_step(parts: Parts, session: Session, records: NoiseRecords, command: RotateCommand) -> tuple[bytes, ...]:
     """Read the player's message, if there is one, and write ours, if one is due. What fails leaves all as it was."""
-    if records.replacement is not None:
-        raise EpochConflict(records.epoch)
+    former = records.replacement
+    if former is not None:
+        if command.message and command.message == former.asked:
+            return former.answer
+        if session.role is Role.INITIATOR or not command.message or not former.is_untouched:
+            raise EpochConflict(records.epoch)
+        # An initiator that has finished cannot begin anew: one that does has lost its part, and so changed nothing yet.
     pending = records.renegotiation
     if command.message:
         handshake = _after_message(parts, session, records, command)
@@ -147,9 +152,13 @@ def _handshake_step(parts: Parts, session: Session, records: NoiseRecords, comma
         raise HandshakeFailed from None
     if pending is not None:
         pending.wipe()
-    records.renegotiation = None if handshake.is_finished else handshake
+    if former is not None:
+        former.wipe(parts.aeads)
+    records.renegotiation, records.replacement = handshake, None
     if handshake.is_finished:
-        records.replacement = replacement(handshake, initiator=session.role is Role.INITIATOR, aeads=parts.aeads)
+        fresh = replacement(handshake, initiator=session.role is Role.INITIATOR, aeads=parts.aeads)
+        fresh.asked, fresh.answer = command.message, to_peer
+        records.renegotiation, records.replacement = None, fresh
         handshake.wipe()
     return to_peer
 
@@ -178,7 +187,7 @@ def _after_message(parts: Parts, session: Session, records: NoiseRecords, comman
         payload = handshake.read_message(command.message)
     except NoiseError:
         raise HandshakeFailed from None
-    if pending is not None and payload:
+    if payload and (pending is not None or records.replacement is not None):
         handshake.wipe()
         raise HandshakeFailed
     return handshake

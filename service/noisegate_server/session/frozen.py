@@ -141,6 +141,9 @@ def thaw(
         raise BlobRefused("record") from None
     session.touch(now)
     session.state = transition(SessionState.SUSPENDED, SessionInput.RESTORE)
+    if session.mode is RecordMode.NOISE:
+        # New keys may be there to which a direction has yet to change.
+        session.settle()
     return session
 
 

@@ -70,6 +70,21 @@ class Replacement:
     receive: Stream | None
     root: bytearray
     h: bytes
+    asked: bytes = b""
+    """The player's message that has given them, so that a repeat gets the same answer."""
+    answer: tuple[bytes, ...] = ()
+
+    @property
+    def is_untouched(self) -> bool:
+        """Neither direction has changed yet: a renegotiation that begins anew takes its place."""
+        return self.send is not None and self.receive is not None
+
+    def wipe(self, aeads: AeadCache) -> None:
+        """Wipe every secret that no direction has taken over."""
+        for stream in (self.send, self.receive):
+            if stream is not None:
+                stream.wipe(aeads)
+        wipe(self.root)
 
 
 class NoiseRecords:
@@ -264,10 +279,7 @@ class NoiseRecords:
         if self.renegotiation is not None:
             self.renegotiation.wipe()
         if self.replacement is not None:
-            for stream in (self.replacement.send, self.replacement.receive):
-                if stream is not None:
-                    stream.wipe(aeads)
-            wipe(self.replacement.root)
+            self.replacement.wipe(aeads)
         self.renegotiation = self.replacement = None
 
     def look(self, sealed: int, now: float) -> None:

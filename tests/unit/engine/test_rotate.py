@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import pytest
 
 from noisegate_server.engine.rotate import RECEIVE, REKEY, RENEGOTIATE, RotateCommand
 from noisegate_server.session.constants import HARD_MESSAGES, MAX_PHASES, ROTATION_WISH_S
-from noisegate_server.session.errors import InvalidField, NotEstablished, RekeyRequired, SessionNotFound
+from noisegate_server.session.errors import (
+    EpochConflict,
+    HandshakeFailed,
+    InvalidField,
+    NotEstablished,
+    RekeyRequired,
+    SessionNotFound,
+)
 from noisegate_server.session.packets import Kind
 from noisegate_server.session.state import RecordMode, SessionState
 from noisegate_server.session.suites import Pattern
@@ -142,3 +150,71 @@ def test_only_the_session_s_own_peer_renegotiates(engines: Engines, mode: Record
         assert link.responder.open(record).to_peer == ()
         assert link.responder.datagrams.next is None
     link.talk()
+
+
+STEP = RotateCommand(kind=RENEGOTIATE)
+
+
+def changed(end: End, *, sends: bool) -> None:
+    """One direction of an end is under the new keys."""
+    end.rotate(RotateCommand(kind=RENEGOTIATE, switch_send=sends, switch_receive=not sends))
+
+
+def assert_flows(end: End, peer: End) -> None:
+    """What an end seals opens at the other one."""
+    assert peer.open(end.seal(b"roll")).plaintext == b"roll"
+
+
+@pytest.mark.parametrize("pattern", [Pattern.XX, Pattern.IK, Pattern.NK])
+def test_a_renegotiation_of_which_the_initiator_lost_its_part_begins_anew(engines: Engines, pattern: Pattern) -> None:
+    """A suspension takes an unfinished handshake away; what the responder has of it gives way to the next."""
+    link = establish(engines, mode=RecordMode.NOISE, pattern=pattern)
+    initiator, responder = link.ends
+    [first] = initiator.rotate(STEP).to_peer
+    responder.rotate(replace(STEP, message=first))
+    initiator.engine.suspend(initiator.session_id)
+    initiator.engine.restore(initiator.session_id)
+
+    [again] = initiator.rotate(STEP).to_peer
+    [answer] = responder.rotate(replace(STEP, message=again)).to_peer
+    for third in initiator.rotate(replace(STEP, message=answer)).to_peer:
+        assert responder.rotate(replace(STEP, message=third)).ready_to_switch
+    for end, peer in (link.ends, link.ends[::-1]):
+        changed(end, sends=True)
+        changed(peer, sends=False)
+        assert_flows(end, peer)
+    assert initiator.noise.h == responder.noise.h
+    assert [each.session.state for each in link.ends] == [SessionState.ESTABLISHED] * 2
+
+
+def test_a_renegotiation_begins_anew_no_more_once_a_direction_has_changed(engines: Engines) -> None:
+    """EPOCH_CONFLICT, and nothing has changed: the half that is left to do is still there."""
+    link = establish(engines, mode=RecordMode.NOISE)
+    initiator, responder = link.ends
+    [first] = initiator.rotate(STEP).to_peer
+    [second] = responder.rotate(replace(STEP, message=first)).to_peer
+    initiator.rotate(replace(STEP, message=second))
+    for end, command in ((initiator, STEP), (responder, replace(STEP, message=os.urandom(len(first))))):
+        changed(end, sends=end is initiator)
+        before = fingerprint(end.session)
+        with pytest.raises(EpochConflict):
+            end.rotate(command)
+        assert fingerprint(end.session) == before
+    assert_flows(initiator, responder)
+
+
+def test_a_repeated_last_message_gets_the_same_answer_and_a_garbled_one_changes_nothing(engines: Engines) -> None:
+    """The new keys that it gave stay what they were."""
+    for pattern in (Pattern.IK, Pattern.XX):
+        link = establish(engines, mode=RecordMode.NOISE, pattern=pattern)
+        initiator, responder = link.ends
+        [message] = initiator.rotate(STEP).to_peer
+        done = responder.rotate(replace(STEP, message=message))
+        while not done.ready_to_switch:
+            [message] = initiator.rotate(replace(STEP, message=done.to_peer[0])).to_peer
+            done = responder.rotate(replace(STEP, message=message))
+        before = fingerprint(responder.session)
+        assert responder.rotate(replace(STEP, message=message)).to_peer == done.to_peer
+        with pytest.raises(HandshakeFailed):
+            responder.rotate(replace(STEP, message=message[:-1] + bytes([message[-1] ^ 1])))
+        assert fingerprint(responder.session) == before
