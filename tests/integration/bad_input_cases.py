@@ -150,6 +150,7 @@ METHODS: Final[dict[str, Any]] = {
     "SuspendSession": pb.SuspendSessionRequest,
     "RestoreSession": pb.RestoreSessionRequest,
     "ChangeNetwork": pb.ChangeNetworkRequest,
+    "ExportSecret": pb.ExportSecretRequest,
 }
 WITH_ID: Final = (
     "Encrypt",
@@ -161,18 +162,21 @@ WITH_ID: Final = (
     "SuspendSession",
     "RestoreSession",
     "ChangeNetwork",
+    "ExportSecret",
 )
-ESTABLISHED: Final = ("Encrypt", "Decrypt", "Rotate", "IssueTicket", "SuspendSession", "ChangeNetwork")
+ESTABLISHED: Final = ("Encrypt", "Decrypt", "Rotate", "IssueTicket", "SuspendSession", "ChangeNetwork", "ExportSecret")
 """Those of them that are for established sessions alone."""
 
 
-def _named(method: str, session_id: bytes) -> Message:
+def named(method: str, session_id: bytes) -> Message:
     """A request that would be good for a session that suits it."""
     request: Message = METHODS[method](session_id=session_id)
     if isinstance(request, pb.RotateRequest):
         request.kind, request.direction = pb.ROTATION_KIND_REKEY, pb.DIRECTION_SEND
     if isinstance(request, pb.ChangeNetworkRequest):
         request.network = session_pb2.NETWORK_CELLULAR
+    if isinstance(request, pb.ExportSecretRequest):
+        request.label, request.length = "voice", 32
     return request
 
 
@@ -190,17 +194,19 @@ def _everywhere() -> list[Case]:
         too_long = b"\x7a" + b"\x80\xc0\x04" + bytes(73_728)
         cases.append(Case("a request over 73,728 bytes", method, LARGE, always(too_long)))
     for method in WITH_ID:
-        cases.append(Case("unknown session", method, MISSING, always(_named(method, UNKNOWN_ID))))
+        cases.append(Case("unknown session", method, MISSING, always(named(method, UNKNOWN_ID))))
         for length in (1, 8, 23, 25, 1_000):
-            request = _named(method, b"\0" * length)
+            request = named(method, b"\0" * length)
             cases.append(Case(f"session id of {length} bytes", method, FIELD, always(request)))
         if method not in ("Decrypt", "GetSession"):
-            cases.append(Case("no session id", method, FIELD, always(_named(method, b""))))
+            cases.append(Case("no session id", method, FIELD, always(named(method, b""))))
     cases += [
-        Case("handshake not finished", method, EARLY, lambda w, m=method: _named(m, w.half))  # type: ignore[misc]  # the default binds the loop's value
+        Case("handshake not finished", method, EARLY, lambda w, m=method: named(m, w.half))  # type: ignore[misc]  # the default binds the loop's value
         for method in ESTABLISHED
     ]
-    for method in (*ESTABLISHED, "CloseSession", "RestoreSession"):
+    for method in WITH_ID:
+        if "request_id" not in METHODS[method].DESCRIPTOR.fields_by_name:
+            continue
         request = METHODS[method](session_id=UNKNOWN_ID, request_id="é" * 33)
         cases.append(Case("request_id of 66 bytes", method, FIELD, always(request)))
     return cases
