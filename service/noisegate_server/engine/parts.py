@@ -108,6 +108,7 @@ def make_parts(
     if len(instance) != INSTANCE:
         raise ValueError(f"instance: {INSTANCE} bytes")
     limits = limits or StoreLimits()
+    vault = vault or MemoryVault(random_bytes(INSTANCE))
     events = Events()
     return Parts(
         instance=instance,
@@ -121,11 +122,11 @@ def make_parts(
         answers=ExpiringTable(
             ttl=REPEAT_ANSWER_S, capacity=limits.half_open * 2, weigh=_answer_bytes, budget=_ANSWER_BYTES
         ),
-        vault=vault or MemoryVault(random_bytes(INSTANCE)),
+        vault=vault,
         blob_ring=KeyRing(
             blob_keys or SealingKeys(current=SealingKey(key_id=random_bytes(KEY_ID), key=random_bytes(KEY)))
         ),
-        spent=SpentTickets(),
+        spent=SpentTickets(alone=not vault.survives),
         latch=latch,
         received=ExpiringTable(ttl=policy.ticket_lifetime, capacity=limits.tombstones, on_drop=ReceivedTicket.wipe),
         timestamps=Timestamps(started_wall),

@@ -4,7 +4,7 @@ RFC 8446, section 8.1: a ticket is for once. The table is bounded, by tenant and
 that was issued first makes room, and the floor rises to its time of issue: whatever was issued up to there counts as
 used from then on. So forgetting never lets a replay in. Its price is a full handshake for a player whose ticket is
 older than the floor. A ticket that is too old to be used raises the floor in the same way when its row goes, so that a
-clock which was set back revives nothing.
+clock which was set back revives nothing. Where a vault knows every use as well, there is no floor, and no such price.
 """
 
 from __future__ import annotations
@@ -42,10 +42,11 @@ class _Tenant:
 class SpentTickets:
     """Ids of used tickets by tenant. Times are unix seconds. Not safe for threads."""
 
-    __slots__ = ("_capacity", "_count", "_due", "_floor", "_share", "_tenants")
+    __slots__ = ("_alone", "_capacity", "_count", "_due", "_floor", "_share", "_tenants")
 
-    def __init__(self, *, capacity: int = MAX_SPENT, share: int = MAX_SPENT_PER_TENANT) -> None:
-        """At most `capacity` rows, and `share` of them of one tenant."""
+    def __init__(self, *, alone: bool = True, capacity: int = MAX_SPENT, share: int = MAX_SPENT_PER_TENANT) -> None:
+        """At most `capacity` rows, and `share` of them of one tenant; `alone`: nobody else knows of the uses."""
+        self._alone: Final = alone
         self._capacity: Final = capacity
         self._share: Final = share
         self._tenants: Final[dict[str, _Tenant]] = {}
@@ -108,12 +109,14 @@ class SpentTickets:
     def _dropped(self, issued: float | None) -> None:
         if issued is not None:
             self._count -= 1
-            self._floor = max(self._floor, issued)
+            if self._alone:
+                self._floor = max(self._floor, issued)
 
     def _evict(self, rows: _Tenant) -> None:
         while True:
             issued = rows.drop_first()
             if issued is not None:
-                rows.floor = max(rows.floor, issued)
                 self._count -= 1
+                if self._alone:
+                    rows.floor = max(rows.floor, issued)
                 return

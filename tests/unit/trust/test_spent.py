@@ -53,6 +53,17 @@ def test_a_tenant_that_fills_the_table_pays_for_it_itself() -> None:
     assert not spent.is_spent("large", number(300), NOW + 100)
 
 
+def test_beside_a_vault_that_knows_all_uses_forgetting_costs_nothing() -> None:
+    """No ticket is refused for its age: what this table has forgotten, the vault says."""
+    spent = SpentTickets(alone=False, share=2)
+    for index in range(5):
+        spent.spend("arena", number(index), NOW + index)
+    assert len(spent) == 2
+    assert not spent.is_spent("arena", number(9), NOW)
+    spent.forget(NOW + 2 * TICKET_LIFETIME_S, 100)
+    assert not spent.is_spent("arena", number(9), NOW + 4)
+
+
 def test_a_row_goes_when_its_ticket_is_too_old() -> None:
     """And leaves the floor behind, so that a clock which was set back revives nothing."""
     spent = SpentTickets()
