@@ -61,6 +61,29 @@ async def test_a_players_session_is_told_from_its_beginning_to_its_end(client: C
         assert (ended.resumable, ended.epoch) == (True, 1)
 
 
+async def test_a_suspended_session_is_told_to_go_and_to_come_back(client: Client) -> None:
+    """Suspended and resumable, restored under its salted epoch, and its new keys once the player has used them."""
+    async with aclosing(client.watch_sessions(peer_id="away")) as events:
+        await watching(events)
+        road = await open_datagram(client, Setup(peer_id="away", pattern=Pattern.IK))
+        await road.talk()
+        assert (await told(events)).kind is K.ESTABLISHED
+        await road.session.suspend()
+        suspended = await told(events)
+        assert (suspended.kind, suspended.session_id, suspended.resumable) == (K.SUSPENDED, road.session.id, True)
+        back = await client.restore(road.session.id)
+        restored = await told(events)
+        assert (restored.kind, restored.session_id, restored.epoch) == (K.RESTORED, road.session.id, 1)
+        await road.to_player(back.to_peer)
+        rotated = await told(events)
+        assert (rotated.kind, rotated.epoch) == (K.ROTATED, 1)
+        await road.session.close()
+        seen = [await told(events)]
+        while seen[-1].kind is not K.ENDED:
+            seen.append(await told(events))
+        assert (seen[-1].session_id, seen[-1].termination_reason) == (road.session.id, TerminationReason.CLOSED)
+
+
 async def test_what_nobody_calls_for_is_told_too(client: Client) -> None:
     """A session that only the sweeper ends: its watcher knows without asking."""
     async with aclosing(client.watch_sessions(group="short")) as events:
