@@ -92,6 +92,11 @@ class Epoch:
         epoch.base = base
         return epoch
 
+    def forget(self) -> None:
+        """Lets go of every key: nothing is sealed or opened any more."""
+        self.root, self.base = b"", None
+        self.sender, self._receiver = PhaseSender(b""), PhaseReceiver(b"")
+
     @property
     def kept(self) -> Root:
         """What may be stored of it."""

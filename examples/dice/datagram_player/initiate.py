@@ -53,9 +53,12 @@ class Initiator:
         self._own = own
         self._attempts: list[Attempt] = []
         self._followed: dict[Retry, bytes] = {}
+        self.payload = b""
+        """Of the last handshake's message 1, for the next one, where that has to begin anew."""
 
     def start(self, now: float, payload: bytes) -> bytes:
         """HANDSHAKE step 1 of the settings' choice."""
+        self.payload = payload
         mine = self._own.settings
         attempt = self._begin(self._own.hello(mine.offer, mine.choice, mine.flags), now, payload)
         self._attempts, self._followed = [attempt], {}

@@ -172,6 +172,9 @@ class DatagramPlayer:
 
     def tick(self, now: float) -> list[bytes]:
         """What is due at `now`; call it a few times a second."""
+        if self.session is not None and self.session.hopeless(now):
+            self.session = None
+            return self.start(now, self._initiator.payload)
         due = self._initiator.tick(now)
         return self._out(due + (self.session.tick(now) if self.session is not None else []))
 

@@ -41,6 +41,8 @@ from examples.dice.datagram_player.wire import (
 BEGIN_GAP_S, WANT_GAP_S, SILENT_S, ANSWER_GAP_S = 5.0, 10.0, 1.0, 0.2
 READ_GAP_S: Final = 1.0
 """A rotate-1 so soon after another one that was read is dropped: an answer costs key agreements."""
+HALF_OPEN_S: Final = 10.0
+"""A responder gives an unfinished handshake up after so long."""
 SALT_BYTES: Final = 16
 MOST, MOST_SALTED = 65_476, 65_459
 """Content and kind of the largest packet."""
@@ -115,6 +117,10 @@ class Session:
         """Whether a soft limit is passed, or a salted epoch waits for a fresh secret."""
         return self._use.soft(self._limits, self.now) or bool(self.current.salt) or self.wants_rotation
 
+    def hopeless(self, now: float) -> bool:
+        """Whether step 3 was not answered for so long that the responder has given the handshake up."""
+        return self.step_3 is not None and self.initiator and not self.proven and now - self.current.born > HALF_OPEN_S
+
     def exporter(self, label: bytes, context: bytes, length: int) -> bytes:
         """A secret for something beside the session, which the peer can derive too."""
         return exporter(self.lasting.export, label, context, length)
@@ -175,7 +181,7 @@ class Session:
         """Counts it. While our salted epoch is unconfirmed, the peer may not know of it: it is told again."""
         self._use.failures += 1
         if self._use.failures >= FAILURES_END:
-            self.closed = True
+            self._end()
         elif self.current.told is not None and self.now - self._answered_at >= ANSWER_GAP_S:
             self._answered_at = self.now
             return Received(to_send=self._question())
@@ -277,7 +283,7 @@ class Session:
         elif kind == CONNECTION_ID and len(content) == 8:
             self.connection.follow(content, epoch.number, counter)
         elif kind == CLOSE:
-            self.closed = True
+            self._end()
         return []
 
     def issue(self) -> list[bytes]:
@@ -290,8 +296,15 @@ class Session:
     def close(self) -> list[bytes]:
         """The record that ends the session."""
         packets = self.seal(CLOSE)
-        self.closed = True
+        self._end()
         return packets
+
+    def _end(self) -> None:
+        """Lets go of every key; a language that can wipes them."""
+        self.closed, self.previous, self.next, self.stored = True, None, None, ()
+        self._rotation, self._answered = None, None
+        self.current.forget()
+        self.lasting = replace(self.lasting, export=b"", mask=b"")
 
     def change_connection_id(self) -> list[bytes]:
         """The record that gives a new connection id; only the side that chose the id does this."""

@@ -222,6 +222,12 @@ def test_a_handshake_is_finished_in_ten_seconds_or_not_at_all() -> None:
     step_3 = pair.initiator.receive(answer, 0.0).to_send[0]
     refused(pair.responder, step_3, 10.1)
     assert not pair.responder.established
+    assert pair.initiator.tick(10.0)[0] == step_3
+    (fresh,) = pair.initiator.tick(10.1)  # the initiator begins anew by itself
+    assert (fresh[0], fresh[9]) == (0x09, 1)
+    pair.clock.now = 10.1
+    pair.deliver([fresh], pair.responder)
+    pair.talk()
 
 
 def test_the_responders_order_decides_through_retry() -> None:
@@ -332,12 +338,16 @@ def test_an_initiator_that_chooses_the_connection_id_is_followed() -> None:
 
 
 def test_close_ends_both_sides() -> None:
-    """An authenticated close: nothing is sealed or opened afterwards."""
+    """An authenticated close: nothing is sealed or opened afterwards, and no key is left."""
     pair = established_pair(IK)
     late = pair.responder.send(b"late")
     pair.deliver([pair.initiator.close()], pair.responder)
     assert not pair.initiator.established
     assert not pair.responder.established
+    for player in (pair.initiator, pair.responder):
+        assert player.session is not None
+        lasting = player.session.lasting
+        assert (player.session.current.root, lasting.export, lasting.mask) == (b"", b"", b"")
     refused(pair.initiator, late)
     with pytest.raises(NotPossibleError):
         pair.responder.send(b"more")
