@@ -40,6 +40,8 @@ class NetworkChange:
     """Seconds: the session ends when nothing was sealed or opened for this long."""
     rotation_due: bool
     """NOISE: the game should run a RENEGOTIATE now."""
+    token: bytes = b""
+    """DATAGRAM: of the question in `to_peer`; see `DatagramReceiver.route_change`."""
 
 
 def from_suspend(wire: service.SuspendSessionResponse) -> Suspended:
@@ -57,4 +59,5 @@ def from_change(wire: service.NetworkChange) -> NetworkChange:
         keep_alive=seconds(wire.keep_alive),
         idle_timeout=seconds(wire.idle_timeout),
         rotation_due=wire.rotation_due,
+        token=wire.token,
     )

@@ -317,6 +317,8 @@ class Opened:
     """DATAGRAM: the newest record so far. Only then follow the player to the address that it came from."""
     rotation_due: bool
     """A soft limit is passed: `session.rotate()` soon."""
+    answered: bytes = b""
+    """A keep-alive that answers one of ours: `NetworkChange.token` of the question. Otherwise empty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

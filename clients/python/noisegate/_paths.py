@@ -20,12 +20,12 @@ AMPLIFICATION: Final = 3
 class Path(Generic[AddressT]):
     """The address of one session's player, and how far it is believed.
 
-    An address proves itself by a handshake alone: whoever finishes it has read our message, which went to that address
-    and to no other. A record proves that the player sent it, not that the player is where it says: a player may forge
-    its own source address to have a stranger flooded.
+    An address proves itself by a handshake, or by the answer to a question: whoever finishes or answers it has read our
+    message, which went to that address and to no other. Any other record proves that the player sent it, not that the
+    player is where it says: a player may forge its own source address to have a stranger flooded.
     """
 
-    __slots__ = ("_came", "_home", "_latest", "_provable", "_sent", "address", "verified")
+    __slots__ = ("_asked", "_came", "_home", "_latest", "_provable", "_sent", "address", "verified")
 
     def __init__(self, address: AddressT, came: int, *, provable: bool) -> None:
         self.address = address
@@ -35,6 +35,7 @@ class Path(Generic[AddressT]):
         self._latest = (-1, -1)
         self._provable = provable
         self._home: AddressT | None = None
+        self._asked = b""
 
     def came(self, source: AddressT, size: int) -> None:
         """`size` bytes that name this session came from `source`."""
@@ -73,8 +74,17 @@ class Path(Generic[AddressT]):
         if self.verified:
             self._home = self.address
         self.address, self.verified = source, source == self._home
-        self._came, self._sent, self._provable = size, 0, False
+        self._came, self._sent, self._provable, self._asked = size, 0, False, b""
         return True
+
+    def asked(self, token: bytes) -> None:
+        """A question with this token goes to the address, and to no other."""
+        self._asked = token
+
+    def answered(self, source: AddressT, token: bytes) -> None:
+        """A record from `source` has answered the question with this token, empty for none."""
+        if token and token == self._asked and source == self.address:
+            self.verify()
 
     def verify(self) -> None:
         """The address has proved that it gets what is sent to it."""

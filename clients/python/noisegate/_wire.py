@@ -156,6 +156,7 @@ def from_decrypt(wire: service.DecryptResponse) -> Opened:
         early=wire.early,
         newest=wire.newest,
         rotation_due=wire.rotation_due,
+        answered=b"" if is_data else wire.control.answered,
     )
 
 

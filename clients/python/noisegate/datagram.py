@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Final, Generic
 
+from ._away import NetworkChange
 from ._client import Client
 from ._model import ControlKind, RecordMode
 from ._opening import Opening
@@ -181,6 +182,16 @@ class DatagramReceiver(Generic[AddressT]):
         known = self._sessions.by_id(session.id)
         return [] if known is None else list(self._allowed(known.path, messages)[0])
 
+    def route_change(self, session: Session, change: NetworkChange) -> list[tuple[bytes, AddressT]]:
+        """As `route`, for what a change of network brings about: send it nowhere else.
+
+        It begins with a question. Once the player has answered that from there, the address is `verified`.
+        """
+        known = self._sessions.by_id(session.id)
+        if known is not None:
+            known.path.asked(change.token)
+        return self.route(session, change.to_peer)
+
     def address(self, session: Session) -> AddressT | None:
         """Where the session's player is, as far as its records have shown; None where it is not known."""
         known = self._sessions.by_id(session.id)
@@ -194,7 +205,8 @@ class DatagramReceiver(Generic[AddressT]):
     def mark_verified(self, session: Session, address: AddressT) -> None:
         """Lift the limit of `address`, after a proof of the game's own: a random value, sealed, sent there and echoed.
 
-        A handshake proves its address by itself; one that a player has moved to stays limited until this is called.
+        A handshake proves its address by itself; one that a player has moved to stays limited until this is called, or
+        it answers the question of a change of network (`route_change`).
         Keep the challenge small (a record is 32 bytes longer than its plaintext) and outside any ordered stream, send
         nothing else until the player has answered it, and have the player send often enough to pay for it. Nothing
         happens if the player has moved on from `address`.
@@ -227,6 +239,7 @@ class DatagramReceiver(Generic[AddressT]):
             self._sessions.alias(known, peeked.connection_id)
         self._sessions.settle(known)
         moved = known.path.opened(source, len(packet), opened)
+        known.path.answered(source, opened.answered)
         to_send, withheld = self._allowed(known.path, opened.to_peer)
         closed = opened.control is ControlKind.CLOSE
         if closed:

@@ -7,7 +7,7 @@ from typing import Final
 
 from noisegate_server.engine.parts import Parts
 from noisegate_server.engine.records import parties, see_to
-from noisegate_server.engine.restore import present, tell
+from noisegate_server.engine.restore import present
 from noisegate_server.engine.suspend import put_away
 from noisegate_server.noise import RandomBytes
 from noisegate_server.session import rotation
@@ -15,7 +15,7 @@ from noisegate_server.session.connection_ids import give_again, give_connection_
 from noisegate_server.session.constants import CONNECTION_ID, NO_CONNECTION_ID
 from noisegate_server.session.datagram import DatagramRecords
 from noisegate_server.session.errors import InvalidField, NotEstablished, SessionClosed, SessionNotFound
-from noisegate_server.session.keep_alive import question
+from noisegate_server.session.keep_alive import question, token_of
 from noisegate_server.session.network import Network
 from noisegate_server.session.packets import Kind
 from noisegate_server.session.session import Session
@@ -38,6 +38,8 @@ class NetworkChange:
     """Seconds, as the next; 0 where the session is not established."""
     idle_timeout: float = 0.0
     rotation_due: bool = False
+    token: bytes = b""
+    """Of the question in `to_peer`."""
 
 
 async def change_network(
@@ -92,15 +94,18 @@ def _change(parts: Parts, session: Session, network: Network, now: float, *, is_
     if session.expires_at < expired_at:
         parts.store.hasten(session, now)
     to_peer: tuple[bytes, ...] = ()
+    asked = b""
     if isinstance(records, DatagramRecords):
+        # First, because an address that has proved nothing may not get all of this.
+        asked = question(parts.random_bytes)
+        if is_back:
+            to_peer = (records.remind(Kind.KEEP_ALIVE, asked, now, parts.aeads),)
+        else:
+            to_peer = records.aside(Kind.KEEP_ALIVE, asked, parts.aeads)
         if network is Network.WIFI:
             to_peer += _new_connection_id(parts, session, records)
             if not is_back:
                 to_peer += _rotate(parts, session, records, now)
-        if is_back:
-            to_peer += tell(parts, session, now)
-        else:
-            to_peer += records.aside(Kind.KEEP_ALIVE, question(parts.random_bytes), parts.aeads)
         to_peer += see_to(parts, session, now)
         session.settle()
     return NetworkChange(
@@ -110,6 +115,7 @@ def _change(parts: Parts, session: Session, network: Network, now: float, *, is_
         connection_id=records.connection_id if isinstance(records, DatagramRecords) else b"",
         keep_alive=session.keep_alive,
         idle_timeout=session.idle_timeout,
+        token=token_of(asked),
         rotation_due=network is Network.WIFI and not isinstance(records, DatagramRecords),
     )
 

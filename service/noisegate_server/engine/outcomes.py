@@ -133,6 +133,8 @@ class Decrypted(NamedTuple):
     early: bool
     newest: bool
     rotation_due: bool
+    answered: bytes = b""
+    """The token of the question of ours that it answers."""
 
 
 def established(session: Session, now: float) -> Established | None:

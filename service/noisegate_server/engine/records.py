@@ -15,7 +15,7 @@ from noisegate_server.session.constants import CONNECTION_ID, HARD_FAILURES, NO_
 from noisegate_server.session.datagram import SALTED, DatagramRecords
 from noisegate_server.session.errors import DecryptFailed, HandshakeFailed, NotEstablished, SessionError
 from noisegate_server.session.grace import kept_until
-from noisegate_server.session.keep_alive import answer_to
+from noisegate_server.session.keep_alive import answer_to, answered
 from noisegate_server.session.limits import AEAD_LIMITS
 from noisegate_server.session.noise_records import NoiseRecords
 from noisegate_server.session.packets import Kind
@@ -100,6 +100,7 @@ def decrypt(
     session.early = False
     plaintext: bytes | None = opened.content
     control = 0
+    answer = b""
     # A DATAGRAM record says itself what it is; only a bare Noise message needs the caller's word.
     is_ticket = ticket and session.mode is RecordMode.NOISE
     if is_ticket or opened.kind != _DATA:
@@ -110,6 +111,7 @@ def decrypt(
             control = control if keep(parts, session, opened.content, now, wall) else _UNKNOWN
         elif (act := _ACTS.get(kind)) is not None:
             to_peer += act(parts, session, opened, now)
+            answer = answered(opened.content) if kind == Kind.KEEP_ALIVE else b""
     if opened.confirmed or opened.wants_rotation or session.ticket_owed or now >= records.due_at:
         to_peer += _aside(parts, session, opened, now, wall)
     if records.due:
@@ -126,6 +128,7 @@ def decrypt(
         False,
         opened.newest,
         records.due,
+        answer,
     )
 
 

@@ -16,6 +16,16 @@ def question(random_bytes: Callable[[int], bytes]) -> bytes:
     return _ASK + random_bytes(KEEP_ALIVE_TOKEN)
 
 
+def token_of(asked: bytes) -> bytes:
+    """The token of a question of ours."""
+    return asked[1:]
+
+
+def answered(content: bytes) -> bytes:
+    """The token of the question that a keep-alive of the peer answers; empty for none."""
+    return content[1:] if len(content) == 1 + KEEP_ALIVE_TOKEN and content[:1] == _ANSWER else b""
+
+
 def answer_to(content: bytes) -> bytes:
     """The content that answers a keep-alive of the peer; empty where it asks for none."""
     asks = len(content) == 1 + KEEP_ALIVE_TOKEN and content[:1] == _ASK

@@ -74,6 +74,20 @@ def test_an_id_that_the_player_has_not_used_is_given_again(engines: Engines) -> 
     assert end.engine.decrypt(b"", player.seal(b"under the second")).plaintext == b"under the second"
 
 
+def test_the_answer_to_the_question_of_a_change_is_told(engines: Engines) -> None:
+    """By its token, so that whoever holds the socket knows that the player gets what is sent to it."""
+    link = establish(engines)
+    end, player = link.initiator, link.responder
+    changed = change(end, Network.CELLULAR)
+    assert len(changed.token) == 8
+    (question,) = end.outbox
+    end.outbox.clear()
+    (answer,) = player.engine.decrypt(player.session_id, question).to_peer
+    told = end.engine.decrypt(end.session_id, answer)
+    assert (told.plaintext, told.answered) == (None, changed.token)
+    assert end.open(player.seal(b"x")).answered == b""
+
+
 def test_who_did_not_choose_the_connection_id_gives_none(engines: Engines) -> None:
     """The peer that chose it looks it up, so only that one may give another; new keys come all the same."""
     link = establish(engines)

@@ -74,6 +74,12 @@ class Game:
         assert session is not None
         return session
 
+    def answers(self, token: bytes, *, newest: bool) -> None:
+        """The next records are keep-alives that answer a question."""
+        control = service.Control(kind=service.CONTROL_KIND_KEEP_ALIVE, answered=token)
+        answer = service.DecryptResponse(session_id=SESSION_ID, control=control, counter=1, newest=newest)
+        self.scripted.answer("Decrypt", answer)
+
     def opens(self, *, counter: int, newest: bool = True, to_peer: tuple[bytes, ...] = (), **fields: object) -> None:
         """What the next records open to."""
         values: dict[str, object] = {"plaintext": b"hi", **fields}
@@ -234,6 +240,36 @@ async def test_a_moved_player_gets_three_times_what_it_sent_until_it_is_proved(g
     assert game.receiver.route(session, [b"."]) == []
     game.receiver.mark_verified(session, AWAY)
     assert game.receiver.route(session, [bytes(60_000)]) == [(bytes(60_000), AWAY)]
+
+
+async def test_a_question_that_is_answered_where_it_was_sent_proves_the_address(game: Game) -> None:
+    """From elsewhere, with another token, or after another move it proves nothing."""
+    session = await game.play()
+    game.opens(counter=1)
+    await game.receiver.receive(RECORD, AWAY)
+    change = noisegate.NetworkChange(
+        session_id=SESSION_ID,
+        to_peer=(b"question", bytes(10_000)),
+        state=noisegate.SessionState.ESTABLISHED,
+        connection_id=CONNECTION_ID,
+        keep_alive=20,
+        idle_timeout=600,
+        rotation_due=False,
+        token=b"token 01",
+    )
+    assert game.receiver.route_change(session, change) == [(b"question", AWAY)]
+    for source, token, newest in ((STRANGER, b"token 01", False), (AWAY, b"token 02", True), (AWAY, b"", True)):
+        game.answers(token, newest=newest)
+        await game.receiver.receive(RECORD, source)
+        assert not game.receiver.verified(session)
+    game.answers(b"token 01", newest=False)
+    await game.receiver.receive(RECORD, AWAY)
+    assert game.receiver.verified(session)
+    game.opens(counter=2)
+    await game.receiver.receive(RECORD, STRANGER)
+    game.answers(b"token 01", newest=False)
+    await game.receiver.receive(RECORD, STRANGER)
+    assert not game.receiver.verified(session)
 
 
 async def test_an_answer_larger_than_three_times_the_first_packet_is_withheld(game: Game) -> None:

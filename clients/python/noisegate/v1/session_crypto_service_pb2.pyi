@@ -746,16 +746,20 @@ class Control(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     KIND_FIELD_NUMBER: _builtins.int
+    ANSWERED_FIELD_NUMBER: _builtins.int
     kind: Global___ControlKind.ValueType
     """What it was."""
+    answered: _builtins.bytes
+    """A keep-alive that answers one of ours: the token of the question, 8 bytes (NetworkChange.token). Otherwise empty."""
     def __init__(
         self,
         *,
         kind: Global___ControlKind.ValueType = ...,
+        answered: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered", b"answered", "kind", b"kind"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1568,6 +1572,7 @@ class NetworkChange(_message.Message):
     KEEP_ALIVE_FIELD_NUMBER: _builtins.int
     IDLE_TIMEOUT_FIELD_NUMBER: _builtins.int
     ROTATION_DUE_FIELD_NUMBER: _builtins.int
+    TOKEN_FIELD_NUMBER: _builtins.int
     session_id: _builtins.bytes
     """The session: 24 bytes."""
     state: _session_pb2.SessionState.ValueType
@@ -1576,6 +1581,10 @@ class NetworkChange(_message.Message):
     """DATAGRAM: the connection id that the player's packets will carry, 8 bytes."""
     rotation_due: _builtins.bool
     """NOISE: the game should run a RENEGOTIATE now."""
+    token: _builtins.bytes
+    """DATAGRAM: the token of the question, a keep-alive, that comes first in `to_peer`, 8 bytes. Where that goes to one
+    address alone and is answered from there (Control.answered), the player gets what is sent to that address.
+    """
     @_builtins.property
     def to_peer(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """Messages that must go to the player, in this order, each on its own."""
@@ -1598,10 +1607,11 @@ class NetworkChange(_message.Message):
         keep_alive: _duration_pb2.Duration | None = ...,
         idle_timeout: _duration_pb2.Duration | None = ...,
         rotation_due: _builtins.bool = ...,
+        token: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["idle_timeout", b"idle_timeout", "keep_alive", b"keep_alive"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["connection_id", b"connection_id", "idle_timeout", b"idle_timeout", "keep_alive", b"keep_alive", "rotation_due", b"rotation_due", "session_id", b"session_id", "state", b"state", "to_peer", b"to_peer"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["connection_id", b"connection_id", "idle_timeout", b"idle_timeout", "keep_alive", b"keep_alive", "rotation_due", b"rotation_due", "session_id", b"session_id", "state", b"state", "to_peer", b"to_peer", "token", b"token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

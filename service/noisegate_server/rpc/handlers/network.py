@@ -42,4 +42,5 @@ def _change(change: engine.NetworkChange) -> pb.NetworkChange:
         keep_alive=fields.duration(change.keep_alive),
         idle_timeout=fields.duration(change.idle_timeout),
         rotation_due=change.rotation_due,
+        token=change.token,
     )

@@ -47,13 +47,15 @@ def decrypt(parts: Parts, tenant: str, request: pb.DecryptRequest, now: float, w
     opened = engine.decrypt(
         parts, tenant, session_id, request.ciphertext, associated_data, ticket=request.ticket, now=now, wall=wall
     )
-    session_id, to_peer, plaintext, control, counter, epoch, early, newest, rotation_due = opened
+    session_id, to_peer, plaintext, control, counter, epoch, early, newest, rotation_due, answered = opened
     response = pb.DecryptResponse()
     response.session_id = session_id
     if plaintext is not None:
         response.plaintext = plaintext
     else:
         response.control.kind = control  # type: ignore[assignment]  # the kind's number is the enum's
+        if answered:
+            response.control.answered = answered
     response.counter = counter
     if epoch:
         response.epoch = epoch
