@@ -214,7 +214,9 @@ class SessionCryptoServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def WatchSessions(self, request, context):
-        """Tells what happens to the caller's sessions while it listens.
+        """Tells what happens to the sessions of the caller's tenant at this instance while it listens: Watching once, then events
+        as they happen, until the caller goes or the service stops (DRAINING). A caller that reads slowly delays nobody: above
+        1,024 events that wait it is told how many it has missed. At most 64 watchers of a tenant (SESSION_QUOTA).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

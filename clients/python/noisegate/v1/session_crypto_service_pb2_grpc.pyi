@@ -64,7 +64,10 @@ class SessionCryptoServiceStub:
     ChangeNetwork: _grpc.UnaryUnaryMultiCallable[_session_crypto_service_pb2.ChangeNetworkRequest, _session_crypto_service_pb2.ChangeNetworkResponse]
     """Tells that a player is on another network: new keys, another keep-alive, or a suspended session."""
     WatchSessions: _grpc.UnaryStreamMultiCallable[_session_crypto_service_pb2.WatchSessionsRequest, _session_crypto_service_pb2.WatchSessionsResponse]
-    """Tells what happens to the caller's sessions while it listens."""
+    """Tells what happens to the sessions of the caller's tenant at this instance while it listens: Watching once, then events
+    as they happen, until the caller goes or the service stops (DRAINING). A caller that reads slowly delays nobody: above
+    1,024 events that wait it is told how many it has missed. At most 64 watchers of a tenant (SESSION_QUOTA).
+    """
     ExportSecret: _grpc.UnaryUnaryMultiCallable[_session_crypto_service_pb2.ExportSecretRequest, _session_crypto_service_pb2.ExportSecretResponse]
     """Derives a secret that the player can derive too, for something beside this session. The caller's policy must name
     this method: "*" does not.
@@ -106,7 +109,10 @@ class SessionCryptoServiceAsyncStub(SessionCryptoServiceStub):
     ChangeNetwork: _aio.UnaryUnaryMultiCallable[_session_crypto_service_pb2.ChangeNetworkRequest, _session_crypto_service_pb2.ChangeNetworkResponse]  # type: ignore[assignment]
     """Tells that a player is on another network: new keys, another keep-alive, or a suspended session."""
     WatchSessions: _aio.UnaryStreamMultiCallable[_session_crypto_service_pb2.WatchSessionsRequest, _session_crypto_service_pb2.WatchSessionsResponse]  # type: ignore[assignment]
-    """Tells what happens to the caller's sessions while it listens."""
+    """Tells what happens to the sessions of the caller's tenant at this instance while it listens: Watching once, then events
+    as they happen, until the caller goes or the service stops (DRAINING). A caller that reads slowly delays nobody: above
+    1,024 events that wait it is told how many it has missed. At most 64 watchers of a tenant (SESSION_QUOTA).
+    """
     ExportSecret: _aio.UnaryUnaryMultiCallable[_session_crypto_service_pb2.ExportSecretRequest, _session_crypto_service_pb2.ExportSecretResponse]  # type: ignore[assignment]
     """Derives a secret that the player can derive too, for something beside this session. The caller's policy must name
     this method: "*" does not.
@@ -229,7 +235,10 @@ class SessionCryptoServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _session_crypto_service_pb2.WatchSessionsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_session_crypto_service_pb2.WatchSessionsResponse], _abc.AsyncIterator[_session_crypto_service_pb2.WatchSessionsResponse]]:
-        """Tells what happens to the caller's sessions while it listens."""
+        """Tells what happens to the sessions of the caller's tenant at this instance while it listens: Watching once, then events
+        as they happen, until the caller goes or the service stops (DRAINING). A caller that reads slowly delays nobody: above
+        1,024 events that wait it is told how many it has missed. At most 64 watchers of a tenant (SESSION_QUOTA).
+        """
 
     @_abc_1.abstractmethod
     def ExportSecret(
