@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
 from google.protobuf.message import Message
 from grpc import StatusCode
@@ -11,93 +9,29 @@ from grpc import StatusCode
 import noisegate
 from noisegate import Admission, DatagramReceiver, Received
 from noisegate.v1 import session_crypto_service_pb2 as service
+from tests.unit.sdk.receiving import (
+    ANSWER,
+    AWAY,
+    DONE,
+    DONE_AT_ONCE,
+    HANDSHAKE_3,
+    HELLO,
+    HOME,
+    PENDING,
+    RECORD,
+    RESUME_1,
+    RESUME_2,
+    STRANGER,
+    Address,
+    Game,
+)
 from tests.unit.sdk.scripted_service import (
     CONNECTION_ID,
     SESSION_ID,
     Refusal,
-    ScriptedService,
     established,
     pending,
-    scripted_service,
 )
-
-Address = tuple[str, int]
-HOME: Address = ("198.51.100.1", 4_000)
-AWAY: Address = ("203.0.113.9", 5_000)
-STRANGER: Address = ("192.0.2.7", 53)
-QUICK = noisegate.CallPolicy(packet_deadline=5, control_deadline=5, first_backoff=0.001, max_backoff=0.002)
-
-# docs/protocol.md, section 2: type, connection id, step, then what only the service reads.
-HELLO = b"\x09" + bytes(8) + b"\x01" + b"hello and message 1".ljust(90, b".")
-HANDSHAKE_3 = b"\x09" + CONNECTION_ID + b"\x03" + b"message 3".ljust(64, b".")
-RECORD = b"\x0a" + CONNECTION_ID + b"sealed".ljust(40, b".")
-SALTED = b"\x0b" + CONNECTION_ID + b"sealed".ljust(60, b".")
-RESUME_1 = b"\x0c" + bytes(8) + b"\x01" + b"hello and ticket".ljust(90, b".")
-RESUME_2 = b"\x0c" + CONNECTION_ID + b"\x02" + b"message 2".ljust(48, b".")
-ANSWER = b"message 2".ljust(96, b".")
-
-PENDING = service.HandshakeResponse(
-    session_id=SESSION_ID, connection_id=CONNECTION_ID, to_peer=[ANSWER], pending=pending(10)
-)
-DONE = service.HandshakeResponse(
-    session_id=SESSION_ID, connection_id=CONNECTION_ID, payload=b"player's payload", established=established()
-)
-DONE_AT_ONCE = service.HandshakeResponse(
-    session_id=SESSION_ID, connection_id=CONNECTION_ID, to_peer=[ANSWER], established=established()
-)
-
-
-class Clock:
-    """Seconds that pass when a test says so."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-    def __call__(self) -> float:
-        return self.seconds
-
-
-class Game:
-    """A receiver, the service behind it and the clock."""
-
-    def __init__(self, scripted: ScriptedService, client: noisegate.Client) -> None:
-        self.scripted = scripted
-        self.client = client
-        self.clock = Clock()
-        self.receiver: DatagramReceiver[Address] = DatagramReceiver(client, now=self.clock)
-
-    async def play(self) -> noisegate.Session:
-        """A player at HOME whose XX handshake finished."""
-        self.scripted.answer("Handshake", PENDING, DONE)
-        await self.receiver.receive(HELLO, HOME)
-        session = (await self.receiver.receive(HANDSHAKE_3, HOME)).session
-        assert session is not None
-        return session
-
-    def answers(self, token: bytes, *, newest: bool) -> None:
-        """The next records are keep-alives that answer a question."""
-        control = service.Control(kind=service.CONTROL_KIND_KEEP_ALIVE, answered=token)
-        answer = service.DecryptResponse(session_id=SESSION_ID, control=control, counter=1, newest=newest)
-        self.scripted.answer("Decrypt", answer)
-
-    def opens(self, *, counter: int, newest: bool = True, to_peer: tuple[bytes, ...] = (), **fields: object) -> None:
-        """What the next records open to."""
-        values: dict[str, object] = {"plaintext": b"hi", **fields}
-        answer = service.DecryptResponse(
-            session_id=SESSION_ID,
-            counter=counter,
-            newest=newest,
-            to_peer=to_peer,
-            **values,  # type: ignore[arg-type]  # fields by name, checked by protobuf
-        )
-        self.scripted.answer("Decrypt", answer)
-
-
-@pytest.fixture
-async def game() -> AsyncIterator[Game]:
-    """A receiver over a running scripted service."""
-    async with scripted_service() as scripted, noisegate.connect(scripted.address, policy=QUICK) as client:
-        yield Game(scripted, client)
 
 
 async def test_a_player_shakes_hands_and_is_heard(game: Game) -> None:
@@ -211,67 +145,6 @@ async def test_the_services_own_troubles_are_exceptions(game: Game, reason: str)
     assert caught.value.reason == reason
 
 
-async def test_an_address_is_followed_after_its_newest_record(game: Game) -> None:
-    """A player who moved gets what is meant for it; an older record from elsewhere moves nothing."""
-    session = await game.play()
-    game.opens(counter=5)
-    await game.receiver.receive(RECORD, HOME)
-    game.opens(counter=4, newest=False, to_peer=(b"keep-alive",))
-    late = await game.receiver.receive(RECORD, AWAY)
-    assert (late.moved, late.plaintexts, late.to_send) == (False, (b"hi",), ((b"keep-alive", HOME),))
-    game.opens(counter=6, to_peer=(b"keep-alive",))
-    moved = await game.receiver.receive(SALTED, AWAY)
-    assert (moved.moved, moved.to_send) == (True, ((b"keep-alive", AWAY),))
-    assert game.receiver.address(session) == AWAY
-    assert not game.receiver.verified(session)
-
-
-async def test_a_moved_player_gets_three_times_what_it_sent_until_it_is_proved(game: Game) -> None:
-    """The game's own messages count too; its own proof lifts the limit, for that address alone."""
-    session = await game.play()
-    assert game.receiver.route(session, [bytes(60_000)]) == [(bytes(60_000), HOME)]
-    game.opens(counter=1, to_peer=(bytes(100),))
-    moved = await game.receiver.receive(RECORD, AWAY)
-    assert (moved.to_send, moved.withheld) == (((bytes(100), AWAY),), 0)
-    left = 3 * len(RECORD) - 100
-    assert game.receiver.route(session, [bytes(left + 1), bytes(left)]) == [(bytes(left), AWAY)]
-    assert game.receiver.route(session, [b"."]) == []
-    game.receiver.mark_verified(session, STRANGER)
-    assert game.receiver.route(session, [b"."]) == []
-    game.receiver.mark_verified(session, AWAY)
-    assert game.receiver.route(session, [bytes(60_000)]) == [(bytes(60_000), AWAY)]
-
-
-async def test_a_question_that_is_answered_where_it_was_sent_proves_the_address(game: Game) -> None:
-    """From elsewhere, with another token, or after another move it proves nothing."""
-    session = await game.play()
-    game.opens(counter=1)
-    await game.receiver.receive(RECORD, AWAY)
-    change = noisegate.NetworkChange(
-        session_id=SESSION_ID,
-        to_peer=(b"question", bytes(10_000)),
-        state=noisegate.SessionState.ESTABLISHED,
-        connection_id=CONNECTION_ID,
-        keep_alive=20,
-        idle_timeout=600,
-        rotation_due=False,
-        token=b"token 01",
-    )
-    assert game.receiver.route_change(session, change) == [(b"question", AWAY)]
-    for source, token, newest in ((STRANGER, b"token 01", False), (AWAY, b"token 02", True), (AWAY, b"", True)):
-        game.answers(token, newest=newest)
-        await game.receiver.receive(RECORD, source)
-        assert not game.receiver.verified(session)
-    game.answers(b"token 01", newest=False)
-    await game.receiver.receive(RECORD, AWAY)
-    assert game.receiver.verified(session)
-    game.opens(counter=2)
-    await game.receiver.receive(RECORD, STRANGER)
-    game.answers(b"token 01", newest=False)
-    await game.receiver.receive(RECORD, STRANGER)
-    assert not game.receiver.verified(session)
-
-
 async def test_an_answer_larger_than_three_times_the_first_packet_is_withheld(game: Game) -> None:
     """A forged source address must not be a way to flood a stranger."""
     large = service.HandshakeResponse(
@@ -303,18 +176,6 @@ async def test_a_first_record_makes_a_session_live(game: Game) -> None:
     assert game.receiver.verified(session)
     game.clock.seconds = 1_000.0
     assert (await game.receiver.receive(RECORD, HOME)).session is session
-
-
-async def test_a_handshake_at_a_strangers_address_does_not_prove_it(game: Game) -> None:
-    """Begun with a forged source, read by a repeat from the own one, finished with the forged one again."""
-    game.scripted.answer("Handshake", PENDING, PENDING, DONE)
-    await game.receiver.receive(HELLO, STRANGER)
-    again = await game.receiver.receive(HELLO, HOME)
-    assert again.to_send == ((ANSWER, HOME),)
-    done = await game.receiver.receive(HANDSHAKE_3, STRANGER)
-    assert done.established
-    assert done.session is not None
-    assert not game.receiver.verified(done.session)
 
 
 async def test_a_packet_of_an_unknown_session_is_found_by_the_service(game: Game) -> None:
