@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from functools import partial
@@ -14,9 +15,10 @@ from noisegate_server.session.aeads import AeadCache
 from noisegate_server.session.constants import RESERVED_COUNTERS
 from noisegate_server.session.errors import InvalidField, RekeyRequired
 from noisegate_server.session.frozen import freeze, thaw
-from noisegate_server.session.limits import LowerLimits
+from noisegate_server.session.limits import LowerLimits, RotationLimits
 from noisegate_server.session.session import Session
 from noisegate_server.session.state import RecordMode
+from noisegate_server.session.suites import Suite
 from tests.support.engines import TENANT, End, Engines, Link, establish, outcome_of, resumed
 from tests.support.fingerprint import fingerprint
 
@@ -204,3 +206,31 @@ def test_a_policy_that_is_stricter_now_holds_for_what_comes_back(engines: Engine
     stricter = Policy(tenant_limits={(TENANT, DATAGRAM): LowerLimits(soft_messages=7)})
     assert limits_of(policy, link.responder.session).soft_messages == 50
     assert limits_of(stricter, link.responder.session).soft_messages == 7
+
+
+@pytest.mark.parametrize("mode", RecordMode)
+@pytest.mark.parametrize("suite", [Suite.AES256_GCM_X25519, Suite.CHACHA20_POLY1305_X25519])
+def test_no_policy_lets_a_key_be_used_beyond_its_ciphers_limit(
+    engines: Engines, mode: RecordMode, suite: Suite
+) -> None:
+    """AES-GCM stops at 2^28 messages and 2^39 bytes, in both modes; ChaChaPoly goes on."""
+    wide = RotationLimits(soft_age=math.inf, hard_age=math.inf, hard_messages=2**61, soft_bytes=2**70, hard_bytes=2**70)
+    link = establish(engines, mode=mode, suite=suite, responder=engines.make(policy=Policy(limits=wide)))
+    end = link.responder
+    stops = suite is Suite.AES256_GCM_X25519
+    for messages, sealed_bytes in ((2**28 - RESERVED_COUNTERS, 0), (5, 2**39)):
+        _use(end, messages, sealed_bytes)
+        if stops:
+            with pytest.raises(RekeyRequired):
+                end.seal(b"x")
+        else:
+            end.seal(b"x")
+
+
+def _use(end: End, messages: int, sealed_bytes: int) -> None:
+    """As though so much had been sealed under the keys of now."""
+    if end.session.mode is NOISE:
+        end.noise.sealed, end.noise.sealed_bytes, end.noise.look_at = messages, sealed_bytes, 0
+    else:
+        end.datagrams.current.send_counter, end.datagrams.current.sent_bytes = messages, sealed_bytes
+        end.datagrams.look_at = 0
