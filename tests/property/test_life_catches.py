@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from random import Random
@@ -9,12 +10,13 @@ from typing import Any, Final
 
 import pytest
 
-from noisegate_server.session import datagram, frozen, inner, phases, ratchet, replay, rotation, salted
+from noisegate_server.engine import network
+from noisegate_server.session import connection_ids, datagram, frozen, inner, phases, ratchet, replay, rotation, salted
 from noisegate_server.session.backoff import Backoff
 from noisegate_server.session.constants import SALT
 from noisegate_server.session.datagram import DatagramRecords
 from noisegate_server.session.epoch import Epoch, retire
-from noisegate_server.session.errors import DecryptFailed
+from noisegate_server.session.errors import DecryptFailed, SessionNotFound
 from noisegate_server.session.limits import RotationLimits
 from noisegate_server.session.replay import ReplayWindow, Verdict
 from noisegate_server.session.roots import Root
@@ -173,6 +175,19 @@ def tickets_are_for_ever(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(SpentTickets, "is_spent", lambda _self, _tenant, _number, _issued: False)
 
 
+def a_new_id_ends_the_old_one_at_once(patch: pytest.MonkeyPatch) -> None:
+    """Packets that are on their way under the connection id of before find no session."""
+
+    def give_connection_id(records: DatagramRecords, connection_id: bytes, aeads: Any) -> tuple[bytes, ...]:
+        given: tuple[bytes, ...] = genuine(records, connection_id, aeads)
+        records.former_until = -math.inf
+        records.reschedule()
+        return given
+
+    genuine = connection_ids.give_connection_id
+    patch.setattr(network, "give_connection_id", give_connection_id)
+
+
 DEFECTS: Final[dict[Patch, str]] = {
     counter_is_handed_back: "nonce",
     window_moves_before_the_tag: "trace|nobody had to open",
@@ -187,6 +202,7 @@ DEFECTS: Final[dict[Patch, str]] = {
     salt_is_always_the_same: "nonce",
     stored_roots_count_as_ours: "nonce",
     tickets_are_for_ever: "taken again|delivered twice",
+    a_new_id_ends_the_old_one_at_once: "not found|unknown|session",
     a_zombie_is_believed: "lives beside",
     a_restored_number_is_not_above_all: "hangs",
 }
@@ -217,7 +233,7 @@ def walk_lives(count: int = LIVES) -> None:
 def test_a_defect_is_found(defect: Patch, monkeypatch: pytest.MonkeyPatch) -> None:
     """Within a few lives an invariant breaks, and it is the one that the defect is about."""
     defect(monkeypatch)
-    with pytest.raises((AssertionError, NonceRepeated, ValueError), match=DEFECTS[defect]):
+    with pytest.raises((AssertionError, NonceRepeated, SessionNotFound, ValueError), match=DEFECTS[defect]):
         walk_lives()
 
 

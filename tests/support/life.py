@@ -27,7 +27,7 @@ from noisegate_server.session.state import TRANSITIONS, SessionState
 from tests.support.engines import Engine, Engines, establish
 from tests.support.fingerprint import fingerprint
 from tests.support.oracle import GRACE_S, Oracle, Sight, read_header
-from tests.support.owners import LastingVault, Owner, Packet, Side, Variant
+from tests.support.owners import Ids, LastingVault, Owner, Packet, Side, Variant
 
 REFUSALS = (DecryptFailed, ReplayDetected, CounterTooOld)
 """What a packet may be answered with besides being opened."""
@@ -100,6 +100,7 @@ class Life:
             session_id=session_id,
             oracle=Oracle(ratchet=self.variant.ratchet),
             state=SessionState.ESTABLISHED,
+            ids=Ids(engine.session(session_id).connection_ids()[0]),
         )
         self.sides[side].owners.append(owner)
         for epoch in owner.epochs:
@@ -140,7 +141,13 @@ class Life:
         [epoch] = [each for each in owner.epochs if each.number % 256 == header.epoch]
         phase = header.counter >> 8 if self.variant.ratchet else header.phase
         sight = Sight(h=epoch.h, phase=phase, counter=header.counter)
-        return Packet(wire=wire, plaintext=plaintext, sight=sight, salted=header.salted)
+        return Packet(
+            wire=wire,
+            plaintext=plaintext,
+            sight=sight,
+            salted=header.salted,
+            connection_id=header.connection_id,
+        )
 
     def take(self, owner: Owner, packet: Packet, *, traced: bool = True) -> None:
         """One genuine packet arrives at one owner: it opens where it must, once, or is refused without a trace.
@@ -158,7 +165,9 @@ class Life:
         before = fingerprint(session) if traced else ""
         count = sum(epoch.opened for epoch in owner.epochs)
         try:
-            opened = owner.engine.decrypt(owner.session_id, packet.wire)
+            # At the side that has chosen it, what comes under an id that is valid finds the session.
+            by_id = not session.follows_connection_id and owner.ids.must_find(packet.connection_id, now)
+            opened = owner.engine.decrypt(b"" if by_id else owner.session_id, packet.wire)
         except REFUSALS:
             assert not expected, "a record that came in time, under keys that are held, was lost"
             assert not traced or fingerprint(session) == before, "a refused packet has left a trace"
@@ -176,6 +185,7 @@ class Life:
         side.opened.add(packet.wire)
         side.replayable.append(packet)
         owner.oracle.has_opened(packet.sight, now)
+        owner.ids.use(packet.connection_id, now)
         assert opened.plaintext == packet.plaintext, "not what was sent"
         self.emit(owner, opened.to_peer)
         self.check(owner)
@@ -240,6 +250,7 @@ class Life:
         if session.state is not owner.state:
             assert (owner.state, session.state) in MOVES, f"{owner.state.name} to {session.state.name}"
             owner.state = session.state
+        owner.ids.give(records.connection_id)
         numbers = [epoch.number for epoch in owner.epochs]
         assert numbers == sorted(set(numbers)), "epochs out of order"
         assert len({number % 256 for number in numbers}) == len(numbers)
@@ -295,7 +306,8 @@ class Life:
         return bool(first.established() - second.known or second.established() - first.known)
 
     def shut_down(self) -> None:
-        """Every session ends, and nothing is left of any."""
+        """Every session ends, and nothing is left of any, however the clock was set before."""
+        self.clock.wall += 30 * 86_400
         self.engines.assert_nothing_is_left()
 
     def begin_anew(self, *, is_lost: bool = False) -> None:

@@ -17,7 +17,7 @@ from noisegate_server.session.state import SessionState
 from noisegate_server.session.suites import Pattern, Suite
 from noisegate_server.store.vault import MemoryVault
 from tests.support.engines import Engine
-from tests.support.oracle import Oracle, Sight
+from tests.support.oracle import GRACE_S, Oracle, Sight
 
 GONE = (SessionClosed, SessionNotFound)
 KEPT_PACKETS: Final = 64
@@ -58,11 +58,34 @@ class Packet:
     sight: Sight | None
     """None: no record."""
     salted: bool = False
+    connection_id: bytes = b""
+    """Empty where it is no record."""
 
     @property
     def sight_h(self) -> bytes:
         """h of its epoch; empty where it is no record."""
         return b"" if self.sight is None else self.sight.h
+
+
+@dataclass(slots=True)
+class Ids:
+    """Under which connection ids packets must find a session: docs/protocol.md, section 2."""
+
+    last: bytes
+    before: bytes = b""
+    used_at: float = math.inf
+    """When the last one was first used."""
+
+    def give(self, connection_id: bytes) -> None:
+        if connection_id != self.last:
+            self.last, self.before, self.used_at = connection_id, self.last, math.inf
+
+    def use(self, connection_id: bytes, now: float) -> None:
+        if connection_id == self.last:
+            self.used_at = min(self.used_at, now)
+
+    def must_find(self, connection_id: bytes, now: float) -> bool:
+        return connection_id == self.last or (connection_id == self.before and now < self.used_at + GRACE_S)
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -74,6 +97,7 @@ class Owner:
     session_id: bytes
     oracle: Oracle
     state: SessionState
+    ids: Ids
     current: bytes = b""
     """h of the epoch under which it seals."""
     former: bytes = b""

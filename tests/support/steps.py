@@ -11,9 +11,12 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, Final
 
+from noisegate_server.engine.network import change_network
 from noisegate_server.engine.rotate import REKEY, RENEGOTIATE, RotateCommand
 from noisegate_server.session.errors import RekeyRequired
+from noisegate_server.session.network import Network
 from tests.support import resumes, returns
+from tests.support.engine import TENANT, at_once
 from tests.support.fingerprint import fingerprint
 from tests.support.life import Life
 from tests.support.oracle import GRACE_S
@@ -139,6 +142,18 @@ def _rotate(life: Life, side: int, pick: int, command: RotateCommand) -> None:
     life.check(owner)
 
 
+def join_wifi(life: Life, side: int) -> None:
+    """The player is on another network: it gets another connection id, if this side gives them, and new keys."""
+    owner = life.owner(side)
+    if owner is not None:
+        now, wall = life.clock.now, life.clock.wall
+        coming = change_network(owner.engine.parts, TENANT, owner.session_id, Network.WIFI, now, wall)
+        change = at_once(coming)
+        assert change.connection_id == owner.held_session.connection_ids()[0]
+        life.emit(owner, change.to_peer)
+        life.check(owner)
+
+
 def wait(life: Life, seconds: float) -> None:
     """Time passes."""
     life.clock.step(seconds)
@@ -175,6 +190,7 @@ STEPS: Final = (
     Step(reflect, 1, {"side": _SIDES, "place": _PLACES, "pick": _PICKS}),
     Step(rekey, 2, {"side": _SIDES, "times": (1, 1, 1, 5, 70), "pick": _PICKS}),
     Step(renegotiate, 3, {"side": _SIDES, "pick": _PICKS}),
+    Step(join_wifi, 2, {"side": _SIDES}),
     Step(wait, 5, {"seconds": (0.1, 1.0, 2.5, 5.5, 10.5, GRACE_S + 0.5, 125.0, 190.0)}),
     Step(returns.come_back, 2, {"side": _SIDES, "way": _WAYS}),
     Step(returns.both_come_back, 1, {"way": _WAYS}),

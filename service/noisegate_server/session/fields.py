@@ -83,7 +83,7 @@ class Tag(IntEnum):
     MASK_KEY = 130
     CONNECTION_ID = 131
     FORMER_CONNECTION_ID = 132
-    CONNECTION_IDGIVEN = 133
+    CONNECTION_ID_GIVEN = 133
     LAST_STEP = 134
 
 
@@ -118,7 +118,7 @@ VALUES: Final[dict[Tag, Codec]] = {
     Tag.MASK_KEY: SECRET,
     Tag.CONNECTION_ID: raw(CONNECTION_ID),
     Tag.FORMER_CONNECTION_ID: raw(CONNECTION_ID),
-    Tag.CONNECTION_IDGIVEN: raw(GIVEN.size),
+    Tag.CONNECTION_ID_GIVEN: raw(GIVEN.size),
     Tag.LAST_STEP: raw_up_to(MAX_LAST_STEP),
 }
 

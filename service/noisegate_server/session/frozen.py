@@ -207,7 +207,7 @@ def _datagram_values(records: DatagramRecords) -> dict[Tag, Any]:
         Tag.ROOTS: roots_of(records),
         Tag.HIGHEST_EPOCH: highest_known(records),
         Tag.CONNECTION_ID: records.connection_id,
-        Tag.CONNECTION_IDGIVEN: GIVEN.pack(epoch + 1, counter + 1),
+        Tag.CONNECTION_ID_GIVEN: GIVEN.pack(epoch + 1, counter + 1),
     }
     if records.mask_key is not None:
         values[Tag.MASK_KEY] = records.mask_key
@@ -257,7 +257,7 @@ def _datagram_records(
     records.reminder.start(Kind.KEEP_ALIVE, question(random_bytes), now)
     records.reschedule()
     bound_roots(roots)
-    epoch, counter = GIVEN.unpack(values[Tag.CONNECTION_IDGIVEN])
+    epoch, counter = GIVEN.unpack(values[Tag.CONNECTION_ID_GIVEN])
     records.connection_id_given = (epoch - 1, counter - 1)
     if Tag.FORMER_CONNECTION_ID in values:
         records.former_connection_ids = (values[Tag.FORMER_CONNECTION_ID],)
