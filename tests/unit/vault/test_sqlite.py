@@ -213,3 +213,24 @@ async def test_calls_that_wait_together_share_a_commit(tmp_path: Path) -> None:
     await asyncio.gather(*(vault.spend(number.to_bytes(16, "big"), WALL) for number in range(1_000)))
     assert sum(statement == "COMMIT" for statement in committed) < 10
     await vault.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "certain"),
+    [("SQLITE_FULL", True), ("SQLITE_IOERR_WRITE", True), ("SQLITE_IOERR_FSYNC", False), ("SQLITE_CORRUPT", False)],
+)
+async def test_what_failed_says_whether_it_may_be_there_after_all(tmp_path: Path, name: str, certain: bool) -> None:
+    """Of a sync that failed nobody knows what reached the disk. Others that share the commit are done all the same."""
+
+    def fail(_connection: sqlite3.Connection) -> None:
+        error = sqlite3.OperationalError("as the test wants")
+        error.sqlite_errorname = name
+        raise error
+
+    vault = SqliteVault(tmp_path / "state", ISSUER)
+    spent, failed = await asyncio.gather(vault.spend(b"n" * 16, WALL), vault._worker.run(fail), return_exceptions=True)
+    assert spent is True
+    assert isinstance(failed, VaultFailed)
+    assert failed.certain is certain
+    assert "as the test wants" not in str(failed)
+    await vault.close()
