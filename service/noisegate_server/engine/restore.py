@@ -101,6 +101,10 @@ async def wake(parts: Parts, tenant: str, dormant: Dormant, now: float, wall: fl
         await settled(parts)
     elif record.by_service:
         session = await bring_back(parts, record, now, wall)
+        # To wake it is no use of it, since anybody's packet under its connection id does: else who knows the id could
+        # keep it from ever ending, and have it come back until its epochs are used up.
+        session.last_used = min(session.last_used, record.suspended_at)
+        session.expires_at = min(session.expires_at, record.expires_at)
         # The call that has come is the first to tell the player. Should that be lost, this question is asked again.
         tell(parts, session, now)
 

@@ -324,3 +324,24 @@ def test_a_packet_from_before_the_restore_does_not_open_after_it(engines: Engine
     come_back(link, end)
     with pytest.raises(DecryptFailed):
         end.open(packet)
+
+
+def test_anybody_s_packets_keep_no_session_alive(engines: Engines) -> None:
+    """Woken again and again by who knows its connection id and nothing else, it ends at its idle time all the same."""
+    link = establish(engines, options=Options(idle_timeout=60))
+    end = link.responder
+    [connection_id] = end.session.connection_ids()
+    forged = b"\x0a" + connection_id + bytes(40)
+    for _ in range(5):
+        put_away(end)
+        engines.clock.step(10)
+        with pytest.raises(Dormant) as dormant:
+            end.engine.decrypt(b"", forged)
+        wake(end, dormant.value)
+        end.engine.decrypt(b"", forged)
+        assert end.session.last_used < engines.clock.now
+    put_away(end)
+    engines.clock.step(10)
+    with pytest.raises(SessionClosed) as closed:
+        end.engine.decrypt(b"", forged)
+    assert closed.value.cause == "IDLE"
