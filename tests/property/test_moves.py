@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from noisegate.v1 import session_crypto_service_pb2 as pb
 from noisegate.v1 import session_pb2
-from noisegate_server.engine.slumber import suspend_shard
+from noisegate_server.engine.slumber import suspend_idle
 from noisegate_server.rpc.call import Call, Caller, Reply
 from noisegate_server.rpc.table import SERVICE_PREFIX, build_table
 from noisegate_server.rpc.unary import Rpc
@@ -50,7 +50,7 @@ async def run(link: Link, vault: SlowVault, script: list[str]) -> list[Reply]:
     async def sleep() -> None:
         for shard in range(parts.store.shards):
             try:
-                await suspend_shard(parts, shard, clock.now, clock.wall)
+                await suspend_idle(parts, shard, clock.now, clock.wall, unused_for=0.0)
             except Overloaded:
                 return
 

@@ -1,7 +1,9 @@
-"""What the service suspends by itself: idle sessions, and at a stop all of them. A shard at a time."""
+"""What the service suspends by itself: idle sessions, and at a stop all of them. A slice at a time."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from noisegate_server.engine.parts import Parts
@@ -9,22 +11,31 @@ from noisegate_server.engine.suspend import put_away
 from noisegate_server.session.session import Session
 
 _SLICE: Final = 128
-"""Sessions that are sealed at once: a few milliseconds, after which calls have their turn."""
+"""Sessions that are sealed at once and share a commit: some 20 ms, after which calls have their turn."""
 
 
-async def suspend_shard(parts: Parts, shard: int, now: float, wall: float, *, unused_for: float = 0.0) -> int:
-    """Suspend the established sessions of one shard that were not used for so many seconds; how many.
+async def suspend_idle(parts: Parts, shard: int, now: float, wall: float, *, unused_for: float) -> None:
+    """Suspend the established sessions of one shard that were not used for so many seconds.
 
     Overloaded where the vault fails: those that have not left go on.
     """
-    due = [session for session in parts.store.shard(shard) if _may_leave(session, now - unused_for)]
-    for start in range(0, len(due), _SLICE):
-        # Some may have ended, or left, while the slice before was written.
-        still = [session for session in due[start : start + _SLICE] if _may_leave(session, now - unused_for)]
-        if still:
-            await put_away(parts, still, by_service=True, now=now, wall=wall)
-    return len(due)
+    for group in leaving(parts, (shard,), used_before=now - unused_for):
+        await put_away(parts, group, by_service=True, now=now, wall=wall)
 
 
-def _may_leave(session: Session, used_before: float) -> bool:
-    return session.records is not None and session.last_used <= used_before
+def leaving(parts: Parts, shards: Iterable[int], *, used_before: float = math.inf) -> Iterator[list[Session]]:
+    """The established sessions of some shards that were last used at `used_before` (monotonic seconds) or before.
+
+    In slices: whoever takes one suspends it before it takes the next.
+    """
+    group: list[Session] = []
+    for shard in shards:
+        for session in parts.store.shard(shard):
+            # Asked now, because it may have ended while the slice before was written.
+            if session.records is not None and session.last_used <= used_before:
+                group.append(session)
+            if len(group) == _SLICE:
+                yield group
+                group = []
+    if group:
+        yield group

@@ -11,7 +11,8 @@ from noisegate_server.config import Config, ConfigError
 from noisegate_server.engine.parts import Parts
 from noisegate_server.engine.restore import recall_suspended
 from noisegate_server.engine.revoke import recall
-from noisegate_server.engine.slumber import suspend_shard
+from noisegate_server.engine.slumber import leaving, suspend_idle
+from noisegate_server.engine.suspend import put_away
 from noisegate_server.session.errors import Overloaded
 from noisegate_server.store.vault import VaultFailed
 
@@ -67,7 +68,7 @@ class Keeper:
             if self._idle and now >= self._shard_at:
                 self._shard_at = now + _ROUND_SECONDS / self._parts.store.shards
                 self._shard += 1
-                await suspend_shard(self._parts, self._shard, now, self._wall(), unused_for=self._idle)
+                await suspend_idle(self._parts, self._shard, now, self._wall(), unused_for=self._idle)
         except (VaultFailed, Overloaded) as failure:
             self._complain(failure, now)
 
@@ -77,15 +78,16 @@ class Keeper:
             return
         until = self._clock() + seconds
         suspended = 0
-        for shard in range(self._parts.store.shards):
+        for group in leaving(self._parts, range(self._parts.store.shards)):
             if self._clock() >= until:
                 _LOG.warning("the grace is over: sessions that have not been suspended yet end")
                 break
             try:
-                suspended += await suspend_shard(self._parts, shard, self._clock(), self._wall())
+                await put_away(self._parts, group, by_service=True, now=self._clock(), wall=self._wall())
             except Overloaded as failure:
                 self._complain(failure, self._clock())
                 break
+            suspended += len(group)
             await asyncio.sleep(0)
         _LOG.info("%d sessions suspended: their first calls bring them back", suspended)
 
