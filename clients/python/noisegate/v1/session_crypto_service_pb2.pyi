@@ -9,6 +9,7 @@ from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from noisegate.v1 import error_reason_pb2 as _error_reason_pb2
 from noisegate.v1 import session_pb2 as _session_pb2
 import builtins as _builtins
 import sys
@@ -242,6 +243,8 @@ class GetCapabilitiesResponse(_message.Message):
     MAX_DATAGRAM_PLAINTEXT_BYTES_FIELD_NUMBER: _builtins.int
     MAX_REQUEST_BYTES_FIELD_NUMBER: _builtins.int
     MAX_EARLY_DATA_BYTES_FIELD_NUMBER: _builtins.int
+    MAX_BATCH_ITEMS_FIELD_NUMBER: _builtins.int
+    MAX_BATCH_BYTES_FIELD_NUMBER: _builtins.int
     protocol_version: _builtins.int
     """The version of the player's protocol (docs/protocol.md): 1."""
     server_version: _builtins.str
@@ -260,6 +263,12 @@ class GetCapabilitiesResponse(_message.Message):
     """The longest request, bytes: 73,728. A longer one is refused with MESSAGE_TOO_LARGE."""
     max_early_data_bytes: _builtins.int
     """The most early data that a ticket may allow, bytes: 0 unless the operator has set it."""
+    max_batch_items: _builtins.int
+    """The most items of one batch, and sessions of one Broadcast: 1,024."""
+    max_batch_bytes: _builtins.int
+    """The most bytes of one batch, plaintexts or ciphertexts and associated data together: 1,310,720. Of a Broadcast: its
+    plaintext and associated data, times its sessions.
+    """
     @_builtins.property
     def protocols(self) -> _containers.RepeatedCompositeFieldContainer[Global___SupportedProtocol]:
         """Protocols that Handshake runs, the service's preferred one first."""
@@ -281,10 +290,12 @@ class GetCapabilitiesResponse(_message.Message):
         max_datagram_plaintext_bytes: _builtins.int = ...,
         max_request_bytes: _builtins.int = ...,
         max_early_data_bytes: _builtins.int = ...,
+        max_batch_items: _builtins.int = ...,
+        max_batch_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["endpoint", b"endpoint", "max_datagram_plaintext_bytes", b"max_datagram_plaintext_bytes", "max_early_data_bytes", b"max_early_data_bytes", "max_plaintext_bytes", b"max_plaintext_bytes", "max_request_bytes", b"max_request_bytes", "modes", b"modes", "protocol_version", b"protocol_version", "protocols", b"protocols", "server_version", b"server_version", "static_key", b"static_key"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["endpoint", b"endpoint", "max_batch_bytes", b"max_batch_bytes", "max_batch_items", b"max_batch_items", "max_datagram_plaintext_bytes", b"max_datagram_plaintext_bytes", "max_early_data_bytes", b"max_early_data_bytes", "max_plaintext_bytes", b"max_plaintext_bytes", "max_request_bytes", b"max_request_bytes", "modes", b"modes", "protocol_version", b"protocol_version", "protocols", b"protocols", "server_version", b"server_version", "static_key", b"static_key"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1845,3 +1856,463 @@ class ExportSecretResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ExportSecretResponse: _TypeAlias = ExportSecretResponse  # noqa: Y015
+
+@_typing.final
+class EncryptBatchRequest(_message.Message):
+    """Seals plaintexts. The items stand packed, in an order that is kept: item 0 is the first `lengths[0]` bytes of
+    `plaintexts`, item 1 the next `lengths[1]`, and so on. At most 1,024 items.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSION_IDS_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    COUNTS_FIELD_NUMBER: _builtins.int
+    LENGTHS_FIELD_NUMBER: _builtins.int
+    PLAINTEXTS_FIELD_NUMBER: _builtins.int
+    ASSOCIATED_DATA_LENGTHS_FIELD_NUMBER: _builtins.int
+    ASSOCIATED_DATA_FIELD_NUMBER: _builtins.int
+    session_ids: _builtins.bytes
+    """The sessions, 24 bytes each. One may be named again later."""
+    request_id: _builtins.str
+    """Repeats of the same request get the same answer for 5 s, unless other answers have pushed it out: at most 64 bytes;
+    empty for none.
+    """
+    plaintexts: _builtins.bytes
+    """What the players shall read, one behind the other; with `associated_data` at most 1,310,720 bytes. Secret."""
+    associated_data: _builtins.bytes
+    """Authenticated, not sent, one behind the other. In NOISE mode the player's library must be able to take it."""
+    @_builtins.property
+    def counts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """How many items each session has, at least one; they stand together. Empty: one each."""
+
+    @_builtins.property
+    def lengths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Bytes of each item's plaintext; limits as in EncryptRequest."""
+
+    @_builtins.property
+    def associated_data_lengths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Bytes of each item's associated data, at most 1,024. Empty: no item has any."""
+
+    def __init__(
+        self,
+        *,
+        session_ids: _builtins.bytes = ...,
+        request_id: _builtins.str = ...,
+        counts: _abc.Iterable[_builtins.int] | None = ...,
+        lengths: _abc.Iterable[_builtins.int] | None = ...,
+        plaintexts: _builtins.bytes = ...,
+        associated_data_lengths: _abc.Iterable[_builtins.int] | None = ...,
+        associated_data: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["associated_data", b"associated_data", "associated_data_lengths", b"associated_data_lengths", "counts", b"counts", "lengths", b"lengths", "plaintexts", b"plaintexts", "request_id", b"request_id", "session_ids", b"session_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EncryptBatchRequest: _TypeAlias = EncryptBatchRequest  # noqa: Y015
+
+@_typing.final
+class ItemError(_message.Message):
+    """An item that was refused."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class MetadataEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    INDEX_FIELD_NUMBER: _builtins.int
+    CODE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    METADATA_FIELD_NUMBER: _builtins.int
+    index: _builtins.int
+    """Which item, from 0."""
+    code: _builtins.int
+    """The gRPC status code that the item alone would have been answered."""
+    reason: _error_reason_pb2.ErrorReason.ValueType
+    """Why."""
+    message: _builtins.str
+    """The message of that status."""
+    @_builtins.property
+    def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """The metadata of its ErrorInfo."""
+
+    def __init__(
+        self,
+        *,
+        index: _builtins.int = ...,
+        code: _builtins.int = ...,
+        reason: _error_reason_pb2.ErrorReason.ValueType = ...,
+        message: _builtins.str = ...,
+        metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "index", b"index", "message", b"message", "metadata", b"metadata", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ItemError: _TypeAlias = ItemError  # noqa: Y015
+
+@_typing.final
+class ItemMessages(_message.Message):
+    """What must go to the player besides an item."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INDEX_FIELD_NUMBER: _builtins.int
+    TO_PEER_FIELD_NUMBER: _builtins.int
+    index: _builtins.int
+    """Which item, from 0."""
+    @_builtins.property
+    def to_peer(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """Messages that must go to the player, in this order, each on its own."""
+
+    def __init__(
+        self,
+        *,
+        index: _builtins.int = ...,
+        to_peer: _abc.Iterable[_builtins.bytes] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["index", b"index", "to_peer", b"to_peer"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ItemMessages: _TypeAlias = ItemMessages  # noqa: Y015
+
+@_typing.final
+class ItemControl(_message.Message):
+    """An item that was nothing for the game."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INDEX_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    index: _builtins.int
+    """Which item, from 0."""
+    kind: Global___ControlKind.ValueType
+    """What it was."""
+    def __init__(
+        self,
+        *,
+        index: _builtins.int = ...,
+        kind: Global___ControlKind.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["index", b"index", "kind", b"kind"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ItemControl: _TypeAlias = ItemControl  # noqa: Y015
+
+@_typing.final
+class EncryptBatchResponse(_message.Message):
+    """Sealed records, packed as the request's items, in their order."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CIPHERTEXTS_FIELD_NUMBER: _builtins.int
+    LENGTHS_FIELD_NUMBER: _builtins.int
+    COUNTERS_FIELD_NUMBER: _builtins.int
+    EPOCHS_FIELD_NUMBER: _builtins.int
+    ROTATION_DUE_FIELD_NUMBER: _builtins.int
+    ERRORS_FIELD_NUMBER: _builtins.int
+    TO_PEER_FIELD_NUMBER: _builtins.int
+    ciphertexts: _builtins.bytes
+    """The records, one behind the other."""
+    @_builtins.property
+    def lengths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Bytes of each item's record; 0 where it was refused."""
+
+    @_builtins.property
+    def counters(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Each record's counter. Never used twice under one key."""
+
+    @_builtins.property
+    def epochs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Each record's key epoch. Empty: 0 for all."""
+
+    @_builtins.property
+    def rotation_due(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Items whose session has passed a soft limit of age or use: Rotate soon."""
+
+    @_builtins.property
+    def errors(self) -> _containers.RepeatedCompositeFieldContainer[Global___ItemError]:
+        """Items that were refused, in order."""
+
+    @_builtins.property
+    def to_peer(self) -> _containers.RepeatedCompositeFieldContainer[Global___ItemMessages]:
+        """Items with messages for their player besides, in order."""
+
+    def __init__(
+        self,
+        *,
+        ciphertexts: _builtins.bytes = ...,
+        lengths: _abc.Iterable[_builtins.int] | None = ...,
+        counters: _abc.Iterable[_builtins.int] | None = ...,
+        epochs: _abc.Iterable[_builtins.int] | None = ...,
+        rotation_due: _abc.Iterable[_builtins.int] | None = ...,
+        errors: _abc.Iterable[Global___ItemError] | None = ...,
+        to_peer: _abc.Iterable[Global___ItemMessages] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ciphertexts", b"ciphertexts", "counters", b"counters", "epochs", b"epochs", "errors", b"errors", "lengths", b"lengths", "rotation_due", b"rotation_due", "to_peer", b"to_peer"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EncryptBatchResponse: _TypeAlias = EncryptBatchResponse  # noqa: Y015
+
+@_typing.final
+class DecryptBatchRequest(_message.Message):
+    """Opens records. Packed as EncryptBatchRequest."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSION_IDS_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    COUNTS_FIELD_NUMBER: _builtins.int
+    LENGTHS_FIELD_NUMBER: _builtins.int
+    CIPHERTEXTS_FIELD_NUMBER: _builtins.int
+    ASSOCIATED_DATA_LENGTHS_FIELD_NUMBER: _builtins.int
+    ASSOCIATED_DATA_FIELD_NUMBER: _builtins.int
+    session_ids: _builtins.bytes
+    """The sessions, 24 bytes each. One may be named again later. DATAGRAM: may be empty, then each packet's connection id
+    finds its session.
+    """
+    request_id: _builtins.str
+    """Repeats of the same request get the same answer for 5 s, unless other answers have pushed it out: at most 64 bytes;
+    empty for none.
+    """
+    ciphertexts: _builtins.bytes
+    """NOISE: transport messages; DATAGRAM: RECORD packets, one behind the other; with `associated_data` at most 1,310,720
+    bytes. A ticket for us in NOISE mode needs Decrypt.
+    """
+    associated_data: _builtins.bytes
+    """What the players authenticated beside their records, one behind the other."""
+    @_builtins.property
+    def counts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """How many items each session has, at least one; they stand together. Empty: one each."""
+
+    @_builtins.property
+    def lengths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Bytes of each item's record, at most 65,535."""
+
+    @_builtins.property
+    def associated_data_lengths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Bytes of each item's associated data, at most 1,024. Empty: no item has any."""
+
+    def __init__(
+        self,
+        *,
+        session_ids: _builtins.bytes = ...,
+        request_id: _builtins.str = ...,
+        counts: _abc.Iterable[_builtins.int] | None = ...,
+        lengths: _abc.Iterable[_builtins.int] | None = ...,
+        ciphertexts: _builtins.bytes = ...,
+        associated_data_lengths: _abc.Iterable[_builtins.int] | None = ...,
+        associated_data: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["associated_data", b"associated_data", "associated_data_lengths", b"associated_data_lengths", "ciphertexts", b"ciphertexts", "counts", b"counts", "lengths", b"lengths", "request_id", b"request_id", "session_ids", b"session_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DecryptBatchRequest: _TypeAlias = DecryptBatchRequest  # noqa: Y015
+
+@_typing.final
+class DecryptBatchResponse(_message.Message):
+    """Opened records, packed as the request's items, in their order."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PLAINTEXTS_FIELD_NUMBER: _builtins.int
+    LENGTHS_FIELD_NUMBER: _builtins.int
+    COUNTERS_FIELD_NUMBER: _builtins.int
+    EPOCHS_FIELD_NUMBER: _builtins.int
+    ROTATION_DUE_FIELD_NUMBER: _builtins.int
+    ERRORS_FIELD_NUMBER: _builtins.int
+    TO_PEER_FIELD_NUMBER: _builtins.int
+    CONTROLS_FIELD_NUMBER: _builtins.int
+    NEWEST_FIELD_NUMBER: _builtins.int
+    EARLY_FIELD_NUMBER: _builtins.int
+    SESSION_IDS_FIELD_NUMBER: _builtins.int
+    plaintexts: _builtins.bytes
+    """What the players wrote, one behind the other. Secret."""
+    newest: _builtins.bytes
+    """A byte for each item, 1 where the record was the newest of its session so far. Only then follow the player to the
+    address that it came from.
+    """
+    session_ids: _builtins.bytes
+    """Only where the request named no session: that of each item, 24 bytes each, zeros where the item was refused."""
+    @_builtins.property
+    def lengths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Bytes of each item's plaintext; 0 where it was refused or nothing for the game."""
+
+    @_builtins.property
+    def counters(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Each record's counter."""
+
+    @_builtins.property
+    def epochs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Each record's key epoch. Empty: 0 for all."""
+
+    @_builtins.property
+    def rotation_due(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Items whose session has passed a soft limit of age or use: Rotate soon."""
+
+    @_builtins.property
+    def errors(self) -> _containers.RepeatedCompositeFieldContainer[Global___ItemError]:
+        """Items that were refused, in order. A record that does not open is one of them."""
+
+    @_builtins.property
+    def to_peer(self) -> _containers.RepeatedCompositeFieldContainer[Global___ItemMessages]:
+        """Items with messages for their player besides, in order."""
+
+    @_builtins.property
+    def controls(self) -> _containers.RepeatedCompositeFieldContainer[Global___ItemControl]:
+        """Items that were nothing for the game, in order."""
+
+    @_builtins.property
+    def early(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Items whose handshake is not yet confirmed by the player: what they say may be a replay."""
+
+    def __init__(
+        self,
+        *,
+        plaintexts: _builtins.bytes = ...,
+        lengths: _abc.Iterable[_builtins.int] | None = ...,
+        counters: _abc.Iterable[_builtins.int] | None = ...,
+        epochs: _abc.Iterable[_builtins.int] | None = ...,
+        rotation_due: _abc.Iterable[_builtins.int] | None = ...,
+        errors: _abc.Iterable[Global___ItemError] | None = ...,
+        to_peer: _abc.Iterable[Global___ItemMessages] | None = ...,
+        controls: _abc.Iterable[Global___ItemControl] | None = ...,
+        newest: _builtins.bytes = ...,
+        early: _abc.Iterable[_builtins.int] | None = ...,
+        session_ids: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["controls", b"controls", "counters", b"counters", "early", b"early", "epochs", b"epochs", "errors", b"errors", "lengths", b"lengths", "newest", b"newest", "plaintexts", b"plaintexts", "rotation_due", b"rotation_due", "session_ids", b"session_ids", "to_peer", b"to_peer"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DecryptBatchResponse: _TypeAlias = DecryptBatchResponse  # noqa: Y015
+
+@_typing.final
+class BroadcastRequest(_message.Message):
+    """Seals one plaintext for many sessions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSION_IDS_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    PLAINTEXT_FIELD_NUMBER: _builtins.int
+    ASSOCIATED_DATA_FIELD_NUMBER: _builtins.int
+    session_ids: _builtins.bytes
+    """The sessions, 24 bytes each, at most 1,024."""
+    request_id: _builtins.str
+    """Repeats of the same request get the same answer for 5 s, unless other answers have pushed it out: at most 64 bytes;
+    empty for none.
+    """
+    plaintext: _builtins.bytes
+    """What every player shall read; limits as in EncryptRequest, and times the sessions at most 1,310,720 bytes. Secret."""
+    associated_data: _builtins.bytes
+    """Authenticated, not sent: at most 1,024 bytes. In NOISE mode the player's library must be able to take it."""
+    def __init__(
+        self,
+        *,
+        session_ids: _builtins.bytes = ...,
+        request_id: _builtins.str = ...,
+        plaintext: _builtins.bytes = ...,
+        associated_data: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["associated_data", b"associated_data", "plaintext", b"plaintext", "request_id", b"request_id", "session_ids", b"session_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BroadcastRequest: _TypeAlias = BroadcastRequest  # noqa: Y015
+
+@_typing.final
+class BroadcastResponse(_message.Message):
+    """Sealed records, one for each session, in the request's order."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CIPHERTEXTS_FIELD_NUMBER: _builtins.int
+    LENGTHS_FIELD_NUMBER: _builtins.int
+    COUNTERS_FIELD_NUMBER: _builtins.int
+    EPOCHS_FIELD_NUMBER: _builtins.int
+    ROTATION_DUE_FIELD_NUMBER: _builtins.int
+    ERRORS_FIELD_NUMBER: _builtins.int
+    TO_PEER_FIELD_NUMBER: _builtins.int
+    ciphertexts: _builtins.bytes
+    """The records, one behind the other."""
+    @_builtins.property
+    def lengths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Bytes of each session's record; 0 where it was refused."""
+
+    @_builtins.property
+    def counters(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Each record's counter. Never used twice under one key."""
+
+    @_builtins.property
+    def epochs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Each record's key epoch. Empty: 0 for all."""
+
+    @_builtins.property
+    def rotation_due(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Sessions that have passed a soft limit of age or use: Rotate soon."""
+
+    @_builtins.property
+    def errors(self) -> _containers.RepeatedCompositeFieldContainer[Global___ItemError]:
+        """Sessions that refused, in order."""
+
+    @_builtins.property
+    def to_peer(self) -> _containers.RepeatedCompositeFieldContainer[Global___ItemMessages]:
+        """Sessions with messages for their player besides, in order."""
+
+    def __init__(
+        self,
+        *,
+        ciphertexts: _builtins.bytes = ...,
+        lengths: _abc.Iterable[_builtins.int] | None = ...,
+        counters: _abc.Iterable[_builtins.int] | None = ...,
+        epochs: _abc.Iterable[_builtins.int] | None = ...,
+        rotation_due: _abc.Iterable[_builtins.int] | None = ...,
+        errors: _abc.Iterable[Global___ItemError] | None = ...,
+        to_peer: _abc.Iterable[Global___ItemMessages] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ciphertexts", b"ciphertexts", "counters", b"counters", "epochs", b"epochs", "errors", b"errors", "lengths", b"lengths", "rotation_due", b"rotation_due", "to_peer", b"to_peer"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BroadcastResponse: _TypeAlias = BroadcastResponse  # noqa: Y015

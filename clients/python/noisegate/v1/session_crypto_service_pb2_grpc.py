@@ -58,6 +58,21 @@ class SessionCryptoServiceStub(object):
                 request_serializer=noisegate_dot_v1_dot_session__crypto__service__pb2.DecryptRequest.SerializeToString,
                 response_deserializer=noisegate_dot_v1_dot_session__crypto__service__pb2.DecryptResponse.FromString,
                 _registered_method=True)
+        self.EncryptBatch = channel.unary_unary(
+                '/noisegate.v1.SessionCryptoService/EncryptBatch',
+                request_serializer=noisegate_dot_v1_dot_session__crypto__service__pb2.EncryptBatchRequest.SerializeToString,
+                response_deserializer=noisegate_dot_v1_dot_session__crypto__service__pb2.EncryptBatchResponse.FromString,
+                _registered_method=True)
+        self.DecryptBatch = channel.unary_unary(
+                '/noisegate.v1.SessionCryptoService/DecryptBatch',
+                request_serializer=noisegate_dot_v1_dot_session__crypto__service__pb2.DecryptBatchRequest.SerializeToString,
+                response_deserializer=noisegate_dot_v1_dot_session__crypto__service__pb2.DecryptBatchResponse.FromString,
+                _registered_method=True)
+        self.Broadcast = channel.unary_unary(
+                '/noisegate.v1.SessionCryptoService/Broadcast',
+                request_serializer=noisegate_dot_v1_dot_session__crypto__service__pb2.BroadcastRequest.SerializeToString,
+                response_deserializer=noisegate_dot_v1_dot_session__crypto__service__pb2.BroadcastResponse.FromString,
+                _registered_method=True)
         self.Rotate = channel.unary_unary(
                 '/noisegate.v1.SessionCryptoService/Rotate',
                 request_serializer=noisegate_dot_v1_dot_session__crypto__service__pb2.RotateRequest.SerializeToString,
@@ -145,6 +160,27 @@ class SessionCryptoServiceServicer(object):
 
     def Decrypt(self, request, context):
         """Opens one record of the player.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EncryptBatch(self, request, context):
+        """Seals many plaintexts, of one session or of many. An item that is refused leaves the others as they are.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DecryptBatch(self, request, context):
+        """Opens many records, of one session or of many. An item that is refused leaves the others as they are.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Broadcast(self, request, context):
+        """Seals one plaintext for many sessions.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -252,6 +288,21 @@ def add_SessionCryptoServiceServicer_to_server(servicer, server):
                     servicer.Decrypt,
                     request_deserializer=noisegate_dot_v1_dot_session__crypto__service__pb2.DecryptRequest.FromString,
                     response_serializer=noisegate_dot_v1_dot_session__crypto__service__pb2.DecryptResponse.SerializeToString,
+            ),
+            'EncryptBatch': grpc.unary_unary_rpc_method_handler(
+                    servicer.EncryptBatch,
+                    request_deserializer=noisegate_dot_v1_dot_session__crypto__service__pb2.EncryptBatchRequest.FromString,
+                    response_serializer=noisegate_dot_v1_dot_session__crypto__service__pb2.EncryptBatchResponse.SerializeToString,
+            ),
+            'DecryptBatch': grpc.unary_unary_rpc_method_handler(
+                    servicer.DecryptBatch,
+                    request_deserializer=noisegate_dot_v1_dot_session__crypto__service__pb2.DecryptBatchRequest.FromString,
+                    response_serializer=noisegate_dot_v1_dot_session__crypto__service__pb2.DecryptBatchResponse.SerializeToString,
+            ),
+            'Broadcast': grpc.unary_unary_rpc_method_handler(
+                    servicer.Broadcast,
+                    request_deserializer=noisegate_dot_v1_dot_session__crypto__service__pb2.BroadcastRequest.FromString,
+                    response_serializer=noisegate_dot_v1_dot_session__crypto__service__pb2.BroadcastResponse.SerializeToString,
             ),
             'Rotate': grpc.unary_unary_rpc_method_handler(
                     servicer.Rotate,
@@ -421,6 +472,87 @@ class SessionCryptoService(object):
             '/noisegate.v1.SessionCryptoService/Decrypt',
             noisegate_dot_v1_dot_session__crypto__service__pb2.DecryptRequest.SerializeToString,
             noisegate_dot_v1_dot_session__crypto__service__pb2.DecryptResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EncryptBatch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/noisegate.v1.SessionCryptoService/EncryptBatch',
+            noisegate_dot_v1_dot_session__crypto__service__pb2.EncryptBatchRequest.SerializeToString,
+            noisegate_dot_v1_dot_session__crypto__service__pb2.EncryptBatchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DecryptBatch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/noisegate.v1.SessionCryptoService/DecryptBatch',
+            noisegate_dot_v1_dot_session__crypto__service__pb2.DecryptBatchRequest.SerializeToString,
+            noisegate_dot_v1_dot_session__crypto__service__pb2.DecryptBatchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Broadcast(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/noisegate.v1.SessionCryptoService/Broadcast',
+            noisegate_dot_v1_dot_session__crypto__service__pb2.BroadcastRequest.SerializeToString,
+            noisegate_dot_v1_dot_session__crypto__service__pb2.BroadcastResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -45,6 +45,12 @@ class SessionCryptoServiceStub:
     """Seals one plaintext of the game into one record for the player."""
     Decrypt: _grpc.UnaryUnaryMultiCallable[_session_crypto_service_pb2.DecryptRequest, _session_crypto_service_pb2.DecryptResponse]
     """Opens one record of the player."""
+    EncryptBatch: _grpc.UnaryUnaryMultiCallable[_session_crypto_service_pb2.EncryptBatchRequest, _session_crypto_service_pb2.EncryptBatchResponse]
+    """Seals many plaintexts, of one session or of many. An item that is refused leaves the others as they are."""
+    DecryptBatch: _grpc.UnaryUnaryMultiCallable[_session_crypto_service_pb2.DecryptBatchRequest, _session_crypto_service_pb2.DecryptBatchResponse]
+    """Opens many records, of one session or of many. An item that is refused leaves the others as they are."""
+    Broadcast: _grpc.UnaryUnaryMultiCallable[_session_crypto_service_pb2.BroadcastRequest, _session_crypto_service_pb2.BroadcastResponse]
+    """Seals one plaintext for many sessions."""
     Rotate: _grpc.UnaryUnaryMultiCallable[_session_crypto_service_pb2.RotateRequest, _session_crypto_service_pb2.RotateResponse]
     """Changes keys: REKEY one way and without a round trip, RENEGOTIATE by a new key agreement inside the session."""
     Resume: _grpc.UnaryUnaryMultiCallable[_session_crypto_service_pb2.ResumeRequest, _session_crypto_service_pb2.ResumeResponse]
@@ -90,6 +96,12 @@ class SessionCryptoServiceAsyncStub(SessionCryptoServiceStub):
     """Seals one plaintext of the game into one record for the player."""
     Decrypt: _aio.UnaryUnaryMultiCallable[_session_crypto_service_pb2.DecryptRequest, _session_crypto_service_pb2.DecryptResponse]  # type: ignore[assignment]
     """Opens one record of the player."""
+    EncryptBatch: _aio.UnaryUnaryMultiCallable[_session_crypto_service_pb2.EncryptBatchRequest, _session_crypto_service_pb2.EncryptBatchResponse]  # type: ignore[assignment]
+    """Seals many plaintexts, of one session or of many. An item that is refused leaves the others as they are."""
+    DecryptBatch: _aio.UnaryUnaryMultiCallable[_session_crypto_service_pb2.DecryptBatchRequest, _session_crypto_service_pb2.DecryptBatchResponse]  # type: ignore[assignment]
+    """Opens many records, of one session or of many. An item that is refused leaves the others as they are."""
+    Broadcast: _aio.UnaryUnaryMultiCallable[_session_crypto_service_pb2.BroadcastRequest, _session_crypto_service_pb2.BroadcastResponse]  # type: ignore[assignment]
+    """Seals one plaintext for many sessions."""
     Rotate: _aio.UnaryUnaryMultiCallable[_session_crypto_service_pb2.RotateRequest, _session_crypto_service_pb2.RotateResponse]  # type: ignore[assignment]
     """Changes keys: REKEY one way and without a round trip, RENEGOTIATE by a new key agreement inside the session."""
     Resume: _aio.UnaryUnaryMultiCallable[_session_crypto_service_pb2.ResumeRequest, _session_crypto_service_pb2.ResumeResponse]  # type: ignore[assignment]
@@ -156,6 +168,30 @@ class SessionCryptoServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_session_crypto_service_pb2.DecryptResponse, _abc.Awaitable[_session_crypto_service_pb2.DecryptResponse]]:
         """Opens one record of the player."""
+
+    @_abc_1.abstractmethod
+    def EncryptBatch(
+        self,
+        request: _session_crypto_service_pb2.EncryptBatchRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_session_crypto_service_pb2.EncryptBatchResponse, _abc.Awaitable[_session_crypto_service_pb2.EncryptBatchResponse]]:
+        """Seals many plaintexts, of one session or of many. An item that is refused leaves the others as they are."""
+
+    @_abc_1.abstractmethod
+    def DecryptBatch(
+        self,
+        request: _session_crypto_service_pb2.DecryptBatchRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_session_crypto_service_pb2.DecryptBatchResponse, _abc.Awaitable[_session_crypto_service_pb2.DecryptBatchResponse]]:
+        """Opens many records, of one session or of many. An item that is refused leaves the others as they are."""
+
+    @_abc_1.abstractmethod
+    def Broadcast(
+        self,
+        request: _session_crypto_service_pb2.BroadcastRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_session_crypto_service_pb2.BroadcastResponse, _abc.Awaitable[_session_crypto_service_pb2.BroadcastResponse]]:
+        """Seals one plaintext for many sessions."""
 
     @_abc_1.abstractmethod
     def Rotate(
