@@ -88,6 +88,10 @@ async def restore_blob(parts: Parts, tenant: str, blob: bytes, now: float, wall:
             session.wipe()
     if not fresh:
         raise BlobRejected
+    if parts.store.find_suspended(tenant, session.session_id, now) is not record:
+        # Revoked while the vault worked.
+        session.wipe()
+        raise BlobRejected
     _commit(parts, record, session, now)
     return Restored(to_peer=tell(parts, session, now), session=view(session, now))
 

@@ -151,3 +151,20 @@ async def test_a_session_that_ends_while_it_moves_stays_ended(engines: Engines) 
     assert await outcome(coming) is SessionClosed
     assert await outcome(restoring(link.responder)) is SessionClosed
     assert await vault.kept() == []
+
+
+async def test_a_player_who_is_revoked_while_its_blob_is_used_stays_away(engines: Engines) -> None:
+    """Between the blob's checks and the word that it is used."""
+    vault = SlowVault()
+    link = slow_link(engines, vault)
+    blob = (await suspending(link.responder, return_blob=True)).blob
+    parts, clock = link.responder.engine.parts, engines.clock
+    coming = asyncio.ensure_future(outcome(restore.restore_blob(parts, TENANT, blob, clock.now, clock.wall)))
+    await turns()
+    key = link.initiator.engine.identity.public
+    revoking = asyncio.ensure_future(revoke(parts, TENANT, static_key=key, now=clock.now, wall=clock.wall))
+    await turns()
+    vault.gate.set()
+    assert await coming is BlobRejected
+    await revoking
+    assert parts.store.counts().sessions == parts.store.counts().suspended == 0
