@@ -57,7 +57,6 @@ class ShardedStore(Generic[S]):
         "_tombstones",
         "_unreported",
         "_wheel",
-        "_wiped",
     )
 
     def __init__(
@@ -93,7 +92,6 @@ class ShardedStore(Generic[S]):
         self._resumable = resumable
         self._on_end = on_end
         self._looked_at = 0
-        self._wiped = 0
 
     def add(self, session: S, now: float) -> None:
         """Keep a new session; see `SessionStore.add`."""
@@ -175,6 +173,7 @@ class ShardedStore(Generic[S]):
         if not self._asleep.remove(record):
             raise DuplicateSession
         session.handle = record.handle
+        self._tending.begin_anew(session)
         self._table.place(session)
         tenant, handle = session.tenant, session.handle
         for connection_id in record.connection_ids():
@@ -232,9 +231,7 @@ class ShardedStore(Generic[S]):
                 self._wheel.arm(handle, session.expires_at, now)
             elif session is not None:
                 self._expire(session, now)
-        looked_at, wiped = self._tending.sweep(now, left, self._table.find)
-        left -= looked_at
-        self._wiped += wiped
+        left -= self._tending.sweep(now, left, self._table.find)
         left -= self._tombstones.expire(now, left)
         self._looked_at += budget - left
         ended, self._unreported = self._unreported, []
@@ -243,7 +240,7 @@ class ShardedStore(Generic[S]):
     @property
     def wiped(self) -> int:
         """How often sweeps have wiped keys of living sessions; see `SessionStore.wiped`."""
-        return self._wiped
+        return self._tending.wiped
 
     @property
     def looked_at(self) -> int:

@@ -19,10 +19,12 @@ __all__ = ["Tending"]
 class Tending(Generic[S]):
     """The wheel of one store. `tend_at` of a session is this object's to set."""
 
-    __slots__ = ("_wheel",)
+    __slots__ = ("_wheel", "wiped")
 
     def __init__(self) -> None:
         self._wheel = ExpiryWheel()
+        self.wiped = 0
+        """How often a session has wiped something."""
 
     def __len__(self) -> int:
         """Entries, those of sessions that have ended included."""
@@ -34,18 +36,22 @@ class Tending(Generic[S]):
             session.tend_at = moment
             self._wheel.arm(session.handle, moment, now)
 
-    def sweep(self, now: float, budget: int, find: Callable[[int], S | None]) -> tuple[int, int]:
-        """Have sessions wipe what is over, looking at `budget` entries at most: (how many it looked at, and wiped)."""
+    def begin_anew(self, session: S) -> None:
+        """The session is back: its entry may have come up and found nobody. Its next record arms another one."""
+        session.tend_at = math.inf
+
+    def sweep(self, now: float, budget: int, find: Callable[[int], S | None]) -> int:
+        """Have sessions wipe what is over, looking at `budget` entries at most; how many it looked at."""
         self._wheel.turn(now)
-        looked_at = wiped = 0
+        looked_at = 0
         while looked_at < budget and (handle := self._wheel.pop()):
             looked_at += 1
             session = find(handle)
             if session is not None:
-                wiped += session.tend_at <= now
+                self.wiped += session.tend_at <= now
                 session.tend_at = math.inf
                 self.arm(session, session.forget(now), now)
-        return looked_at, wiped
+        return looked_at
 
     def next_due(self) -> float | None:
         """When the next entry comes up; None while there is none."""

@@ -14,6 +14,7 @@ from noisegate_server.session.errors import DecryptFailed
 from noisegate_server.session.ratchet import RatchetReceiver
 from noisegate_server.session.state import RecordMode
 from noisegate_server.store.sharded import ShardedStore
+from noisegate_server.store.suspended import SuspendedSession
 from tests.support.engines import End, Engines, Link, establish, outcome_of
 
 
@@ -164,3 +165,38 @@ def test_noise_sessions_have_nothing_to_tend(engines: Engines) -> None:
     link.initiator.rekey(2)
     link.initiator.open(link.responder.seal(b"x"))
     assert link.responder.engine.parts.store.counts().tended == 0
+
+
+def test_a_session_that_was_nearly_suspended_is_tended_again(engines: Engines) -> None:
+    """Its entry came up while it was on its way out and found nobody; back again, it has another."""
+    link = establish(engines)
+    engine = link.responder.engine
+    store, session = engine.parts.store, link.responder.session
+    link.initiator.renegotiate()
+    link.settle()
+    record = SuspendedSession(
+        session_id=session.session_id,
+        tenant=session.tenant,
+        peer_id=session.peer_id,
+        group=session.group,
+        mode=session.mode,
+        remote_static=session.remote_static,
+        bound=session.connection_ids(),
+        by_service=True,
+        resumable=False,
+        suspended_at=engines.clock.now,
+        expires_at=session.expires_at,
+        moving=True,
+    )
+    store.suspend(session, record)
+    engines.clock.step(GRACE_S + 1)
+    engine.sweep()
+    assert session.records is not None
+    store.restore(record, session)
+    link.talk()
+    link.initiator.renegotiate()
+    link.settle()
+    assert store.counts().tended == 1
+    engines.clock.step(GRACE_S + 1)
+    engine.sweep()
+    assert (link.responder.datagrams.previous, store.wiped) == (None, 1)
