@@ -28,8 +28,8 @@ async def test_a_noise_player_derives_the_same_secret(client: Client, role: Role
             assert await session.export_secret(label, context=context, length=length) == expected
 
 
-async def test_a_datagram_player_derives_the_same_secret_through_rotations(client: Client) -> None:
-    """It is bound to the session, not to an epoch."""
+async def test_a_datagram_player_derives_the_same_secret_as_long_as_the_session_lives(client: Client) -> None:
+    """It is bound to the session, not to an epoch: through a rotation, and through a suspension."""
     road = await open_datagram(client, Setup(pattern=Pattern.IK))
     await road.talk()
     expected = road.player.exporter(b"voice", b"", 32)
@@ -38,6 +38,11 @@ async def test_a_datagram_player_derives_the_same_secret_through_rotations(clien
     await road.talk()
     assert (await road.session.describe()).epoch == 1
     assert await road.session.export_secret("voice") == expected
+    await road.session.suspend()
+    with pytest.raises(noisegate.NotEstablished):
+        await road.session.export_secret("voice")
+    await road.to_player((await client.restore(road.session.id)).to_peer)
+    assert await road.session.export_secret("voice") == expected == road.player.exporter(b"voice", b"", 32)
     await road.session.close()
 
 
