@@ -16,7 +16,7 @@ from noisegate import Client, Pattern, SessionOptions
 from tests.integration.conftest import Launch
 from tests.integration.test_admin import PATIENT, TENANT
 from tests.integration.test_early_data import bring, noise_ticket
-from tests.support.noise_client import Setup, open_noise
+from tests.support.noise_client import Setup, Udp, open_datagram, open_noise
 from tests.support.server import RunningServer
 
 ATTEMPTS = 5_000
@@ -71,6 +71,36 @@ async def test_ticket_keys_change_while_players_play(launch: Launch, tmp_path: P
             await (await bring(client, ticket, b""))[0].close()
         assert (await live.decrypt(player.seal(b"undisturbed"))).plaintext == b"undisturbed"
         await live.close()
+    for secret in (first, second, third):
+        assert secret not in server.log()
+
+
+async def blob_under(client: Client, key: str) -> tuple[Udp, bytes]:
+    """A player whose session is in a blob of this key, once the service seals under it."""
+    for _ in range(ATTEMPTS):
+        road = await open_datagram(client, Setup())
+        blob = (await road.session.suspend(return_blob=True)).blob
+        if blob[:8] == sha256(b"noisegate blob key id\0" + bytes.fromhex(key)).digest()[:8]:
+            return road, blob
+    pytest.fail("the service does not take the key")
+
+
+async def test_blob_keys_change_while_players_are_away(launch: Launch, tmp_path: Path) -> None:
+    """What the key of before has sealed comes back; what the one before that has, does not."""
+    first, second, third = (os.urandom(32).hex() for _ in range(3))
+    server = launch("--dev", "--listen", "127.0.0.1:0", "--blob-key", key_file(tmp_path, first))
+    async with noisegate.connect(server.address, policy=PATIENT) as client:
+        (road, blob), (_, oldest) = await blob_under(client, first), await blob_under(client, first)
+        key_file(tmp_path, second, first)
+        await blob_under(client, second)
+        road.join(await client.restore(blob=blob))
+        await road.to_player(road.session.to_peer)
+        await road.talk()
+        key_file(tmp_path, third, second)
+        await blob_under(client, third)
+        with pytest.raises(noisegate.BlobRejected):
+            await client.restore(blob=oldest)
+        await road.talk()
     for secret in (first, second, third):
         assert secret not in server.log()
 

@@ -63,6 +63,8 @@ def test_every_option_has_a_default_and_a_sentence() -> None:
         ({"dev": False, "identity": ["=a"]}, "--identity"),
         ({"dev": False, "identity": ["a"], "listen": "0.0.0.0:7443"}, "--listen"),
         ({"dev": False, "identity": ["a"], "listen": "game.example:7443"}, "--listen"),
+        ({"suspend_idle": -1}, "--suspend-idle"),
+        ({"suspend_idle": 86_401}, "--suspend-idle"),
         ({"tls_certificate": "c"}, "--tls-certificate"),
         ({"tls_key": "k"}, "--tls-certificate"),
         ({"tls_client_ca": "ca"}, "--tls-client-ca"),
