@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from google.protobuf.message import Message
 from hypothesis import given, settings
@@ -48,11 +49,8 @@ async def run(link: Link, vault: SlowVault, script: list[str]) -> list[Reply]:
     replies: list[Reply] = []
 
     async def sleep() -> None:
-        for shard in range(parts.store.shards):
-            try:
-                await suspend_idle(parts, shard, clock.now, clock.wall, unused_for=0.0)
-            except Overloaded:
-                return
+        with suppress(Overloaded):
+            await suspend_idle(parts, range(parts.store.shards), clock.now, clock.wall, unused_for=0.0)
 
     sleeping: list[asyncio.Future[None]] = []
     for step in script:

@@ -14,12 +14,12 @@ _SLICE: Final = 128
 """Sessions that are sealed at once and share a commit: some 20 ms, after which calls have their turn."""
 
 
-async def suspend_idle(parts: Parts, shard: int, now: float, wall: float, *, unused_for: float) -> None:
-    """Suspend the established sessions of one shard that were not used for so many seconds.
+async def suspend_idle(parts: Parts, shards: Iterable[int], now: float, wall: float, *, unused_for: float) -> None:
+    """Suspend the established sessions of some shards that were not used for so many seconds.
 
     Overloaded where the vault fails: those that have not left go on.
     """
-    for group in leaving(parts, (shard,), used_before=now - unused_for):
+    for group in leaving(parts, shards, used_before=now - unused_for):
         await put_away(parts, group, by_service=True, now=now, wall=wall)
 
 
