@@ -2009,19 +2009,23 @@ class ItemControl(_message.Message):
 
     INDEX_FIELD_NUMBER: _builtins.int
     KIND_FIELD_NUMBER: _builtins.int
+    ANSWERED_FIELD_NUMBER: _builtins.int
     index: _builtins.int
     """Which item, from 0."""
     kind: Global___ControlKind.ValueType
     """What it was."""
+    answered: _builtins.bytes
+    """As Control.answered."""
     def __init__(
         self,
         *,
         index: _builtins.int = ...,
         kind: Global___ControlKind.ValueType = ...,
+        answered: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["index", b"index", "kind", b"kind"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered", b"answered", "index", b"index", "kind", b"kind"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2316,3 +2320,147 @@ class BroadcastResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___BroadcastResponse: _TypeAlias = BroadcastResponse  # noqa: Y015
+
+@_typing.final
+class TransportRequest(_message.Message):
+    """One batch. At most 256 streams of a tenant are open, and 32 batches of a stream may wait for their sessions to come
+    back; one more is refused with OVERLOADED.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CORRELATION_ID_FIELD_NUMBER: _builtins.int
+    ENCRYPT_FIELD_NUMBER: _builtins.int
+    DECRYPT_FIELD_NUMBER: _builtins.int
+    BROADCAST_FIELD_NUMBER: _builtins.int
+    correlation_id: _builtins.int
+    """The answer has the same. The caller's choice: any number that none of its open batches has."""
+    @_builtins.property
+    def encrypt(self) -> Global___EncryptBatchRequest:
+        """As in EncryptBatch."""
+
+    @_builtins.property
+    def decrypt(self) -> Global___DecryptBatchRequest:
+        """As in DecryptBatch."""
+
+    @_builtins.property
+    def broadcast(self) -> Global___BroadcastRequest:
+        """As in Broadcast."""
+
+    def __init__(
+        self,
+        *,
+        correlation_id: _builtins.int = ...,
+        encrypt: Global___EncryptBatchRequest | None = ...,
+        decrypt: Global___DecryptBatchRequest | None = ...,
+        broadcast: Global___BroadcastRequest | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "broadcast", b"broadcast", "decrypt", b"decrypt", "encrypt", b"encrypt"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "broadcast", b"broadcast", "correlation_id", b"correlation_id", "decrypt", b"decrypt", "encrypt", b"encrypt"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_batch: _TypeAlias = _typing.Literal["encrypt", "decrypt", "broadcast"]  # noqa: Y015
+    _WhichOneofArgType_batch: _TypeAlias = _typing.Literal["batch", b"batch"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_batch) -> _WhichOneofReturnType_batch | None: ...
+
+Global___TransportRequest: _TypeAlias = TransportRequest  # noqa: Y015
+
+@_typing.final
+class TransportRefused(_message.Message):
+    """A batch was refused as a whole."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CODE_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    code: _builtins.int
+    """The gRPC status code that its own call would have been answered."""
+    status: _builtins.bytes
+    """The google.rpc.Status of that answer, serialised, as such a call has it in `grpc-status-details-bin`."""
+    def __init__(
+        self,
+        *,
+        code: _builtins.int = ...,
+        status: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TransportRefused: _TypeAlias = TransportRefused  # noqa: Y015
+
+@_typing.final
+class TransportDraining(_message.Message):
+    """The service is about to stop: what it has read is still answered, what comes now is refused with DRAINING. Half-close
+    this stream and open one to another instance. The service ends it with OK once everything is answered and the caller
+    has half-closed, or 2 s later. What has no answer at an end with OK was not done.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TransportDraining: _TypeAlias = TransportDraining  # noqa: Y015
+
+@_typing.final
+class TransportResponse(_message.Message):
+    """What became of a batch, or a word of the service."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CORRELATION_ID_FIELD_NUMBER: _builtins.int
+    ENCRYPT_FIELD_NUMBER: _builtins.int
+    DECRYPT_FIELD_NUMBER: _builtins.int
+    BROADCAST_FIELD_NUMBER: _builtins.int
+    REFUSED_FIELD_NUMBER: _builtins.int
+    DRAINING_FIELD_NUMBER: _builtins.int
+    correlation_id: _builtins.int
+    """The request's."""
+    @_builtins.property
+    def encrypt(self) -> Global___EncryptBatchResponse:
+        """Of an `encrypt`."""
+
+    @_builtins.property
+    def decrypt(self) -> Global___DecryptBatchResponse:
+        """Of a `decrypt`."""
+
+    @_builtins.property
+    def broadcast(self) -> Global___BroadcastResponse:
+        """Of a `broadcast`."""
+
+    @_builtins.property
+    def refused(self) -> Global___TransportRefused:
+        """The batch was refused."""
+
+    @_builtins.property
+    def draining(self) -> Global___TransportDraining:
+        """Of no batch: go elsewhere."""
+
+    def __init__(
+        self,
+        *,
+        correlation_id: _builtins.int = ...,
+        encrypt: Global___EncryptBatchResponse | None = ...,
+        decrypt: Global___DecryptBatchResponse | None = ...,
+        broadcast: Global___BroadcastResponse | None = ...,
+        refused: Global___TransportRefused | None = ...,
+        draining: Global___TransportDraining | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "broadcast", b"broadcast", "decrypt", b"decrypt", "draining", b"draining", "encrypt", b"encrypt", "refused", b"refused"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "broadcast", b"broadcast", "correlation_id", b"correlation_id", "decrypt", b"decrypt", "draining", b"draining", "encrypt", b"encrypt", "refused", b"refused"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_answer: _TypeAlias = _typing.Literal["encrypt", "decrypt", "broadcast", "refused", "draining"]  # noqa: Y015
+    _WhichOneofArgType_answer: _TypeAlias = _typing.Literal["answer", b"answer"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_answer) -> _WhichOneofReturnType_answer | None: ...
+
+Global___TransportResponse: _TypeAlias = TransportResponse  # noqa: Y015

@@ -73,6 +73,11 @@ class SessionCryptoServiceStub(object):
                 request_serializer=noisegate_dot_v1_dot_session__crypto__service__pb2.BroadcastRequest.SerializeToString,
                 response_deserializer=noisegate_dot_v1_dot_session__crypto__service__pb2.BroadcastResponse.FromString,
                 _registered_method=True)
+        self.Transport = channel.stream_stream(
+                '/noisegate.v1.SessionCryptoService/Transport',
+                request_serializer=noisegate_dot_v1_dot_session__crypto__service__pb2.TransportRequest.SerializeToString,
+                response_deserializer=noisegate_dot_v1_dot_session__crypto__service__pb2.TransportResponse.FromString,
+                _registered_method=True)
         self.Rotate = channel.unary_unary(
                 '/noisegate.v1.SessionCryptoService/Rotate',
                 request_serializer=noisegate_dot_v1_dot_session__crypto__service__pb2.RotateRequest.SerializeToString,
@@ -181,6 +186,14 @@ class SessionCryptoServiceServicer(object):
 
     def Broadcast(self, request, context):
         """Seals one plaintext for many sessions.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Transport(self, request_iterator, context):
+        """Carries batches of many sessions. Each is the call of its method, with the same rights, limits and refusals; answers
+        may overtake each other. A caller that does not read its answers is not read either.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -303,6 +316,11 @@ def add_SessionCryptoServiceServicer_to_server(servicer, server):
                     servicer.Broadcast,
                     request_deserializer=noisegate_dot_v1_dot_session__crypto__service__pb2.BroadcastRequest.FromString,
                     response_serializer=noisegate_dot_v1_dot_session__crypto__service__pb2.BroadcastResponse.SerializeToString,
+            ),
+            'Transport': grpc.stream_stream_rpc_method_handler(
+                    servicer.Transport,
+                    request_deserializer=noisegate_dot_v1_dot_session__crypto__service__pb2.TransportRequest.FromString,
+                    response_serializer=noisegate_dot_v1_dot_session__crypto__service__pb2.TransportResponse.SerializeToString,
             ),
             'Rotate': grpc.unary_unary_rpc_method_handler(
                     servicer.Rotate,
@@ -553,6 +571,33 @@ class SessionCryptoService(object):
             '/noisegate.v1.SessionCryptoService/Broadcast',
             noisegate_dot_v1_dot_session__crypto__service__pb2.BroadcastRequest.SerializeToString,
             noisegate_dot_v1_dot_session__crypto__service__pb2.BroadcastResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Transport(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/noisegate.v1.SessionCryptoService/Transport',
+            noisegate_dot_v1_dot_session__crypto__service__pb2.TransportRequest.SerializeToString,
+            noisegate_dot_v1_dot_session__crypto__service__pb2.TransportResponse.FromString,
             options,
             channel_credentials,
             insecure,
