@@ -9,6 +9,7 @@ from typing import Final
 from noisegate_server.engine.parts import Parts
 from noisegate_server.engine.suspend import put_away
 from noisegate_server.session.session import Session
+from noisegate_server.store.base import NO_HANDLE
 
 _SLICE: Final = 128
 """Sessions that are sealed at once and share a commit: some 20 ms, after which calls have their turn."""
@@ -31,8 +32,8 @@ def leaving(parts: Parts, shards: Iterable[int], *, used_before: float = math.in
     group: list[Session] = []
     for shard in shards:
         for session in parts.store.shard(shard):
-            # Asked now, because it may have ended while the slice before was written.
-            if session.records is not None and session.last_used <= used_before:
+            # Asked now, because while the slice before was written it may have ended, or be on its way out already.
+            if session.handle != NO_HANDLE and session.records is not None and session.last_used <= used_before:
                 group.append(session)
             if len(group) == _SLICE:
                 yield group

@@ -8,12 +8,13 @@ beyond that, and every index in a store holds integers (handles). So a store may
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from noisegate_server.session.state import SessionState, TerminationReason
 from noisegate_server.store.suspended import SuspendedSession
 
 __all__ = [
+    "NO_HANDLE",
     "ConnectionIdTaken",
     "DuplicateSession",
     "Ended",
@@ -24,6 +25,9 @@ __all__ = [
     "StoredSession",
 ]
 
+NO_HANDLE: Final = -1
+"""That of a session which no store has yet, or whose place a record of it has taken."""
+
 
 class StoredSession(Protocol):
     """What a session offers to the store that keeps it.
@@ -32,7 +36,7 @@ class StoredSession(Protocol):
     """
 
     handle: int
-    """Set by `SessionStore.add` and by nothing else. Positive, and never given to a second session of one store."""
+    """The store's to set. Positive, and never given to a second session of one store."""
     tend_at: float
     """Set by the store alone, infinity at first: when a sweep will call `forget` (monotonic seconds)."""
 

@@ -9,7 +9,16 @@ from xxhash import xxh3_64_intdigest
 
 from noisegate_server.session.errors import NotEstablished, Overloaded, SessionClosed, SessionNotFound, SessionQuota
 from noisegate_server.session.state import TerminationReason
-from noisegate_server.store.base import DuplicateSession, Ended, OnEnd, S, StoreCounts, StoredSession, StoreLimits
+from noisegate_server.store.base import (
+    NO_HANDLE,
+    DuplicateSession,
+    Ended,
+    OnEnd,
+    S,
+    StoreCounts,
+    StoredSession,
+    StoreLimits,
+)
 from noisegate_server.store.expiry import ExpiryWheel
 from noisegate_server.store.half_open import HalfOpenLedger
 from noisegate_server.store.indexes import ConnectionIndex, PostingIndex
@@ -167,6 +176,7 @@ class ShardedStore(Generic[S]):
         record.handle = session.handle
         self._table.remove(session)
         self._asleep.place(record)
+        session.handle = NO_HANDLE
 
     def restore(self, record: SuspendedSession, session: S) -> None:
         """Put the session in the record's place; see `SessionStore.restore`."""

@@ -1,0 +1,40 @@
+"""What the service suspends by itself, a slice at a time: nothing leaves twice."""
+
+from __future__ import annotations
+
+import pytest
+
+from noisegate_server.engine import slumber
+from noisegate_server.store.base import StoreLimits
+from tests.support.engines import End, Engine, Engines, establish
+from tests.support.slow_vault import SlowVault
+from tests.support.suspending import suspending, turns
+
+
+def two_of_one_shard(engines: Engines, engine: Engine) -> tuple[int, list[End]]:
+    """A shard of an engine's store, and two sessions in it."""
+    store = engine.parts.store
+    while True:
+        establish(engines, responder=engine)
+        for number in range(store.shards):
+            if len(shard := store.shard(number)) > 1:
+                return number, [End(engine=engine, session_id=session.session_id) for session in shard]
+
+
+async def test_a_session_that_is_on_its_way_out_already_does_not_leave_again(
+    engines: Engines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its caller suspends it while the slice before it is written: one blob, and one that wipes it."""
+    monkeypatch.setattr(slumber, "_SLICE", 1)
+    vault = SlowVault()
+    engine = engines.make(vault=vault, limits=StoreLimits(sessions_per_peer=1_000))
+    number, (first, second) = two_of_one_shard(engines, engine)
+    groups = slumber.leaving(engine.parts, [number])
+    assert next(groups) == [first.session]
+    waiting = suspending(second)
+    await turns()
+    assert list(groups) == []
+    vault.gate.set()
+    await waiting
+    assert list(slumber.leaving(engine.parts, [number])) == [[first.session]]
+    await engine.parts.vault.forget([second.session_id])
