@@ -121,7 +121,7 @@ def uses(end: End, packets: list[bytes], blobs: list[bytes], random: Random) -> 
         lambda: records.encrypt(parts, TENANT, session_id, b"again", b"", now),
         opened,
         lambda: suspend.suspend(parts, TENANT, session_id, return_blob=False, now=now, wall=wall),
-        lambda: slumber.suspend_idle(parts, end_shard(end), now, wall, unused_for=0.0),
+        lambda: slumber.suspend_idle(parts, [end_shard(end)], now, wall, unused_for=0.0),
         lambda: restore(parts, TENANT, session_id, now, wall),
         blob_is_returned,
         lambda: restore_blob(parts, TENANT, random.choice(blobs or [b""]), now, wall),

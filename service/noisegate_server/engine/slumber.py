@@ -9,7 +9,7 @@ from typing import Final
 from noisegate_server.engine.parts import Parts
 from noisegate_server.engine.suspend import put_away
 from noisegate_server.session.session import Session
-from noisegate_server.store.base import NO_HANDLE
+from noisegate_server.store.suspended import NO_HANDLE
 
 _SLICE: Final = 128
 """Sessions that are sealed at once and share a commit: some 20 ms, after which calls have their turn."""

@@ -8,13 +8,12 @@ beyond that, and every index in a store holds integers (handles). So a store may
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Final, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from noisegate_server.session.state import SessionState, TerminationReason
 from noisegate_server.store.suspended import SuspendedSession
 
 __all__ = [
-    "NO_HANDLE",
     "ConnectionIdTaken",
     "DuplicateSession",
     "Ended",
@@ -24,9 +23,6 @@ __all__ = [
     "StoreLimits",
     "StoredSession",
 ]
-
-NO_HANDLE: Final = -1
-"""That of a session which no store has yet, or whose place a record of it has taken."""
 
 
 class StoredSession(Protocol):

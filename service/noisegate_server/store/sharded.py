@@ -9,20 +9,11 @@ from xxhash import xxh3_64_intdigest
 
 from noisegate_server.session.errors import NotEstablished, Overloaded, SessionClosed, SessionNotFound, SessionQuota
 from noisegate_server.session.state import TerminationReason
-from noisegate_server.store.base import (
-    NO_HANDLE,
-    DuplicateSession,
-    Ended,
-    OnEnd,
-    S,
-    StoreCounts,
-    StoredSession,
-    StoreLimits,
-)
+from noisegate_server.store.base import DuplicateSession, Ended, OnEnd, S, StoreCounts, StoredSession, StoreLimits
 from noisegate_server.store.expiry import ExpiryWheel
 from noisegate_server.store.half_open import HalfOpenLedger
 from noisegate_server.store.indexes import ConnectionIndex, PostingIndex
-from noisegate_server.store.suspended import Dormant, SuspendedSession
+from noisegate_server.store.suspended import NO_HANDLE, Dormant, SuspendedSession
 from noisegate_server.store.table import SessionTable
 from noisegate_server.store.tending import Tending
 from noisegate_server.store.tombstones import Tombstones

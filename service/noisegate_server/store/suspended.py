@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Final
 
 from noisegate_server.session.errors import NotEstablished
 from noisegate_server.session.state import SessionState, TerminationReason
 
-__all__ = ["Dormant", "SuspendedSession"]
+__all__ = ["NO_HANDLE", "Dormant", "SuspendedSession"]
+
+NO_HANDLE: Final = -1
+"""That of a session which no store has yet, or whose place a record of it has taken."""
 
 
 class Dormant(Exception):
@@ -43,7 +47,7 @@ class SuspendedSession:
     """When it can come back no more: monotonic seconds."""
     moving: bool = False
     """On its way out of memory or back: nobody else may move it now."""
-    handle: int = -1
+    handle: int = NO_HANDLE
     tend_at: float = math.inf
 
     state = SessionState.SUSPENDED
