@@ -1,106 +1,60 @@
-"""One session as bytes: a fixed layout, for packing idle sessions and, sealed, for what outlives a process.
+"""An idle session as bytes, there and back: what a store keeps of it in memory until it is used again.
 
-    fields, version first ‖ window ‖ secrets; always SESSION_RECORD bytes
+Only a session at rest has such a form: established, with one epoch, nothing under way and no passed or skipped keys.
+The secrets stand together at its end, so that they go from buffer to buffer without a copy that nobody can wipe. How it
+lies in memory: session/record_layout.py.
 
-Only a session at rest has such a form: established, with one epoch, nothing under way and no
-passed or skipped keys. The secrets
-stand together at the end, so that they go from buffer to buffer without a copy that nobody can wipe.
-
-The tenant is not in it. A tenant's name has no small bound (a SPIFFE id), and whoever keeps records knows it already:
-a store keeps them by tenant, and a sealed record has it as associated data, where a swapped one is found out. AEAD
-contexts are not in it either, nor a store's handle, nor limits, which are the policy's of the day.
-
-Times are the monotonic seconds of the process that packed it; only the end of the ticket chain is unix time.
+AEAD contexts are not in a record, nor a store's handle, nor limits, which are the policy's of the day, nor what holds
+for a second or two only and is over before a session counts as idle: when another rotate-1 may be read, when the peer
+was last told of a salted epoch. Times are monotonic seconds; only the end of the ticket chain is unix time.
 """
 
 from __future__ import annotations
 
+import math
 import struct
-from typing import Final, NamedTuple
+from collections.abc import Callable
+from typing import Final
 
 from noisegate_server.noise.primitives import CIPHERS
 from noisegate_server.session.aeads import AeadCache
-from noisegate_server.session.constants import CONNECTION_ID, HASH, KEY, MAX_PHASES, SESSION_ID
+from noisegate_server.session.constants import KEY, RESERVED_COUNTERS
 from noisegate_server.session.datagram import DatagramRecords
 from noisegate_server.session.epoch import Epoch
 from noisegate_server.session.hello import Flags
-from noisegate_server.session.limits import RotationLimits, limits_for
+from noisegate_server.session.limits import RotationLimits
+from noisegate_server.session.network import PROFILES
 from noisegate_server.session.noise_records import NoiseRecords, Stream
 from noisegate_server.session.phases import PhaseReceiver, PhaseSender
 from noisegate_server.session.ratchet import Ratchet, RatchetReceiver, RatchetSender
-from noisegate_server.session.replay import PACKED_WINDOW, ReplayWindow
+from noisegate_server.session.record_layout import (
+    FORMER,
+    HEAD,
+    NO_PROLOGUE,
+    NUMBERS,
+    TIME,
+    WIDEST,
+    Has,
+    Head,
+    Numbers,
+    Shared,
+    Some,
+    read_some,
+)
+from noisegate_server.session.replay import ReplayWindow
 from noisegate_server.session.session import Session
 from noisegate_server.session.state import RecordMode, Role, SessionState
-from noisegate_server.session.suites import SUITES, Pattern, Suite
+from noisegate_server.session.suites import SUITES
 
-VERSION: Final = 2
 _NAME: Final = 64
 """Bytes of a peer id and of a group at most (contract, InitiateHandshake.peer_id)."""
 
 
-class _Fields(NamedTuple):
-    """What is no secret, in the order of the layout."""
-
-    version: int
-    session_id: bytes
-    peer_id: bytes
-    group: bytes
-    mode: int
-    role: int
-    pattern: int
-    suite: int
-    flags: int
-    has_remote_static: bool
-    anonymous_initiator: bool
-    follows_connection_id: bool
-    ticket_owed: bool
-    ticket_given: bool
-    created_at: float
-    last_used: float
-    idle_timeout: float
-    lifetime: float
-    lifetime_end: float
-    expires_at: float
-    chain_end_wall: float
-    refused: int
-    handshake_hash: bytes
-    prologue_hash: bytes
-    remote_static: bytes
-    epoch: int = 0
-    h: bytes = b""
-    sealed: int = 0
-    """NOISE: messages since the last switch; DATAGRAM has the counter alone."""
-    opened: int = 0
-    send_counter: int = 0
-    receive_counter: int = 0
-    """NOISE; DATAGRAM has the window."""
-    send_phase: int = 0
-    """DATAGRAM, as all that follows."""
-    receive_phase: int = 0
-    began_at: float = 0.0
-    rotated_at: float = 0.0
-    has_mask: bool = False
-    connection_id: bytes = b""
-    has_former: bool = False
-    former_connection_id: bytes = b""
-    sealed_bytes: int = 0
-    """Both modes: of the game's plaintexts, under the keys in use."""
-
-
-_FIELDS: Final = struct.Struct(
-    f">B{SESSION_ID}s{1 + _NAME}p{1 + _NAME}p5B5?7dQ{HASH}s{HASH}s{KEY}sI{HASH}s4Q"
-    f"2B2d?{CONNECTION_ID}s?{CONNECTION_ID}sQ"
-)
-_SECRETS_AT: Final = _FIELDS.size + PACKED_WINDOW
-_SEND, _RECEIVE, _ROOT, _EXPORT, _MASK, _SEND_NEXT, _RECEIVE_NEXT = _SECRETS = range(7)
-"""The secrets, 32 bytes each; zeros where there is none. With the ratchet a direction has a chain value and, last in
-the record, the secret of its next phase."""
-SESSION_RECORD: Final = _SECRETS_AT + len(_SECRETS) * KEY
-"""Bytes of every record: 805."""
-
-
 class RecordRefused(ValueError):
-    """Bytes that are no session record of this version."""
+    """Bytes that are no record of a session."""
+
+    def __init__(self) -> None:
+        super().__init__("no record of a session")
 
 
 def packable(session: Session) -> bool:
@@ -109,7 +63,7 @@ def packable(session: Session) -> bool:
     if session.state is not SessionState.ESTABLISHED or records is None:
         return False
     if isinstance(records, NoiseRecords):
-        return not records.rotating
+        return not records.rotating and records.reserve == RESERVED_COUNTERS
     under_way = (records.previous, records.next, records.begun, records.answered, records.reminder.record)
     return (
         all(each is None for each in under_way)
@@ -127,8 +81,8 @@ def _late_keys(receiver: PhaseReceiver | RatchetReceiver) -> bool:
     return bool(receiver.skipped if isinstance(receiver, RatchetReceiver) else receiver.passed)
 
 
-def pack(session: Session) -> bytearray:
-    """The record of a session at rest: SESSION_RECORD bytes, full of secrets, which the caller wipes in the end.
+def pack(session: Session) -> tuple[Shared, bytearray]:
+    """What the session shares with others, and its record: full of secrets, which the caller wipes in the end.
 
     ValueError where it is not `packable`. From here on the record is the session: wipe the object, which also drops its
     AEAD contexts. Were both used, they would seal under the same counters.
@@ -136,236 +90,275 @@ def pack(session: Session) -> bytearray:
     records = session.records
     if records is None or not packable(session):
         raise ValueError("the session is not at rest")
-    packed = bytearray(SESSION_RECORD)
-    secrets = {_EXPORT: session.export}
     if isinstance(records, NoiseRecords):
-        fields = _noise_fields(session, records)
-        secrets |= {_SEND: records.send.key, _RECEIVE: records.receive.key, _ROOT: records.root}
+        numbers, secrets, window = _of_noise(session, records)
+        h, mask, connection_id, began_at = records.h, None, b"", records.began_at
     else:
-        fields = _datagram_fields(session, records)
         epoch = records.current
-        secrets |= {_ROOT: epoch.root, **_direction_secrets(epoch)}
-        if records.mask_key is not None:
-            secrets[_MASK] = records.mask_key
-        packed[_FIELDS.size : _SECRETS_AT] = epoch.window.pack()
-    _FIELDS.pack_into(packed, 0, *fields)
-    for number, secret in secrets.items():
-        packed[_secret_at(number)] = secret
-    return packed
+        numbers, secrets, window = _of_datagrams(session, records)
+        h, mask, connection_id, began_at = epoch.h, records.mask_key, records.connection_id, epoch.began_at
+    secrets = [session.export, *secrets] if mask is None else [session.export, *secrets, mask]
+    has, some = _some(session, records, h)
+    width = next(number for number, widest in enumerate(WIDEST) if max(numbers) <= widest)
+    peer_id, group = _name(session.peer_id), _name(session.group)
+    head = HEAD.pack(
+        session.expires_at,
+        session.last_used,
+        session.lifetime_end,
+        session.created_at,
+        session.chain_end_wall,
+        began_at,
+        session.session_id,
+        connection_id,
+        session.handshake_hash,
+        has,
+        width,
+        len(peer_id),
+        len(group),
+    )
+    public = b"".join((head, *some, peer_id, group, NUMBERS[width].pack(*numbers), window))
+    at = len(public)
+    packed = bytearray(at + KEY * len(secrets))
+    packed[:at] = public
+    for secret in secrets:
+        packed[at : at + KEY] = secret
+        at += KEY
+    return Shared._make(getattr(session, name) for name in Shared._fields), packed
 
 
-def unpack(record: bytes | bytearray | memoryview, *, tenant: str, aeads: AeadCache, limits: RotationLimits) -> Session:
-    """The session of a record that `pack` made; RecordRefused for anything else.
+def unpack(
+    shared: Shared,
+    record: bytes | bytearray | memoryview,
+    *,
+    aeads: AeadCache,
+    limits_of: Callable[[Session], RotationLimits],
+) -> Session:
+    """The session of a record that `pack` made; RecordRefused for one of another form.
 
-    The record stays the caller's, to wipe. The session has no handle: that is its store's.
+    The record stays the caller's, to wipe. The session has no handle: that is its store's. `limits_of`: its limits,
+    asked once all but its records is there.
     """
     view = memoryview(record)
-    if len(view) != SESSION_RECORD or view[0] != VERSION:
-        raise RecordRefused("length or version")
-    fields = _Fields._make(_FIELDS.unpack_from(view))
+    window = None
     try:
-        session = _session(fields, tenant, aeads)
-        window = ReplayWindow.unpack(bytes(view[_FIELDS.size : _SECRETS_AT]))
-    except ValueError:
-        raise RecordRefused("fields") from None
-    if max(fields.send_phase, fields.receive_phase) >= MAX_PHASES:
-        raise RecordRefused("fields")
-    secrets = [bytearray(view[_secret_at(number)]) for number in _SECRETS]
-    if session.mode is RecordMode.NOISE:
-        session.records = _noise_records(fields, session, secrets, limits)
+        head = Head._make(HEAD.unpack_from(view))
+        some = read_some(head, view)
+        group = some.end + head.peer_id
+        at = group + head.group
+        names = str(view[some.end : group], "utf-8"), str(view[group:at], "utf-8")
+        numbers = Numbers._make(NUMBERS[head.width].unpack_from(view, at))
+        at += NUMBERS[head.width].size
+        if shared.mode is RecordMode.DATAGRAM:
+            window, at = ReplayWindow.unpack_from(view, at)
+    except (struct.error, ValueError, IndexError):
+        raise RecordRefused from None
+    count, rest = divmod(len(view) - at, KEY)
+    ratchet = window is not None and bool(shared.flags & Flags.RATCHET)
+    if rest or count != 4 + 2 * ratchet + bool(head.has & Has.MASK):
+        raise RecordRefused
+    session = _session(shared, head, some, names, numbers, aeads)
+    session.export, *secrets = (bytearray(view[at + KEY * each : at + KEY * (each + 1)]) for each in range(count))
+    limits = limits_of(session)
+    if window is None:
+        session.records = _noise_records(session, head, some, numbers, secrets, limits)
     else:
-        session.records = _datagram_records(fields, session, secrets, window, limits)
-    session.export = secrets[_EXPORT]
+        session.records = _datagram_records(session, head, some, numbers, secrets, limits, window)
     return session
 
 
-def _direction_secrets(epoch: Epoch) -> dict[int, bytearray]:
-    sender, receiver = epoch.sender, epoch.receiver
-    if isinstance(sender, PhaseSender) and isinstance(receiver, PhaseReceiver):
-        return {_SEND: sender.secret, _RECEIVE: receiver.secret}
-    if isinstance(sender, RatchetSender) and isinstance(receiver, RatchetReceiver):
-        sends, receives = sender.ratchet, receiver.ratchet
-        return {
-            _SEND: sends.chain,
-            _SEND_NEXT: sends.following,
-            _RECEIVE: receives.chain,
-            _RECEIVE_NEXT: receives.following,
-        }
-    raise ValueError("both directions have the ratchet, or neither")
-
-
-def _secret_at(number: int) -> slice:
-    at = _SECRETS_AT + number * KEY
-    return slice(at, at + KEY)
-
-
-def _fields(session: Session) -> _Fields:
-    return _Fields(
-        version=VERSION,
-        session_id=session.session_id,
-        peer_id=_name(session.peer_id),
-        group=_name(session.group),
-        mode=session.mode,
-        role=session.role,
-        pattern=session.pattern,
-        suite=session.suite,
-        flags=session.flags,
-        has_remote_static=bool(session.remote_static),
-        anonymous_initiator=session.anonymous_initiator,
-        follows_connection_id=session.follows_connection_id,
-        ticket_owed=session.ticket_owed,
-        ticket_given=session.ticket_given,
-        created_at=session.created_at,
-        last_used=session.last_used,
-        idle_timeout=session.idle_timeout,
-        lifetime=session.lifetime,
-        lifetime_end=session.lifetime_end,
-        expires_at=session.expires_at,
-        chain_end_wall=session.chain_end_wall,
-        refused=session.refused,
-        handshake_hash=session.handshake_hash,
-        prologue_hash=session.prologue_hash,
-        remote_static=session.remote_static,
-    )
+def _some(session: Session, records: NoiseRecords | DatagramRecords, h: bytes) -> tuple[int, list[bytes]]:
+    """What not every record has, in the order in which `read_some` reads it."""
+    has: int = 0
+    some: list[bytes] = []
+    if session.remote_static:
+        has |= Has.REMOTE_STATIC
+        some.append(session.remote_static)
+    if h != session.handshake_hash:
+        has |= Has.H
+        some.append(h)
+    if session.prologue_hash != NO_PROLOGUE:
+        has |= Has.PROLOGUE
+        some.append(session.prologue_hash)
+    if isinstance(records, DatagramRecords):
+        if records.rotated_at != -math.inf:
+            has |= Has.ROTATED_AT
+            some.append(TIME.pack(records.rotated_at))
+        if records.former_connection_ids:
+            has |= Has.FORMER
+            some.append(FORMER.pack(records.former_connection_ids[0], records.former_until))
+        if records.mask_key is not None:
+            has |= Has.MASK
+    return has, some
 
 
 def _name(name: str) -> bytes:
     encoded = name.encode()
     if len(encoded) > _NAME:
-        # struct would cut it without a word.
+        # Its length would not fit into a byte, if it were much longer.
         raise ValueError(f"peer_id, group: at most {_NAME} bytes")
     return encoded
 
 
-def _noise_fields(session: Session, records: NoiseRecords) -> _Fields:
-    return _fields(session)._replace(
+def _of_noise(session: Session, records: NoiseRecords) -> tuple[Numbers, list[bytearray], bytes]:
+    """What a NOISE session's record ends with."""
+    numbers = Numbers(
         epoch=records.epoch,
-        h=records.h,
         sealed=records.sealed,
         opened=records.opened,
         sealed_bytes=records.sealed_bytes,
-        began_at=records.began_at,
         send_counter=records.send.n,
         receive_counter=records.receive.n,
+        refused=session.refused,
+        due_told=session.due_told + 1,
     )
+    return numbers, [records.root, records.send.key, records.receive.key], b""
 
 
-def _datagram_fields(session: Session, records: DatagramRecords) -> _Fields:
+def _of_datagrams(session: Session, records: DatagramRecords) -> tuple[Numbers, list[bytearray], bytes]:
+    """What a DATAGRAM session's record ends with. With the ratchet a direction has two secrets, otherwise one."""
     epoch = records.current
-    former = records.former_connection_ids
-    return _fields(session)._replace(
+    sender, receiver = epoch.sender, epoch.receiver
+    given_epoch, given_counter = records.connection_id_given
+    secrets = [epoch.root]
+    send_phase = receive_phase = 0
+    if isinstance(sender, PhaseSender) and isinstance(receiver, PhaseReceiver):
+        secrets += [sender.secret, receiver.secret]
+        send_phase, receive_phase = sender.phase, receiver.phase
+    elif isinstance(sender, RatchetSender) and isinstance(receiver, RatchetReceiver):
+        for ratchet in (sender.ratchet, receiver.ratchet):
+            secrets += [ratchet.chain, ratchet.following]
+    else:
+        raise ValueError("both directions have the ratchet, or neither")
+    numbers = Numbers(
         epoch=epoch.number,
-        h=epoch.h,
         opened=epoch.opened,
-        send_counter=epoch.send_counter,
-        send_phase=0 if records.ratchet else epoch.sender.phase,
-        receive_phase=0 if records.ratchet else epoch.receiver.phase,
         sealed_bytes=epoch.sent_bytes,
-        began_at=epoch.began_at,
-        rotated_at=records.rotated_at,
-        has_mask=records.mask_key is not None,
-        connection_id=records.connection_id,
-        has_former=bool(former),
-        former_connection_id=former[0] if former else b"",
+        send_counter=epoch.send_counter,
+        refused=session.refused,
+        due_told=session.due_told + 1,
+        send_phase=send_phase,
+        receive_phase=receive_phase,
+        given_epoch=given_epoch + 1,
+        given_counter=given_counter + 1,
     )
+    return numbers, secrets, epoch.window.pack()
 
 
-def _session(fields: _Fields, tenant: str, aeads: AeadCache) -> Session:
-    """The session without its records; ValueError for a number or a name that no session has."""
+def _session(
+    shared: Shared, head: Head, some: Some, names: tuple[str, str], numbers: Numbers, aeads: AeadCache
+) -> Session:
+    """The session without its records and its exporter's secret."""
     session = Session(
-        session_id=fields.session_id,
-        tenant=tenant,
-        peer_id=fields.peer_id.decode(),
-        group=fields.group.decode(),
-        mode=RecordMode(fields.mode),
-        role=Role(fields.role),
-        pattern=Pattern(fields.pattern),
-        suite=Suite(fields.suite),
-        flags=Flags(fields.flags),
-        prologue_hash=fields.prologue_hash,
+        session_id=head.session_id,
+        tenant=shared.tenant,
+        peer_id=names[0],
+        group=names[1],
+        mode=shared.mode,
+        role=shared.role,
+        pattern=shared.pattern,
+        suite=shared.suite,
+        flags=shared.flags,
+        prologue_hash=some.prologue_hash,
         opening=None,
-        idle_timeout=fields.idle_timeout,
-        lifetime=fields.lifetime,
+        idle_timeout=shared.idle_timeout,
+        lifetime=shared.lifetime,
         handshake_timeout=0.0,
-        chain_end_wall=fields.chain_end_wall,
+        chain_end_wall=head.chain_end_wall,
         aeads=aeads,
-        now=fields.created_at,
+        now=head.created_at,
+        max_early=shared.max_early,
+        rotation=shared.rotation,
     )
     session.state = SessionState.ESTABLISHED
-    session.last_used = fields.last_used
-    session.lifetime_end = fields.lifetime_end
-    session.expires_at = fields.expires_at
-    session.refused = fields.refused
-    session.handshake_hash = fields.handshake_hash
-    session.remote_static = fields.remote_static if fields.has_remote_static else b""
-    session.anonymous_initiator = fields.anonymous_initiator
-    session.follows_connection_id = fields.follows_connection_id
-    session.ticket_owed = fields.ticket_owed
-    session.ticket_given = fields.ticket_given
+    session.network = shared.network
+    session.own_idle_timeout = shared.own_idle_timeout
+    session.last_used = head.last_used
+    session.lifetime_end = head.lifetime_end
+    session.expires_at = head.expires_at
+    session.refused = numbers.refused
+    session.due_told = numbers.due_told - 1
+    session.handshake_hash = head.handshake_hash
+    session.remote_static = some.remote_static
+    session.early = shared.early
+    session.anonymous_initiator = shared.anonymous_initiator
+    session.follows_connection_id = shared.follows_connection_id
+    session.ticket_owed = shared.ticket_owed
+    session.ticket_given = shared.ticket_given
     return session
 
 
-def _noise_records(fields: _Fields, session: Session, secrets: list[bytearray], limits: RotationLimits) -> NoiseRecords:
-    aeads = session.aeads
-    send, receive = Stream(secrets[_SEND], aeads), Stream(secrets[_RECEIVE], aeads)
-    send.n, receive.n = fields.send_counter, fields.receive_counter
+def _noise_records(
+    session: Session, head: Head, some: Some, numbers: Numbers, secrets: list[bytearray], limits: RotationLimits
+) -> NoiseRecords:
+    root, send_key, receive_key = secrets
+    send, receive = Stream(send_key, session.aeads), Stream(receive_key, session.aeads)
+    send.n, receive.n = numbers.send_counter, numbers.receive_counter
     records = NoiseRecords(
         cipher=CIPHERS[SUITES[session.suite].cipher],
         send=send,
         receive=receive,
         ratchet=bool(session.flags & Flags.RATCHET),
-        root=secrets[_ROOT],
-        h=fields.h,
-        limits=limits_for(limits, mode=session.mode, cipher=SUITES[session.suite].cipher),
-        now=fields.began_at,
+        root=root,
+        h=some.h,
+        limits=limits,
+        now=head.began_at,
     )
-    records.epoch = fields.epoch
-    records.sealed = fields.sealed
-    records.sealed_bytes = fields.sealed_bytes
-    records.opened = fields.opened
+    records.epoch = numbers.epoch
+    records.sealed = numbers.sealed
+    records.sealed_bytes = numbers.sealed_bytes
+    records.opened = numbers.opened
     return records
 
 
 def _datagram_records(
-    fields: _Fields, session: Session, secrets: list[bytearray], window: ReplayWindow, limits: RotationLimits
+    session: Session,
+    head: Head,
+    some: Some,
+    numbers: Numbers,
+    secrets: list[bytearray],
+    limits: RotationLimits,
+    window: ReplayWindow,
 ) -> DatagramRecords:
+    mask_key = secrets.pop() if head.has & Has.MASK else None
+    root, *of_directions = secrets
     ratchet = bool(session.flags & Flags.RATCHET)
-    sender, receiver = _ratchets(fields, secrets, window) if ratchet else _phases(fields, secrets, session.aeads)
+    sender: PhaseSender | RatchetSender
+    receiver: PhaseReceiver | RatchetReceiver
+    if ratchet:
+        chain, following, receive_chain, receive_following = of_directions
+        sender = RatchetSender(Ratchet(at=numbers.send_counter, chain=chain, following=following))
+        receiver = RatchetReceiver(Ratchet(at=window.highest + 1, chain=receive_chain, following=receive_following))
+    else:
+        sender, receiver = (
+            PhaseSender(of_directions[0], session.aeads),
+            PhaseReceiver(of_directions[1], session.aeads),
+        )
+        sender.phase, receiver.phase = numbers.send_phase, numbers.receive_phase
     epoch = Epoch(
-        number=fields.epoch,
-        h=fields.h,
-        root=secrets[_ROOT],
+        number=numbers.epoch,
+        h=some.h,
+        root=root,
         sender=sender,
         receiver=receiver,
-        now=fields.began_at,
+        now=head.began_at,
         confirmed=True,
     )
-    epoch.send_counter = fields.send_counter
-    epoch.sent_bytes = fields.sealed_bytes
-    epoch.opened = fields.opened
+    epoch.send_counter = numbers.send_counter
+    epoch.sent_bytes = numbers.sealed_bytes
+    epoch.opened = numbers.opened
     epoch.window = window
     records = DatagramRecords(
         cipher=CIPHERS[SUITES[session.suite].cipher],
-        connection_id=fields.connection_id,
-        mask_key=secrets[_MASK] if fields.has_mask else None,
-        padded=bool(session.flags & Flags.PAD),
+        connection_id=head.connection_id,
+        mask_key=mask_key,
+        padded=bool(session.flags & Flags.PAD) and PROFILES[session.network].pads,
         ratchet=ratchet,
         initiator=session.role is Role.INITIATOR,
         epoch=epoch,
         limits=limits,
     )
-    records.former_connection_ids = (fields.former_connection_id,) if fields.has_former else ()
-    records.rotated_at = fields.rotated_at
+    records.connection_id_given = (numbers.given_epoch - 1, numbers.given_counter - 1)
+    records.rotated_at = some.rotated_at
+    records.former_connection_ids, records.former_until = some.former, some.former_until
+    records.reschedule()
     return records
-
-
-def _phases(fields: _Fields, secrets: list[bytearray], aeads: AeadCache) -> tuple[PhaseSender, PhaseReceiver]:
-    sender, receiver = PhaseSender(secrets[_SEND], aeads), PhaseReceiver(secrets[_RECEIVE], aeads)
-    sender.phase, receiver.phase = fields.send_phase, fields.receive_phase
-    return sender, receiver
-
-
-def _ratchets(fields: _Fields, secrets: list[bytearray], window: ReplayWindow) -> tuple[RatchetSender, RatchetReceiver]:
-    sends = Ratchet(at=fields.send_counter, chain=secrets[_SEND], following=secrets[_SEND_NEXT])
-    receives = Ratchet(at=window.highest + 1, chain=secrets[_RECEIVE], following=secrets[_RECEIVE_NEXT])
-    return RatchetSender(sends), RatchetReceiver(receives)

@@ -15,9 +15,11 @@ from noisegate_server.session.constants import MAX_COUNTER, WINDOW, WINDOW_BLOCK
 
 _SHIFT: Final = WINDOW_BLOCK.bit_length() - 1
 _LOW: Final = WINDOW_BLOCK - 1
-_PACKED: Final = struct.Struct(f">{1 + WINDOW_BLOCKS}Q")
+_PACKED: Final = struct.Struct(">QII")
+_FULL: Final = (1 << WINDOW_BLOCK) - 1
+_MIXED: Final = tuple(struct.Struct(f">{count}Q") for count in range(WINDOW_BLOCKS + 1))
 PACKED_WINDOW: Final = _PACKED.size
-"""Bytes of a packed window: 144."""
+"""Bytes of a packed window, 16, and 8 more for each block that is neither empty nor full."""
 
 
 class Verdict(IntEnum):
@@ -84,15 +86,44 @@ class ReplayWindow:
         return counter > self.highest
 
     def pack(self) -> bytes:
-        """PACKED_WINDOW bytes: highest + 1 (0: none), then the blocks of the ring."""
-        return _PACKED.pack(self.highest + 1, *self._ring)
+        """highest + 1 (0: none), which blocks of the ring are full and which mixed, and the mixed ones."""
+        full = mixed = 0
+        blocks = []
+        for place, block in enumerate(self._ring):
+            if block == _FULL:
+                full |= 1 << place
+            elif block:
+                mixed |= 1 << place
+                blocks.append(block)
+        return _PACKED.pack(self.highest + 1, full, mixed) + _MIXED[len(blocks)].pack(*blocks)
 
     @classmethod
     def unpack(cls, data: bytes) -> ReplayWindow:
         """The window that `pack` wrote. ValueError for another length or a state that no window can have."""
-        if len(data) != PACKED_WINDOW:
+        window, end = cls.unpack_from(data, 0)
+        if end != len(data):
             raise ValueError("packed window: length")
-        above, *ring = _PACKED.unpack(data)
+        return window
+
+    @classmethod
+    def unpack_from(cls, data: bytes | memoryview, at: int) -> tuple[ReplayWindow, int]:
+        """The window that lies at `at`, and where it ends. ValueError for a state that no window can have."""
+        if len(data) < at + PACKED_WINDOW:
+            raise ValueError("packed window: length")
+        above, full, mixed = _PACKED.unpack_from(data, at)
+        at += PACKED_WINDOW
+        if full & mixed or (full | mixed) >> WINDOW_BLOCKS:
+            raise ValueError("packed window: blocks")
+        layout = _MIXED[mixed.bit_count()]
+        if len(data) < at + layout.size:
+            raise ValueError("packed window: length")
+        blocks = layout.unpack_from(data, at)
+        if 0 in blocks or _FULL in blocks:
+            raise ValueError("packed window: blocks")
+        ring = [_FULL * (full >> place & 1) for place in range(WINDOW_BLOCKS)] if full else [0] * WINDOW_BLOCKS
+        for block in blocks:
+            ring[(mixed & -mixed).bit_length() - 1] = block
+            mixed &= mixed - 1
         window = cls()
         window.highest = above - 1
         window._ring = ring
@@ -101,7 +132,7 @@ class ReplayWindow:
                 raise ValueError("packed window: bits without a highest counter")
         elif ring[window.highest // WINDOW_BLOCK % WINDOW_BLOCKS].bit_length() - 1 != window.highest % WINDOW_BLOCK:
             raise ValueError("packed window: the highest counter is not the highest bit")
-        return window
+        return window, at + layout.size
 
 
 def nearest(low: int, bits: int, highest: int) -> int:

@@ -5,21 +5,27 @@ from __future__ import annotations
 import itertools
 import os
 from dataclasses import replace as replace_fields
+from functools import partial
 from typing import Any
 
 import pytest
 
-from noisegate_server.engine.policy import Options
+from noisegate_server.engine.policy import Options, limits_of
 from noisegate_server.session.aeads import AeadCache
 from noisegate_server.session.constants import GRACE_S
+from noisegate_server.session.datagram import DatagramRecords
+from noisegate_server.session.epoch import Epoch
 from noisegate_server.session.errors import CounterTooOld, ReplayDetected
+from noisegate_server.session.limits import LowerLimits
+from noisegate_server.session.network import Network
 from noisegate_server.session.noise_records import NoiseRecords
 from noisegate_server.session.packets import Kind
-from noisegate_server.session.record import SESSION_RECORD, VERSION, RecordRefused, pack, packable, unpack
+from noisegate_server.session.record import RecordRefused, pack, packable, unpack
+from noisegate_server.session.record_layout import glance
 from noisegate_server.session.session import Session
 from noisegate_server.session.state import RecordMode
 from noisegate_server.session.suites import Pattern, Suite
-from tests.support.engines import ALL_OPTIONS, TENANT, End, Engines, Link, establish
+from tests.support.engines import ALL_OPTIONS, End, Engines, Link, establish
 from tests.support.fingerprint import fingerprint, secrets_of
 
 CASES = list(itertools.product(RecordMode, [Pattern.XX, Pattern.NK], Suite, [False, True], [False, True]))
@@ -49,9 +55,13 @@ def link(request: pytest.FixtureRequest, engines: Engines) -> Link:
 def repacked(end: End) -> tuple[Session, Session]:
     """The session before, and the one from its record, which takes its place in the store."""
     before = end.session
-    record = pack(before)
-    after = unpack(record, tenant=TENANT, aeads=end.engine.parts.aeads, limits=end.engine.parts.policy.limits)
-    return before, after
+    return before, unpacked(end, end.engine.parts.aeads)
+
+
+def unpacked(end: End, aeads: AeadCache) -> Session:
+    """The session from the record of the end's."""
+    shared, record = pack(end.session)
+    return unpack(shared, record, aeads=aeads, limits_of=partial(limits_of, end.engine.parts.policy))
 
 
 def replace(end: End) -> None:
@@ -99,6 +109,81 @@ def test_what_comes_back_is_what_went_in(link: Link) -> None:
     for end in link.ends:
         before, after = repacked(end)
         assert fingerprint_without_serials(after) == fingerprint_without_serials(before)
+        after.wipe()
+
+
+UNUSUAL: dict[str, Any] = {
+    "network": Network.CELLULAR,
+    "own_idle_timeout": True,
+    "rotation": LowerLimits(soft_messages=100, hard_age=900.0),
+    "max_early": 512,
+    "early": True,
+    "anonymous_initiator": True,
+    "follows_connection_id": True,
+    "ticket_owed": True,
+    "ticket_given": True,
+    "due_told": 7,
+    "refused": 2**36,
+    "chain_end_wall": 1_234.5,
+    "last_used": 70_000.25,
+    "remote_static": bytes(range(32)),
+    "prologue_hash": bytes(range(1, 33)),
+    "peer_id": "\u00fc" * 32,
+    "group": "g" * 64,
+}
+"""Attributes of Session that are seldom other than at its making, and a value that each may have."""
+USUAL = {
+    "created_at", "expires_at", "export", "flags", "handshake_hash", "idle_timeout", "lifetime", "lifetime_end",
+    "mode", "pattern", "records", "role", "session_id", "state", "suite", "tenant",
+}  # fmt: skip
+NOT_KEPT = {"aeads", "handle", "opening", "tend_at"}
+"""The store's, a handshake's, and the cache of contexts."""
+OF_RECORDS: dict[type, set[str]] = {
+    DatagramRecords: {
+        "answered", "answers_from", "begun", "cipher", "connection_id", "connection_id_given", "control_limit",
+        "current", "due", "due_at", "former_connection_ids", "former_until", "held", "initiator", "last_step",
+        "limits", "look_at", "mask_key", "next", "nonce", "padded", "previous", "ratchet", "reminder", "repeat_timer",
+        "rotate_at", "rotated_at", "told_at", "wants_rotation", "wipe_at",
+    },
+    NoiseRecords: {
+        "began_at", "cipher", "due", "due_at", "epoch", "h", "limits", "look_at", "nonce", "opened", "ratchet",
+        "receive", "renegotiation", "replacement", "reserve", "root", "sealed", "sealed_bytes", "send",
+    },
+    Epoch: {
+        "began_at", "confirmed", "expires_at", "h", "number", "opened", "receive_tail", "receiver", "root",
+        "send_counter", "send_tail", "sender", "sent_bytes", "window",
+    },
+}  # fmt: skip
+
+
+def test_no_field_is_unknown_to_the_record() -> None:
+    """Who gives a session another field has to say here, and in the record, what becomes of it when it is packed."""
+    assert set(Session.__slots__) == {*UNUSUAL, *USUAL, *NOT_KEPT}
+    for kind, known in OF_RECORDS.items():
+        assert set(kind.__slots__) == known  # type: ignore[attr-defined]  # every one of them has slots
+
+
+def test_what_is_seldom_set_comes_back_too(link: Link) -> None:
+    """Each field of the session has a value that it has not at first, and keeps it."""
+    for end in link.ends:
+        keys = end.session.peer_id, end.session.group
+        for name, value in UNUSUAL.items():
+            setattr(end.session, name, value)
+        records = end.session.records
+        if isinstance(records, DatagramRecords):
+            records.connection_id_given = (3, 2**64 - 2)
+            records.former_connection_ids, records.former_until = (b"formerly",), 90_000.5
+            records.padded = False
+            records.reschedule()
+        before, after = repacked(end)
+        for name in UNUSUAL:
+            assert getattr(after, name) == getattr(before, name), name
+        assert isinstance(records, DatagramRecords) == isinstance(after.records, DatagramRecords)
+        if isinstance(records, DatagramRecords) and isinstance(after.records, DatagramRecords):
+            for name in ("connection_id_given", "former_connection_ids", "former_until", "padded", "due_at"):
+                assert getattr(after.records, name) == getattr(records, name), name
+            records.former_connection_ids = ()
+        before.peer_id, before.group = keys
         after.wipe()
 
 
@@ -170,19 +255,34 @@ def test_a_former_connection_id_is_kept(engines: Engines) -> None:
     after.wipe()
 
 
-def test_its_size_is_fixed(link: Link) -> None:
-    """Every record has SESSION_RECORD bytes, and begins with the version."""
+def test_it_is_small(link: Link) -> None:
+    """A record has the secrets that the mode has, and no more than 300 bytes beside them."""
     for end in link.ends:
-        record = pack(end.session)
-        assert len(record) == SESSION_RECORD == 805
-        assert record[0] == VERSION == 2
+        _, record = pack(end.session)
+        assert len(record) <= 300 + 32 * len(secrets_of(end.session))
+
+
+def test_a_glance_shows_what_a_store_asks(link: Link) -> None:
+    """Names, connection ids, epoch and times are read from a record as they were in the session."""
+    for end in link.ends:
+        before = end.session
+        shared, record = pack(before)
+        seen = glance(shared, memoryview(record))
+        names = ("session_id", "tenant", "peer_id", "group", "ticket_given", "expires_at", "last_used", "lifetime_end")
+        assert [getattr(seen, name) for name in names] == [getattr(before, name) for name in names]
+        assert seen.connection_ids() == before.connection_ids()
+        assert before.records is not None
+        assert seen.epoch == before.records.epoch
+        assert [seen.expiry_cause(at) for at in (0.0, before.lifetime_end)] == [
+            before.expiry_cause(at) for at in (0.0, before.lifetime_end)
+        ]
 
 
 def test_packing_builds_and_keeps_no_context(engines: Engines) -> None:
     """A record holds no AEAD context, and a session from one has built none."""
     link = establish(engines)
     aeads = AeadCache()
-    after = unpack(pack(link.initiator.session), tenant=TENANT, aeads=aeads, limits=engines.made[0].parts.policy.limits)
+    after = unpacked(link.initiator, aeads)
     assert len(aeads) == 0
     after.wipe()
 
@@ -190,8 +290,8 @@ def test_packing_builds_and_keeps_no_context(engines: Engines) -> None:
 def test_its_secrets_are_its_own(engines: Engines) -> None:
     """Wiping the record, or the first object, leaves the session from it whole, and wiping that leaves none."""
     link = establish(engines, options=ALL_OPTIONS)
-    record = pack(link.initiator.session)
-    after = unpack(record, tenant=TENANT, aeads=AeadCache(), limits=engines.made[0].parts.policy.limits)
+    shared, record = pack(link.initiator.session)
+    after = unpack(shared, record, aeads=AeadCache(), limits_of=partial(limits_of, link.initiator.engine.parts.policy))
     copies = [bytes(secret) for secret in secrets_of(after)]
     record[:] = bytes(len(record))
     assert [bytes(secret) for secret in secrets_of(after)] == copies
@@ -252,20 +352,10 @@ def test_a_packed_ratchet_goes_on_across_its_phases(engines: Engines) -> None:
     assert link.initiator.datagrams.current.sender.phase == 2
 
 
-def test_anything_else_is_refused(engines: Engines) -> None:
-    """Another length or version, or a number that no session has: RecordRefused, and no session."""
-    link = establish(engines)
-    limits = engines.made[0].parts.policy.limits
-    record = bytes(pack(link.initiator.session))
-    mode_at = 1 + 24 + 65 + 65
-    for spoiled in (
-        b"",
-        record[:-1],
-        record + b"\0",
-        b"\0" + record[1:],
-        bytes((VERSION + 1,)) + record[1:],
-        record[:mode_at] + b"\x03" + record[mode_at + 1 :],
-        record[:25] + b"\x01\xff" + record[27:],
-    ):
-        with pytest.raises(RecordRefused):
-            unpack(spoiled, tenant=TENANT, aeads=AeadCache(), limits=limits)
+def test_anything_else_is_refused(link: Link) -> None:
+    """Another length, wherever it is cut: RecordRefused, and no session."""
+    for end in link.ends:
+        shared, packed = pack(end.session)
+        for spoiled in (*(packed[:length] for length in range(len(packed))), packed + b"\0", packed + bytes(32)):
+            with pytest.raises(RecordRefused):
+                unpack(shared, spoiled, aeads=AeadCache(), limits_of=partial(limits_of, end.engine.parts.policy))

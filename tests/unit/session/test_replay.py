@@ -169,28 +169,44 @@ def test_a_commit_without_a_fresh_check_is_refused(counter: int) -> None:
 
 
 def test_a_packed_window_comes_back_as_it_was() -> None:
-    """A window packs into a fixed size and answers the same afterwards."""
+    """A window answers the same after it was packed, and costs no more than its blocks that are partly filled."""
     window = ReplayWindow()
     for counter in (0, 3, 900, 1_500, 1_499):
         window.commit(counter)
     packed = window.pack()
     again = ReplayWindow.unpack(packed)
-    assert len(packed) == PACKED_WINDOW == 144
+    assert len(packed) == PACKED_WINDOW + 2 * 8
     assert again.highest == 1_500
     assert [again.check(c) for c in range(2_000)] == [window.check(c) for c in range(2_000)]
     assert ReplayWindow.unpack(ReplayWindow().pack()).highest == -1
+
+
+def test_a_window_without_gaps_packs_small() -> None:
+    """After any number of records in order only the block of the newest one is partly filled."""
+    window = ReplayWindow()
+    for counter in range(5_000):
+        window.commit(counter)
+    again = ReplayWindow.unpack(window.pack())
+    assert len(window.pack()) == PACKED_WINDOW + 8 == 24
+    assert [again.check(c) for c in range(6_000)] == [window.check(c) for c in range(6_000)]
 
 
 @pytest.mark.parametrize(
     "data",
     [
         b"",
-        bytes(143),
-        bytes(145),
-        struct.pack(">18Q", 0, 1, *[0] * 16),
-        struct.pack(">18Q", 6, *[0] * 17),
-        struct.pack(">18Q", 6, 0b1000000, *[0] * 16),
-        struct.pack(">18Q", 6, 0b1100000, *[0] * 16),
+        bytes(15),
+        bytes(17),
+        struct.pack(">QII", 0, 0, 1) + struct.pack(">Q", 1),
+        struct.pack(">QII", 0, 1, 0),
+        struct.pack(">QII", 6, 0, 0),
+        struct.pack(">QII", 6, 0, 1),
+        struct.pack(">QII", 6, 0, 1) + struct.pack(">Q", 0),
+        struct.pack(">QII", 6, 0, 1) + struct.pack(">Q", 0b1000000),
+        struct.pack(">QII", 6, 0, 1) + struct.pack(">Q", 0b1100000),
+        struct.pack(">QII", 64, 0, 1) + struct.pack(">Q", 2**64 - 1),
+        struct.pack(">QII", 64, 1, 1) + struct.pack(">Q", 1),
+        struct.pack(">QII", 64, 1 | 1 << 17, 0),
     ],
 )
 def test_a_packed_window_that_cannot_be_is_refused(data: bytes) -> None:

@@ -1,0 +1,194 @@
+"""How the record of an idle session lies in memory (session/record.py packs and unpacks it).
+
+    head ‖ what only some have, as the head says ‖ names ‖ numbers ‖ window ‖ secrets
+
+What many sessions have in common stands apart, in `Shared`, once for all of them. A record never leaves its process, so
+it has no version; what does is session/frozen.py's.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from enum import IntFlag
+from typing import Final, NamedTuple
+
+from noisegate_server.session.constants import CONNECTION_ID, HASH, SESSION_ID
+from noisegate_server.session.limits import LowerLimits
+from noisegate_server.session.network import Network
+from noisegate_server.session.state import RecordMode, Role, TerminationReason
+from noisegate_server.session.suites import Pattern, Suite
+
+
+class Shared(NamedTuple):
+    """What many sessions have in common: no secret, and the same for a whole game as a rule."""
+
+    tenant: str
+    mode: RecordMode
+    role: Role
+    pattern: Pattern
+    suite: Suite
+    flags: int
+    network: Network
+    idle_timeout: float
+    own_idle_timeout: bool
+    lifetime: float
+    rotation: LowerLimits
+    max_early: int
+    early: bool
+    anonymous_initiator: bool
+    follows_connection_id: bool
+    ticket_owed: bool
+    ticket_given: bool
+
+
+class Glance(NamedTuple):
+    """What can be seen of a packed session without unpacking it."""
+
+    session_id: bytes
+    tenant: str
+    peer_id: str
+    group: str
+    bound: tuple[bytes, ...]
+    """Its connection ids."""
+    epoch: int
+    ticket_given: bool
+    expires_at: float
+    """Monotonic seconds, as the next two."""
+    last_used: float
+    lifetime_end: float
+
+    def connection_ids(self) -> tuple[bytes, ...]:
+        """Every connection id that is bound to the session."""
+        return self.bound
+
+    def expiry_cause(self, now: float) -> TerminationReason:
+        """Why the session is over, given that `expires_at` has passed."""
+        return TerminationReason.LIFETIME if now >= self.lifetime_end else TerminationReason.IDLE
+
+
+class Has(IntFlag):
+    """What a record has that not every one has."""
+
+    REMOTE_STATIC = 1
+    H = 2
+    """The current epoch's, where it is not the handshake's hash."""
+    PROLOGUE = 4
+    """Its hash, where it is not that of the empty prologue."""
+    ROTATED_AT = 8
+    FORMER = 16
+    """A connection id that still holds, and until when."""
+    MASK = 32
+
+
+class Head(NamedTuple):
+    """Every record's beginning."""
+
+    expires_at: float
+    last_used: float
+    lifetime_end: float
+    created_at: float
+    chain_end_wall: float
+    began_at: float
+    session_id: bytes
+    connection_id: bytes
+    """DATAGRAM; zeros otherwise."""
+    handshake_hash: bytes
+    has: int
+    width: int
+    """Which of `NUMBERS` the numbers have."""
+    peer_id: int
+    """Bytes of it, as the next."""
+    group: int
+
+
+class Numbers(NamedTuple):
+    """Counters, all as wide as the widest of a record needs."""
+
+    epoch: int = 0
+    sealed: int = 0
+    """NOISE: messages since the last switch; DATAGRAM has the counter alone."""
+    opened: int = 0
+    sealed_bytes: int = 0
+    """Of the game's plaintexts, under the keys in use."""
+    send_counter: int = 0
+    receive_counter: int = 0
+    """NOISE; DATAGRAM has the window."""
+    refused: int = 0
+    due_told: int = 0
+    """Plus one, as all that may be -1."""
+    send_phase: int = 0
+    """DATAGRAM, as all that follows."""
+    receive_phase: int = 0
+    given_epoch: int = 0
+    given_counter: int = 0
+
+
+HEAD: Final = struct.Struct(f">6d{SESSION_ID}s{CONNECTION_ID}s{HASH}s4B")
+TIME: Final = struct.Struct(">d")
+FORMER: Final = struct.Struct(f">{CONNECTION_ID}sd")
+NUMBERS: Final = tuple(struct.Struct(f">{len(Numbers._fields)}{width}") for width in "BHIQ")
+WIDEST: Final = tuple(256 ** (each.size // len(Numbers._fields)) - 1 for each in NUMBERS)
+_HASHES: Final = (Has.REMOTE_STATIC, Has.H, Has.PROLOGUE)
+NO_PROLOGUE: Final = bytes.fromhex("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")
+"""SHA-256 of nothing: what most callers bind their handshakes to."""
+
+
+class Some(NamedTuple):
+    """What not every record has, as it was read."""
+
+    remote_static: bytes
+    h: bytes
+    prologue_hash: bytes
+    rotated_at: float
+    former: tuple[bytes, ...]
+    """The connection id before the present one."""
+    former_until: float
+    end: int
+    """Where the names begin."""
+
+
+def read_some(head: Head, view: memoryview) -> Some:
+    """What comes behind the head. struct.error where the record is too short."""
+    at = HEAD.size
+    hashes = [b"", head.handshake_hash, NO_PROLOGUE]
+    for place, each in enumerate(_HASHES):
+        if head.has & each:
+            hashes[place] = bytes(view[at : at + HASH])
+            at += HASH
+    rotated_at, former_until = -math.inf, math.inf
+    former: tuple[bytes, ...] = ()
+    if head.has & Has.ROTATED_AT:
+        (rotated_at,) = TIME.unpack_from(view, at)
+        at += TIME.size
+    if head.has & Has.FORMER:
+        connection_id, former_until = FORMER.unpack_from(view, at)
+        former = (connection_id,)
+        at += FORMER.size
+    remote_static, h, prologue_hash = hashes
+    return Some(remote_static, h, prologue_hash, rotated_at, former, former_until, at)
+
+
+def glance(shared: Shared, record: memoryview) -> Glance:
+    """What can be seen of a record: its names and times, no secret."""
+    head = Head._make(HEAD.unpack_from(record))
+    some = read_some(head, record)
+    group = some.end + head.peer_id
+    end = group + head.group
+    return Glance(
+        head.session_id,
+        shared.tenant,
+        str(record[some.end : group], "utf-8"),
+        str(record[group:end], "utf-8"),
+        (head.connection_id, *some.former) if shared.mode is RecordMode.DATAGRAM else (),
+        NUMBERS[head.width].unpack_from(record, end)[0],
+        shared.ticket_given,
+        head.expires_at,
+        head.last_used,
+        head.lifetime_end,
+    )
+
+
+def expires_at(record: memoryview) -> float:
+    """When the session of a record ends by itself (monotonic seconds)."""
+    return float(TIME.unpack_from(record)[0])
