@@ -53,3 +53,13 @@ MAX_REPEATS_PER_SESSION: Final = 8
 
 MAX_WATCHERS: Final = 1_024
 """Open grpc.health.v1 Watch streams of one process."""
+
+MAX_TRANSPORTS: Final = 4_096
+"""Open Transport streams of one process."""
+
+MAX_TRANSPORTS_PER_TENANT: Final = 256
+MAX_WAITING_BATCHES: Final = 32
+"""Of one Transport stream: batches that wait for a session to come back."""
+
+DRAIN_SECONDS: Final = 2.0
+"""From the word that the service drains to the end of a Transport stream whose caller does not half-close."""

@@ -6,17 +6,17 @@ After the end, whoever ended it, nothing more reaches the method or the outbox.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from noisegate_server.rpc.call import Call, Inbox, Outbox, Stream
+from noisegate_server.rpc.call import Call, Inbox, Outbox, Stream, Unary
 from noisegate_server.rpc.unary import Refuse, Rpc, admission, refuser
 
 __all__ = ["Open", "StreamRow", "guarded"]
 
-Open = Callable[[str, Outbox], Inbox]
-"""(tenant, outbox) -> inbox: a streaming method behind its guard."""
+Open = Callable[[Call, Outbox], Inbox]
+"""(admitted call, outbox) -> inbox: a streaming method behind its guard."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,8 +25,10 @@ class StreamRow:
 
     request: Any
     """The protobuf class of its request messages."""
-    start: Callable[[Any, str, Outbox], Inbox]
-    """(parts, tenant, outbox) -> inbox."""
+    make: Callable[[Any, Mapping[str, Unary]], Open]
+    """(parts, the unary methods by their short names) -> the method. Once for each table."""
+    client_streaming: bool = False
+    """Does the caller send many messages?"""
 
 
 class _Guard(Inbox):
@@ -96,7 +98,12 @@ def guarded(method: str, rpc: Rpc, start: Open) -> Stream:
 
     def open_stream(call: Call, outbox: Outbox) -> Inbox:
         guard = _Guard(outbox, refuse)
-        guard.open(lambda: start(admit(call, 0), guard))
+
+        def begin() -> Inbox:
+            admit(call, 0)
+            return start(call, guard)
+
+        guard.open(begin)
         return guard
 
     return open_stream

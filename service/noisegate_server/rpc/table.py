@@ -25,6 +25,7 @@ from noisegate_server.rpc.handlers import (
     sessions,
     suspend,
     tickets,
+    transport,
     watch,
 )
 from noisegate_server.rpc.health import health_methods
@@ -108,7 +109,12 @@ METHODS: Final[Mapping[str, Row]] = {
 """Unary RPC of SessionCryptoService to what serves it."""
 
 STREAMS: Final[Mapping[str, StreamRow]] = {
-    "WatchSessions": StreamRow(request=pb.WatchSessionsRequest, start=watch.watch_sessions),
+    "WatchSessions": StreamRow(
+        request=pb.WatchSessionsRequest, make=lambda parts, _: partial(watch.watch_sessions, parts)
+    ),
+    "Transport": StreamRow(
+        request=pb.TransportRequest, make=lambda _, methods: transport.Transports(methods).start, client_streaming=True
+    ),
 }
 """Streaming RPC of SessionCryptoService to what serves it."""
 
@@ -124,9 +130,11 @@ def serve(name: str, row: Row, rpc: Rpc) -> Unary:
 
 def build_table(rpc: Rpc) -> Table:
     """Every method of the server, health included, closed over its parts, clock and policy."""
-    rows = {SERVICE_PREFIX + name: row for name, row in METHODS.items()}
-    ours = {name: Method(unary=serve(name, row, rpc)) for name, row in rows.items()}
+    unaries = {name: serve(SERVICE_PREFIX + name, row, rpc) for name, row in METHODS.items()}
+    ours = {SERVICE_PREFIX + name: Method(unary=function) for name, function in unaries.items()}
     for name, row in STREAMS.items():
-        stream = guarded(SERVICE_PREFIX + name, rpc, partial(row.start, rpc.parts))
-        ours[SERVICE_PREFIX + name] = Method(stream=stream, server_streaming=True)
+        stream = guarded(SERVICE_PREFIX + name, rpc, row.make(rpc.parts, unaries))
+        ours[SERVICE_PREFIX + name] = Method(
+            stream=stream, client_streaming=row.client_streaming, server_streaming=True
+        )
     return ours | health_methods(rpc.health)

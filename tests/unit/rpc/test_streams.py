@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from noisegate_server.rpc.call import Caller, Inbox, Method, Outbox, Table
+from noisegate_server.rpc.call import Call, Caller, Inbox, Method, Outbox, Table
 from noisegate_server.rpc.health import Health
 from noisegate_server.rpc.streams import guarded
 from noisegate_server.session.errors import DecryptFailed, SessionNotFound
@@ -21,7 +21,7 @@ METHOD = "/test.Service/Echo"
 class Probe:
     """A table with one guarded stream, and what it was told."""
 
-    def __init__(self, start: Callable[[str, Outbox], Inbox] | None = None, **rpc: Any) -> None:
+    def __init__(self, start: Callable[[Call, Outbox], Inbox] | None = None, **rpc: Any) -> None:
         self.heard: list[str] = []
         self.tenants: list[str] = []
         self.defects: list[str] = []
@@ -29,8 +29,8 @@ class Probe:
         stream = guarded(METHOD, make_rpc(**rpc), start or self.start)
         self.table: Table = {METHOD: Method(stream=stream, client_streaming=True, server_streaming=True)}
 
-    def start(self, tenant: str, outbox: Outbox) -> Inbox:
-        self.tenants.append(tenant)
+    def start(self, call: Call, outbox: Outbox) -> Inbox:
+        self.tenants.append(call.caller.tenant)
         return Echo(outbox, self.heard)
 
     def open(self, caller: Caller = LOCAL, room: float = 100) -> Stream:
@@ -119,7 +119,7 @@ def test_an_error_anywhere_ends_the_stream_once(step: str, error: Exception, exp
 def test_an_error_while_opening_ends_the_stream() -> None:
     """There is no inbox yet to tell."""
 
-    def fail(tenant: str, outbox: Outbox) -> Inbox:
+    def fail(call: Call, outbox: Outbox) -> Inbox:
         raise DecryptFailed
 
     assert ended_by(Probe(fail).open()) == "DECRYPT_FAILED"
@@ -129,7 +129,7 @@ def test_nothing_follows_the_end() -> None:
     """A method that sends or finishes after the end, whoever ended it, reaches nobody."""
     outboxes: list[Outbox] = []
 
-    def start(_: str, outbox: Outbox) -> Inbox:
+    def start(_: Call, outbox: Outbox) -> Inbox:
         outboxes.append(outbox)
         return Echo(outbox, [])
 

@@ -14,7 +14,7 @@ from google.protobuf.message import DecodeError
 from noisegate.v1 import session_crypto_service_pb2 as pb
 from noisegate_server.engine.events import SessionEvent, Watch
 from noisegate_server.engine.parts import Parts
-from noisegate_server.rpc.call import Inbox, Outbox
+from noisegate_server.rpc.call import Call, Inbox, Outbox
 from noisegate_server.rpc.convert import events as convert
 from noisegate_server.rpc.convert import fields
 from noisegate_server.rpc.errors import Draining
@@ -82,6 +82,6 @@ class _Watcher(Inbox):
         self._full = not self._outbox.send(body)
 
 
-def watch_sessions(parts: Parts, tenant: str, outbox: Outbox) -> Inbox:
+def watch_sessions(parts: Parts, call: Call, outbox: Outbox) -> Inbox:
     """The stream's inbox; the watch is in place once its request has come."""
-    return _Watcher(parts, tenant, outbox)
+    return _Watcher(parts, call.caller.tenant, outbox)

@@ -1,0 +1,172 @@
+"""Transport: one stream that carries many batches; each is the unary call of its method in an envelope.
+
+So admission, limits, request_ids, suspended sessions and refusals are those of the unary methods, and nothing here
+knows what a batch is. A batch that has to wait is answered when it is done, and others overtake it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Mapping
+from typing import Final
+
+from google.rpc import status_pb2
+
+from noisegate.v1 import session_crypto_service_pb2 as pb
+from noisegate_server.rpc import limits
+from noisegate_server.rpc.call import Call, Code, Inbox, Outbox, Reply, Unary
+from noisegate_server.rpc.convert import carried
+from noisegate_server.rpc.errors import refusal
+from noisegate_server.session.errors import InvalidField, Overloaded, SessionError, SessionQuota
+
+__all__ = ["BATCHES", "Transports"]
+
+BATCHES: Final[Mapping[str, int]] = {
+    "EncryptBatch": pb.TransportRequest.ENCRYPT_FIELD_NUMBER,
+    "DecryptBatch": pb.TransportRequest.DECRYPT_FIELD_NUMBER,
+    "Broadcast": pb.TransportRequest.BROADCAST_FIELD_NUMBER,
+}
+"""Unary method to the field of TransportRequest with its request, and of TransportResponse with its answer."""
+
+
+class Transports:
+    """What the streams of one table share: the methods that they carry, and how many each tenant has open."""
+
+    __slots__ = ("_count", "_methods", "_open", "_running", "answer_seconds", "drain_seconds")
+
+    def __init__(
+        self,
+        methods: Mapping[str, Unary],
+        *,
+        answer_seconds: float = limits.UNARY_SECONDS,
+        drain_seconds: float = limits.DRAIN_SECONDS,
+    ) -> None:
+        self.answer_seconds = answer_seconds
+        """How long a batch may take."""
+        self.drain_seconds = drain_seconds
+        """How long a stream stays after it was told to go."""
+        self._methods: Final = {field: methods[name] for name, field in BATCHES.items() if name in methods}
+        self._open: Final[dict[str, int]] = {}
+        self._count = 0
+        self._running: Final[set[asyncio.Future[Reply]]] = set()
+        """What is under way, for streams that are gone too: it runs to its end, as behind a cancelled unary call."""
+
+    def __len__(self) -> int:
+        """How many streams are open."""
+        return self._count
+
+    def start(self, call: Call, outbox: Outbox) -> Inbox:
+        """A stream's inbox. SessionQuota at the tenant's cap, Overloaded at the process's."""
+        tenant = call.caller.tenant
+        ours = self._open.get(tenant, 0)
+        if ours >= limits.MAX_TRANSPORTS_PER_TENANT:
+            raise SessionQuota("tenant", f"at most {limits.MAX_TRANSPORTS_PER_TENANT} Transport streams")
+        if self._count >= limits.MAX_TRANSPORTS:
+            raise Overloaded("the process has no room for another Transport stream")
+        self._open[tenant] = ours + 1
+        self._count += 1
+        return _Transport(self, call, outbox)
+
+    def leave(self, tenant: str) -> None:
+        """A stream of the tenant has ended."""
+        self._count -= 1
+        self._open[tenant] -= 1
+        if not self._open[tenant]:
+            del self._open[tenant]
+
+    def method(self, field: int) -> Unary | None:
+        """The unary method whose request stands in this field."""
+        return self._methods.get(field)
+
+    def run(self, reply: Awaitable[Reply]) -> asyncio.Future[Reply]:
+        """Keep what has to wait until it is done, whatever becomes of its stream."""
+        running = asyncio.ensure_future(reply)
+        self._running.add(running)
+        running.add_done_callback(self._running.discard)
+        return running
+
+
+class _Transport(Inbox):
+    """One stream."""
+
+    __slots__ = ("_call", "_ending", "_left", "_no_more", "_outbox", "_transports", "_waiting")
+
+    def __init__(self, transports: Transports, call: Call, outbox: Outbox) -> None:
+        self._transports = transports
+        self._call = call
+        self._outbox = outbox
+        self._waiting: set[asyncio.Task[None]] = set()
+        self._no_more = False
+        self._ending: asyncio.TimerHandle | None = None
+        self._left = False
+
+    def message(self, body: bytes) -> None:
+        """One batch; answered at once unless it has to wait."""
+        correlation, field, request = carried.read(body)
+        method = self._transports.method(field)
+        if method is None:
+            self._refuse(correlation, InvalidField("batch", "one of encrypt, decrypt and broadcast"))
+        elif len(self._waiting) >= limits.MAX_WAITING_BATCHES:
+            self._refuse(correlation, Overloaded(f"{limits.MAX_WAITING_BATCHES} batches of this stream are waiting"))
+        else:
+            reply = method(self._call, request)
+            if isinstance(reply, tuple):
+                self._outbox.send(carried.write(correlation, field, reply))
+            else:
+                task = asyncio.ensure_future(self._wait(correlation, field, self._transports.run(reply)))
+                self._waiting.add(task)
+                task.add_done_callback(self._answered)
+
+    def half_closed(self) -> None:
+        self._finish()
+
+    def writable(self) -> None:
+        """Nothing is held back here: a full outbox is not read, and what waits is bounded."""
+
+    def draining(self) -> None:
+        """What was read is still answered; then the stream ends, by the caller's half-close or soon without it.
+
+        To end it at once could cost answers: a caller in the middle of a write may drop what it has not read yet.
+        """
+        self._outbox.send(carried.DRAINING)
+        self._ending = asyncio.get_running_loop().call_later(self._transports.drain_seconds, self._finish)
+
+    def cancelled(self) -> None:
+        for task in self._waiting:
+            task.cancel()
+        self._leave()
+
+    def _refuse(self, correlation: int, error: SessionError) -> None:
+        reply = refusal(error)
+        if reply is not None:
+            self._outbox.send(carried.write(correlation, carried.NOTHING, reply))
+
+    async def _wait(self, correlation: int, field: int, running: asyncio.Future[Reply]) -> None:
+        done, _ = await asyncio.wait([running], timeout=self._transports.answer_seconds)
+        self._outbox.send(carried.write(correlation, field, running.result() if done else _LATE))
+
+    def _answered(self, task: asyncio.Task[None]) -> None:
+        self._waiting.discard(task)
+        if self._no_more:
+            self._finish()
+
+    def _finish(self) -> None:
+        self._no_more = True
+        if not self._waiting:
+            self._leave()
+            self._outbox.finish()
+
+    def _leave(self) -> None:
+        if self._ending is not None:
+            self._ending.cancel()
+        if not self._left:
+            self._left = True
+            self._transports.leave(self._call.caller.tenant)
+
+
+def _late() -> Reply:
+    status = status_pb2.Status(code=Code.DEADLINE_EXCEEDED, message="the batch took longer than it may")
+    return Code.DEADLINE_EXCEEDED, status.SerializeToString()
+
+
+_LATE: Final = _late()

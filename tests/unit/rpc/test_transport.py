@@ -1,0 +1,260 @@
+"""Transport over the in-process transport: what it hands on, what waits, what it refuses, how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Awaitable
+
+import pytest
+
+from noisegate.v1 import session_crypto_service_pb2 as pb
+from noisegate_server.rpc import limits
+from noisegate_server.rpc.call import Call, Caller, Code, Method, Reply, Table, Unary
+from noisegate_server.rpc.errors import refusal
+from noisegate_server.rpc.handlers.transport import BATCHES, Transports
+from noisegate_server.rpc.policy import Policy
+from noisegate_server.rpc.streams import guarded
+from noisegate_server.session.errors import SessionNotFound
+from tests.support.in_process import LOCAL, Stream
+from tests.support.rpc_table import make_rpc, only, reason
+
+METHOD = "/test.Service/Transport"
+ANSWER = pb.EncryptBatchResponse(ciphertexts=b"sealed", lengths=[6])
+OTHER = Caller(identity="spiffe://game.example/other", tenant="other")
+
+
+class Carrier:
+    """A table with one Transport whose methods are scripted, and what they were called with."""
+
+    def __init__(self, reply: Reply | None = None, policy: Policy | None = None, **seconds: float) -> None:
+        self.called: list[tuple[str, Caller, bytes]] = []
+        self.waiting: list[asyncio.Future[Reply]] = []
+        """A future for each call that got none of `reply`."""
+        self._reply = reply
+        self.transports = Transports({name: self._method(name) for name in BATCHES}, **seconds)
+        rpc = make_rpc(policy=policy or Policy())
+        stream = guarded(METHOD, rpc, self.transports.start)
+        self.table: Table = {METHOD: Method(stream=stream, client_streaming=True, server_streaming=True)}
+
+    def _method(self, name: str) -> Unary:
+        def unary(call: Call, body: bytes) -> Reply | Awaitable[Reply]:
+            self.called.append((name, call.caller, body))
+            if self._reply is not None:
+                return self._reply
+            future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+            self.waiting.append(future)
+            return future
+
+        return unary
+
+    def open(self, caller: Caller = LOCAL, room: float = math.inf) -> Stream:
+        return Stream(self.table, METHOD, caller, room=room)
+
+
+def encrypt(correlation: int) -> bytes:
+    """A batch of one."""
+    batch = pb.EncryptBatchRequest(session_ids=bytes(24), lengths=[1], plaintexts=b"p")
+    return pb.TransportRequest(correlation_id=correlation, encrypt=batch).SerializeToString()
+
+
+def read(stream: Stream) -> list[pb.TransportResponse]:
+    """Everything that was answered."""
+    answers = []
+    while stream.sent:
+        answers.append(pb.TransportResponse.FromString(stream.take()))
+    return answers
+
+
+def why(answer: pb.TransportResponse) -> str:
+    """The reason of a refused batch."""
+    assert answer.WhichOneof("answer") == "refused"
+    return reason((answer.refused.code, answer.refused.status))
+
+
+def ending(stream: Stream) -> Reply | None:
+    """How the stream has ended by now."""
+    return stream.final
+
+
+async def settle() -> None:
+    """Let every task run as far as it can; there is no I/O here."""
+    for _ in range(8):
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize(
+    ("field", "name", "request_type", "response"),
+    [
+        ("encrypt", "EncryptBatch", pb.EncryptBatchRequest, ANSWER),
+        ("decrypt", "DecryptBatch", pb.DecryptBatchRequest, pb.DecryptBatchResponse(plaintexts=b"opened")),
+        ("broadcast", "Broadcast", pb.BroadcastRequest, pb.BroadcastResponse(ciphertexts=b"all")),
+    ],
+)
+def test_each_batch_is_the_call_of_its_method(field: str, name: str, request_type: type, response: object) -> None:
+    """With the caller of the stream and the very bytes of its request; the answer has the request's number."""
+    carrier = Carrier((0, response.SerializeToString()))  # type: ignore[attr-defined]
+    stream = carrier.open()
+    batch = request_type(session_ids=bytes(24), request_id="r")
+    stream.deliver(pb.TransportRequest(correlation_id=5, **{field: batch}).SerializeToString())
+    assert read(stream) == [pb.TransportResponse(correlation_id=5, **{field: response})]  # type: ignore[arg-type]
+    ((called, caller, body),) = carrier.called
+    assert (called, caller, body) == (name, LOCAL, batch.SerializeToString())
+
+
+def test_a_refused_batch_leaves_the_stream_open() -> None:
+    """It is answered with the bytes of its own call's refusal, and the next one is served."""
+    refused = refusal(SessionNotFound())
+    assert refused is not None
+    carrier = Carrier(refused)
+    stream = carrier.open()
+    stream.deliver(encrypt(1))
+    stream.deliver(encrypt(2))
+    answers = read(stream)
+    assert [(each.correlation_id, each.refused.status) for each in answers] == [(1, refused[1]), (2, refused[1])]
+    assert stream.final is None
+
+
+def test_a_message_without_a_batch_is_refused_by_its_number() -> None:
+    """As one of a later contract would be; nothing is called."""
+    carrier = Carrier((0, b""))
+    stream = carrier.open()
+    stream.deliver(pb.TransportRequest(correlation_id=9).SerializeToString())
+    (answer,) = read(stream)
+    assert (answer.correlation_id, why(answer)) == (9, "INVALID_REQUEST")
+    assert carrier.called == []
+
+
+def test_a_message_that_cannot_be_read_ends_the_stream() -> None:
+    """Nobody knows which batch it was."""
+    carrier = Carrier((0, b""))
+    stream = carrier.open()
+    stream.deliver(b"\x12\x05abc")
+    assert stream.final is not None
+    assert reason(stream.final) == "INVALID_REQUEST"
+    assert len(carrier.transports) == 0
+
+
+async def test_answers_overtake_a_batch_that_waits() -> None:
+    """In the order in which they are done."""
+    carrier = Carrier()
+    stream = carrier.open()
+    for correlation in (1, 2, 3):
+        stream.deliver(encrypt(correlation))
+    for number in (1, 2, 0):
+        carrier.waiting[number].set_result((0, ANSWER.SerializeToString()))
+        await settle()
+    assert [each.correlation_id for each in read(stream)] == [2, 3, 1]
+
+
+async def test_only_so_many_batches_wait_and_one_more_is_refused() -> None:
+    """It was not done, so it may come again; and room is made by an answer."""
+    carrier = Carrier()
+    stream = carrier.open()
+    for correlation in range(limits.MAX_WAITING_BATCHES + 1):
+        stream.deliver(encrypt(correlation))
+    (answer,) = read(stream)
+    assert (answer.correlation_id, why(answer)) == (limits.MAX_WAITING_BATCHES, "OVERLOADED")
+    assert len(carrier.called) == limits.MAX_WAITING_BATCHES
+    carrier.waiting[0].set_result((0, b""))
+    await settle()
+    stream.deliver(encrypt(99))
+    assert len(carrier.called) == limits.MAX_WAITING_BATCHES + 1
+    stream.inbox.cancelled()
+    await settle()
+
+
+async def test_a_caller_that_reads_nothing_is_not_heard() -> None:
+    """Its batches stay with the transport while the outbox is full."""
+    carrier = Carrier((0, b""))
+    stream = carrier.open(room=2)
+    for correlation in range(5):
+        stream.deliver(encrypt(correlation))
+    assert len(carrier.called) == 2
+    assert [each.correlation_id for each in read(stream)] == [0, 1, 2, 3, 4]
+
+
+async def test_a_half_closed_stream_ends_when_all_is_answered() -> None:
+    """Well, and after the last answer."""
+    carrier = Carrier()
+    stream = carrier.open()
+    stream.deliver(encrypt(1))
+    stream.inbox.half_closed()
+    assert ending(stream) is None
+    carrier.waiting[0].set_result((0, b""))
+    await settle()
+    assert ([each.correlation_id for each in read(stream)], ending(stream)) == ([1], (0, b""))
+    assert len(carrier.transports) == 0
+
+
+async def test_a_cancelled_stream_lets_its_batches_run_to_their_end() -> None:
+    """As behind a cancelled unary call; nobody hears of it, and the stream's place is free."""
+    carrier = Carrier()
+    stream = carrier.open()
+    stream.deliver(encrypt(1))
+    await settle()
+    stream.inbox.cancelled()
+    await settle()
+    assert not carrier.waiting[0].cancelled()
+    carrier.waiting[0].set_result((0, b""))
+    await settle()
+    assert (list(stream.sent), stream.final, len(carrier.transports)) == ([], None, 0)
+
+
+async def test_a_draining_service_says_so_and_answers_what_it_has_read() -> None:
+    """Then the caller's half-close ends the stream."""
+    carrier = Carrier()
+    stream = carrier.open()
+    stream.deliver(encrypt(1))
+    stream.inbox.draining()
+    assert [each.WhichOneof("answer") for each in read(stream)] == ["draining"]
+    stream.inbox.half_closed()
+    assert ending(stream) is None
+    carrier.waiting[0].set_result((0, b""))
+    await settle()
+    assert ([each.correlation_id for each in read(stream)], ending(stream)) == ([1], (0, b""))
+
+
+async def test_a_draining_stream_whose_caller_says_nothing_ends_by_itself() -> None:
+    """So that a caller that does not know the word cannot hold up a stop."""
+    carrier = Carrier((0, b""), drain_seconds=0)
+    stream = carrier.open()
+    stream.inbox.draining()
+    assert ending(stream) is None
+    await settle()
+    assert ([each.WhichOneof("answer") for each in read(stream)], ending(stream)) == (["draining"], (0, b""))
+    assert len(carrier.transports) == 0
+
+
+async def test_a_batch_that_takes_too_long_is_told_so() -> None:
+    """As a unary call is; what it began runs on, and its answer is dropped."""
+    carrier = Carrier(answer_seconds=0)
+    stream = carrier.open()
+    stream.deliver(encrypt(1))
+    await settle()
+    (answer,) = read(stream)
+    assert (answer.correlation_id, answer.refused.code) == (1, Code.DEADLINE_EXCEEDED)
+    carrier.waiting[0].set_result((0, b""))
+    await settle()
+    assert not stream.sent
+
+
+def test_a_tenant_has_only_so_many_streams() -> None:
+    """Another tenant has its own, and one that ends makes room."""
+    carrier = Carrier((0, b""))
+    streams = [carrier.open() for _ in range(limits.MAX_TRANSPORTS_PER_TENANT)]
+    refused = carrier.open()
+    assert refused.final is not None
+    assert reason(refused.final) == "SESSION_QUOTA"
+    assert carrier.open(OTHER).final is None
+    streams[0].inbox.half_closed()
+    assert carrier.open().final is None
+
+
+def test_a_caller_without_the_right_gets_no_stream() -> None:
+    """The right to Transport, beside that to the methods that it carries."""
+    carrier = Carrier((0, b""), policy=only("/test.Service/Other"))
+    stream = carrier.open()
+    assert stream.final is not None
+    assert reason(stream.final) == "CALLER_FORBIDDEN"
+    assert len(carrier.transports) == 0
