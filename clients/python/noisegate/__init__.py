@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         TerminationReason,
         Ticket,
     )
+    from ._multiplexer import Multiplex
     from ._opening import Opening
     from ._received import Admission, Received
     from ._session import Session
@@ -119,6 +120,7 @@ __all__ = [
     "InvalidRequest",
     "Lagged",
     "MessageTooLarge",
+    "Multiplex",
     "Network",
     "NetworkChange",
     "NoisegateError",
@@ -202,6 +204,7 @@ _HOMES: Final[dict[str, tuple[str, ...]]] = {
         "TerminationReason",
         "Ticket",
     ),
+    "_multiplexer": ("Multiplex",),
     "_opening": ("Opening",),
     "_session": ("Session",),
     "_sync": ("SyncClient", "SyncSession", "connect_sync"),

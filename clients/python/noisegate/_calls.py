@@ -15,7 +15,7 @@ import asyncio
 import uuid
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
-from typing import Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from google.protobuf.message import DecodeError, Message
 from grpc import StatusCode
@@ -25,6 +25,9 @@ from noisegate.v1 import session_crypto_service_pb2 as service
 
 from ._channels import Channels
 from .errors import ClientClosed, NoisegateError, WrongOwner, from_rpc_error
+
+if TYPE_CHECKING:
+    from ._multiplexer import Multiplexer
 
 Entropy = Callable[[int], bytes]
 """n -> n random bytes, e.g. os.urandom."""
@@ -124,6 +127,8 @@ class Calls:
         self._channels = channels
         self._policy = policy
         self._entropy = entropy
+        self.together: Multiplexer | None = None
+        """What lets packets of many sessions travel together, where the client was told to."""
 
     def request_id(self) -> str:
         """A new UUID4."""
@@ -150,7 +155,7 @@ class Calls:
                 attempts += _REFUSED_STREAM not in error.message
                 if error.code is not StatusCode.UNAVAILABLE or attempts >= self._policy.attempts:
                     raise
-                delay = self._policy.delay(repeats, self._share(), error.retry_delay)
+                delay = self._policy.delay(repeats, self.share(), error.retry_delay)
                 if clock() + delay >= deadline:
                     raise
                 repeats += 1
@@ -180,6 +185,8 @@ class Calls:
     async def close(self) -> None:
         """End every connection."""
         await self._channels.close()
+        if self.together is not None:
+            await self.together.close()
 
     async def _attempt(
         self, method: Method[RequestT, ResponseT], body: bytes, endpoint: str, seconds: float
@@ -202,7 +209,8 @@ class Calls:
         if self._channels.closed and (task is None or not task.cancelling()):
             raise ClientClosed from None
 
-    def _share(self) -> float:
+    def share(self) -> float:
+        """Random in [0, 1], for jitter."""
         return int.from_bytes(self._entropy(_JITTER_BYTES), "big") / _JITTER_RANGE
 
 

@@ -19,7 +19,7 @@ _SERVICE_CONFIG: Final[dict[str, list[dict[str, dict[str, str]]]]] = {
     "loadBalancingConfig": [{"round_robin": {}}],
 }
 
-_OPTIONS: Final[tuple[tuple[str, int | str], ...]] = (
+_OPTIONS: Final[Options] = (
     ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
     # A name server must not be able to change how calls are repeated.
     ("grpc.service_config_disable_resolution", 1),
@@ -40,6 +40,9 @@ _OPTIONS: Final[tuple[tuple[str, int | str], ...]] = (
 
 RawMethod = grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]
 RawStream = grpc.aio.UnaryStreamMultiCallable[bytes, bytes]
+
+Options = tuple[tuple[str, int | str], ...]
+"""Arguments of gRPC's channels."""
 
 
 class Lane:
@@ -71,12 +74,15 @@ class Lane:
 class Channels:
     """At most `limit` lanes, unless more are in use; the longest idle gives way. Belongs to one event loop."""
 
-    def __init__(self, target: str, *, tls: Tls | None, insecure: bool, limit: int = MAX_CHANNELS) -> None:
+    def __init__(
+        self, target: str, *, tls: Tls | None, insecure: bool, limit: int = MAX_CHANNELS, options: Options = ()
+    ) -> None:
         check_plaintext(target, tls=tls, insecure=insecure)
         self._target = target
         self._tls = tls
         self._insecure = insecure
         self._limit = limit
+        self._options: Final = (*_OPTIONS, *options)
         self._credentials = None if tls is None else tls.credentials()
         self._lanes: OrderedDict[str, Lane] = OrderedDict()
         self.closed = False
@@ -102,6 +108,17 @@ class Channels:
             raise ClientClosed
         return lane
 
+    def check(self, endpoint: str) -> None:
+        """Raises InsecureTarget where `own` would."""
+        # An endpoint comes from the service: it must not talk this client out of TLS.
+        check_plaintext(endpoint or self._target, tls=self._tls, insecure=self._insecure)
+
+    def own(self, endpoint: str) -> grpc.aio.Channel:
+        """A channel with a connection of its own, which the caller closes. Raises InsecureTarget, ClientClosed."""
+        if self.closed:
+            raise ClientClosed
+        return self._open(endpoint or self._target, ("grpc.use_local_subchannel_pool", 1))
+
     async def close(self) -> None:
         """Close every channel; calls under way end with ClientClosed. May be called again."""
         self.closed = True
@@ -109,15 +126,14 @@ class Channels:
             _, lane = self._lanes.popitem()
             await lane.channel.close(grace=None)
 
-    def _open(self, address: str) -> grpc.aio.Channel:
-        # An endpoint comes from the service: it must not talk this client out of TLS.
-        check_plaintext(address, tls=self._tls, insecure=self._insecure)
+    def _open(self, address: str, *more: tuple[str, int | str]) -> grpc.aio.Channel:
+        self.check(address)
         if self._credentials is None or self._tls is None:
             # A proxy of the environment is for the world outside; plaintext is for this machine or a trusted network.
-            return grpc.aio.insecure_channel(address, options=(*_OPTIONS, ("grpc.enable_http_proxy", 0)))
+            return grpc.aio.insecure_channel(address, options=(*self._options, *more, ("grpc.enable_http_proxy", 0)))
         name = self._tls.server_name
         override: Sequence[tuple[str, str]] = [("grpc.ssl_target_name_override", name)] if name else []
-        return grpc.aio.secure_channel(address, self._credentials, options=(*_OPTIONS, *override))
+        return grpc.aio.secure_channel(address, self._credentials, options=(*self._options, *more, *override))
 
     async def _make_room(self) -> None:
         while len(self._lanes) > self._limit:

@@ -29,9 +29,11 @@ from ._calls import (
 )
 from ._channels import Channels
 from ._events import Watched, from_watch
+from ._facts import Progress, SessionFacts
 from ._model import Capabilities, Network, Opened, Protocol, RecordMode, RetryReason, SessionInfo, SessionOptions
+from ._multiplexer import Multiplex, Multiplexer
 from ._opening import Opening
-from ._session import Progress, Session, SessionFacts
+from ._session import Session
 from .errors import PlayerMustRetry
 from .tls import Tls
 
@@ -347,13 +349,19 @@ def connect(
     tls: Tls | None = None,
     insecure: bool = False,
     policy: CallPolicy = DEFAULT_POLICY,
+    multiplex: Multiplex | None = None,
     entropy: Entropy = os.urandom,
 ) -> Client:
     """A client for the service at `target`, HOST:PORT. Connects with its first call.
 
     `tls`: None is for loopback only; any other address then raises InsecureTarget, unless `insecure` says that the
     network between is trusted: plaintexts and pre-shared keys travel on it. The rule and the credentials hold for the
-    endpoints that the service names, too. `policy`: deadlines and repeats. `entropy`: n -> n random bytes, for request
-    ids and jitter.
+    endpoints that the service names, too. `policy`: deadlines and repeats. `multiplex`: lets `encrypt` and
+    `decrypt` of all sessions travel together, in batches on one stream to each endpoint. `entropy`: n -> n random
+    bytes, for request ids and jitter.
     """
-    return Client(Calls(Channels(target, tls=tls, insecure=insecure), policy, entropy))
+    channels = Channels(target, tls=tls, insecure=insecure)
+    calls = Calls(channels, policy, entropy)
+    if multiplex is not None:
+        calls.together = Multiplexer(channels, policy, multiplex, share=calls.share, request_id=calls.request_id)
+    return Client(calls)

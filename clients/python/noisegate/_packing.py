@@ -14,6 +14,7 @@ from ._model import ControlKind, Opened, Sealed
 from .errors import BY_CODE, BY_REASON, CallRefused, NoisegateError
 
 CODES: Final[dict[int, StatusCode]] = {code.value[0]: code for code in StatusCode}
+SESSION_ID_BYTES: Final = 24
 _PREFIX: Final = "ERROR_REASON_"
 
 ResultT = TypeVar("ResultT", Sealed, Opened)

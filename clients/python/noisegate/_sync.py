@@ -14,8 +14,10 @@ from typing import Concatenate, Generic, ParamSpec, Self
 from ._blocking import Blocking, Loop, blocking, direct, iterating
 from ._calls import DEFAULT_POLICY, CallPolicy, Entropy
 from ._client import Client, connect
+from ._facts import SessionView
+from ._multiplexer import Multiplex
 from ._opening import Opening
-from ._session import Session, SessionView
+from ._session import Session
 from .errors import ClientClosed
 from .tls import Tls
 
@@ -110,8 +112,9 @@ def connect_sync(
     tls: Tls | None = None,
     insecure: bool = False,
     policy: CallPolicy = DEFAULT_POLICY,
+    multiplex: Multiplex | None = None,
     entropy: Entropy = os.urandom,
 ) -> SyncClient:
     """`connect` for code without an event loop: starts a thread, which `close` or the end of `with` ends."""
-    client = connect(target, tls=tls, insecure=insecure, policy=policy, entropy=entropy)
+    client = connect(target, tls=tls, insecure=insecure, policy=policy, multiplex=multiplex, entropy=entropy)
     return SyncClient(Loop(), client)
