@@ -16,6 +16,7 @@ from noisegate_server.rpc.table import SERVICE_PREFIX, build_table
 from noisegate_server.rpc.unary import Rpc
 from noisegate_server.session.ticket import TicketKey, TicketKeys
 from noisegate_server.store.base import StoreLimits
+from noisegate_server.store.vault import Vault
 from noisegate_server.trust.identity import Identities
 from tests.support.in_process import LOCAL
 from tests.support.rpc_table import Clock
@@ -26,12 +27,13 @@ XX = session_pb2.Protocol(pattern=session_pb2.PATTERN_XX, suite=session_pb2.SUIT
 class Entropy:
     """Bytes that differ each time and are the same in each run."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "test") -> None:
+        self._name = name
         self._drawn = 0
 
     def __call__(self, count: int) -> bytes:
         self._drawn += 1
-        return hashlib.shake_256(b"test entropy %d" % self._drawn).digest(count)
+        return hashlib.shake_256(b"%s entropy %d" % (self._name.encode(), self._drawn)).digest(count)
 
 
 def raise_defect(method: str, error: Exception) -> None:
@@ -42,9 +44,10 @@ def raise_defect(method: str, error: Exception) -> None:
 class Service:
     """One instance, called with messages."""
 
-    def __init__(self, limits: StoreLimits | None = None) -> None:
+    def __init__(self, limits: StoreLimits | None = None, name: str = "test", vault: Vault | None = None) -> None:
+        """Two of the same name draw the same random bytes."""
         self.clock = Clock()
-        entropy = Entropy()
+        entropy = Entropy(name)
         self.parts: Parts = make_parts(
             instance=b"inst",
             endpoint="here:1",
@@ -55,6 +58,7 @@ class Service:
             random_bytes=entropy,
             started_wall=1.8e9 + self.clock.now,
             limits=limits,
+            vault=vault,
         )
         self.rpc = Rpc(parts=self.parts, clock=self.clock, wall=lambda: 1.8e9 + self.clock.now, on_defect=raise_defect)
         self.table = build_table(self.rpc)

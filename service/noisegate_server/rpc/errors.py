@@ -26,6 +26,7 @@ __all__ = [
     "IdempotencyConflict",
     "Rule",
     "defect",
+    "item_refusal",
     "reason_name",
     "refusal",
 ]
@@ -178,6 +179,10 @@ def reason_name(reason: Reason) -> str:
     return reasons.ErrorReason.Name(reason).removeprefix(_PREFIX)
 
 
+def _text(rule: Rule, error: Exception) -> str:
+    return rule.text or str(error) or reason_name(rule.reason).lower().replace("_", " ")
+
+
 def _reply(code: Code, text: str, reason: Reason, metadata: Mapping[str, str], more: Message | None) -> Reply:
     status = status_pb2.Status(code=code, message=text)
     info = error_details_pb2.ErrorInfo(reason=reason_name(reason), domain=DOMAIN, metadata=metadata)
@@ -217,8 +222,13 @@ def refusal(error: Exception) -> Reply | None:
     if rule is None:
         return None
     metadata = error.metadata if isinstance(error, errors.SessionError) else {}
-    text = rule.text or str(error) or reason_name(rule.reason).lower().replace("_", " ")
-    return _reply(rule.code, text, rule.reason, metadata, rule.details(error) if rule.details else None)
+    return _reply(rule.code, _text(rule, error), rule.reason, metadata, rule.details(error) if rule.details else None)
+
+
+def item_refusal(error: errors.SessionError) -> tuple[int, Reason, str, Mapping[str, str]]:
+    """(code, reason, message, metadata) that one item of a batch is answered. KeyError: a defect, no row of RULES."""
+    rule = RULES[type(error)]
+    return int(rule.code), rule.reason, _text(rule, error), error.metadata
 
 
 def defect(request_id: str) -> Reply:

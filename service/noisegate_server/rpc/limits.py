@@ -4,8 +4,19 @@ from __future__ import annotations
 
 from typing import Final
 
+from noisegate_server.session.constants import MAX_ASSOCIATED_DATA
+
 MAX_REQUEST_BYTES: Final = 73_728
 """The longest request of a unary method; the transport's own limit is only a backstop above it."""
+
+MAX_BATCH_ITEMS: Final = 1_024
+"""Items of a batch, and sessions of a Broadcast."""
+MAX_BATCH_BYTES: Final = MAX_BATCH_ITEMS * 1_280
+"""Plaintexts or ciphertexts and associated data of a batch: for each item the smallest MTU of IPv6 (RFC 8200)."""
+MAX_BATCH_REQUEST_BYTES: Final = MAX_BATCH_BYTES + 64 * 1_024
+"""The longest request of a batch: ids, counts and lengths are 36 bytes an item."""
+PAUSE_SECONDS: Final = 0.001
+"""After so long a batch lets other calls run."""
 
 MAX_REQUEST_ID_BYTES: Final = 64
 SESSION_ID_BYTES: Final = 24
@@ -13,7 +24,7 @@ CONNECTION_ID_BYTES: Final = 8
 KEY_BYTES: Final = 32
 """Length of a static public key and of a pre-shared key."""
 
-MAX_ASSOCIATED_DATA_BYTES: Final = 1_024
+MAX_ASSOCIATED_DATA_BYTES: Final = MAX_ASSOCIATED_DATA
 MAX_PROLOGUE_BYTES: Final = 1_024
 MAX_PAYLOAD_BYTES: Final = 16_384
 MAX_TENANT_BYTES: Final = 255

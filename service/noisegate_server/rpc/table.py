@@ -13,8 +13,10 @@ from typing import Any, Final
 from noisegate.v1 import session_crypto_service_pb2 as pb
 from noisegate_server.rpc import limits
 from noisegate_server.rpc.call import Method, Table, Unary
+from noisegate_server.rpc.convert.batches import encode_opened, encode_sealed_batch
 from noisegate_server.rpc.convert.sealed import encode_sealed
 from noisegate_server.rpc.handlers import (
+    batches,
     capabilities,
     export,
     handshake,
@@ -53,6 +55,10 @@ def _restored(request: Any, response: Any) -> bytes:
     return session_id
 
 
+def _of_many(request: Any, response: Any) -> bytes:
+    return b""
+
+
 _SHORT: Final = limits.REPEAT_SECONDS
 _LONG: Final = limits.HANDSHAKE_REPEAT_SECONDS
 
@@ -67,6 +73,35 @@ METHODS: Final[Mapping[str, Row]] = {
         session_of=_named,
     ),
     "Decrypt": Row(request=pb.DecryptRequest, handle=records.decrypt, repeat_for=_SHORT, session_of=_answered),
+    "EncryptBatch": Row(
+        request=pb.EncryptBatchRequest,
+        handle=batches.encrypt_batch,
+        encode=encode_sealed_batch,
+        repeat_for=_SHORT,
+        session_of=_of_many,
+        longest=limits.MAX_BATCH_REQUEST_BYTES,
+        waits=True,
+        paced=True,
+    ),
+    "DecryptBatch": Row(
+        request=pb.DecryptBatchRequest,
+        handle=batches.decrypt_batch,
+        encode=encode_opened,
+        repeat_for=_SHORT,
+        session_of=_of_many,
+        longest=limits.MAX_BATCH_REQUEST_BYTES,
+        waits=True,
+        paced=True,
+    ),
+    "Broadcast": Row(
+        request=pb.BroadcastRequest,
+        handle=batches.broadcast,
+        encode=partial(encode_sealed_batch, answer=pb.BroadcastResponse),
+        repeat_for=_SHORT,
+        session_of=_of_many,
+        waits=True,
+        paced=True,
+    ),
     "Rotate": Row(request=pb.RotateRequest, handle=rotate.rotate, repeat_for=_SHORT, session_of=_named),
     "Resume": Row(request=pb.ResumeRequest, handle=resume.resume, repeat_for=_LONG, session_of=_answered, waits=True),
     "IssueTicket": Row(

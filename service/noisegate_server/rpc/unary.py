@@ -58,6 +58,10 @@ class Row:
     """Must a policy name it for each caller that may call it? Its "*" and no policy at all do not allow it."""
     waits: bool = False
     """Is the handler a coroutine function? Then it runs at once, and becomes a task where it has to wait."""
+    paced: bool = False
+    """With `waits`: the handler gives the `Steps` of a batch instead, for `rpc.pacing`."""
+    longest: int = limits.MAX_REQUEST_BYTES
+    """Bytes of the longest request."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +89,7 @@ RunOnce = Callable[[str, Any, bytes, float], Reply | Awaitable[Reply]]
 """(tenant, request, body, now) -> reply, for a request that has a request_id."""
 
 
-def admission(method: str, rpc: Rpc) -> Admit:
+def admission(method: str, rpc: Rpc, longest: int = limits.MAX_REQUEST_BYTES) -> Admit:
     """Makes the check that a call passes before its body is looked at: (call, body's length) -> tenant."""
     rights = rpc.policy.rights
     withheld = rights is None and method in rpc.policy.withheld
@@ -100,8 +104,8 @@ def admission(method: str, rpc: Rpc) -> Admit:
             raise CallerForbidden(method)
         if health.draining:
             raise Draining
-        if size > limits.MAX_REQUEST_BYTES:
-            raise MessageTooLarge("request", limits.MAX_REQUEST_BYTES)
+        if size > longest:
+            raise MessageTooLarge("request", longest)
         return tenant
 
     return admit
@@ -126,8 +130,8 @@ def unary(method: str, row: Row, rpc: Rpc, run_once: RunOnce) -> Unary:
     parts, clock, wall, repeats, health = rpc.parts, rpc.clock, rpc.wall, rpc.repeats, rpc.health
     handle, encode, closes, waits = row.handle, row.encode, row.closes, row.waits
     has_request_id = row.repeat_for > 0
-    parse, longest = row.request.FromString, limits.MAX_REQUEST_BYTES
-    admit, refuse = admission(method, rpc), refuser(method, rpc)
+    parse, longest = row.request.FromString, row.longest
+    admit, refuse = admission(method, rpc, longest), refuser(method, rpc)
     admitted: Caller | None = None
 
     def answer(call: Call, body: bytes) -> Reply | Awaitable[Reply]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from noisegate_server.engine.restore import wake
+from noisegate_server.rpc.pacing import pace
 from noisegate_server.session.errors import Overloaded
 from noisegate_server.store.suspended import Dormant
 
@@ -27,6 +28,8 @@ async def run(row: Row, rpc: Rpc, tenant: str, request: Any, dormant: Dormant | 
             await wake(rpc.parts, tenant, dormant, rpc.clock(), rpc.wall())
         try:
             response = row.handle(rpc.parts, tenant, request, rpc.clock(), rpc.wall())
+            if row.paced:
+                return await pace(rpc, tenant, response)
             return await response if row.waits else response
         except Dormant as met:
             dormant = met

@@ -185,3 +185,5 @@ MAX_HELD_ROOTS: Final = 8
 that the peer has heard nothing of."""
 TICKET_SKEW_S: Final = 60.0
 """How far in the future another instance's ticket may have been issued."""
+MAX_ASSOCIATED_DATA: Final = 1_024
+"""Bytes of the caller's associated data of one record (contract, EncryptRequest.associated_data)."""

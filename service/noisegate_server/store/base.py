@@ -7,6 +7,7 @@ beyond that, and every index in a store holds integers (handles). So a store may
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Protocol, TypeVar
 
@@ -195,6 +196,9 @@ class SessionStore(Protocol[S]):
 
     def get(self, tenant: str, session_id: bytes, now: float) -> S:
         """The tenant's session. Errors: SessionNotFound, SessionClosed; NotEstablished, Dormant if it is suspended."""
+
+    def get_many(self, tenant: str, session_ids: Sequence[bytes], now: float) -> list[S | None]:
+        """For each id what `get` would give, and None where it would raise. Ends and wipes nothing."""
 
     def get_by_connection(self, tenant: str, connection_id: bytes, now: float) -> S:
         """The tenant's session that has this connection id. Errors: as `get`; SessionClosed only if it ends here."""

@@ -31,9 +31,9 @@ _CODES: Final[Mapping[int, grpc.StatusCode]] = {code.value[0]: code for code in 
 
 SERVER_OPTIONS: Final = (
     ("grpc.so_reuseport", 0),
-    # A backstop above the table's own limit of a unary request.
-    ("grpc.max_receive_message_length", 1024 * 1024),
-    ("grpc.max_send_message_length", 1024 * 1024),
+    # Backstops above the table's own limit of a batch, and above what the longest one can be answered.
+    ("grpc.max_receive_message_length", 2 * 1024 * 1024),
+    ("grpc.max_send_message_length", 8 * 1024 * 1024),
     ("grpc.max_metadata_size", 8 * 1024),
     ("grpc.absolute_max_metadata_size", 16 * 1024),
     # Of one connection: a match server's burst. gRPC does not hold back a longer one exactly; it refuses some with

@@ -196,6 +196,11 @@ def scramble(message: Any, chance: random.Random, session_id: bytes) -> None:
             continue
         if field.enum_type is not None:
             value = chance.choice([0, 1, 2, 3, 9, 77])
+        elif field.is_repeated:
+            getattr(message, field.name).extend(chance.choices([0, 1, 24, 2**31 - 1], k=chance.randrange(3)))
+            continue
+        elif field.name == "session_ids":
+            value = chance.choice([session_id, session_id * 2, b"", bytes(24), b"x"])
         elif field.name == "session_id":
             value = chance.choice([session_id, b"", bytes(24), b"x"])
         elif field.type == field.TYPE_BYTES:

@@ -29,4 +29,6 @@ def to_response(value: Capabilities) -> pb.GetCapabilitiesResponse:
         max_datagram_plaintext_bytes=value.max_datagram_plaintext_bytes,
         max_request_bytes=limits.MAX_REQUEST_BYTES,
         max_early_data_bytes=value.max_early_data_bytes,
+        max_batch_items=limits.MAX_BATCH_ITEMS,
+        max_batch_bytes=limits.MAX_BATCH_BYTES,
     )

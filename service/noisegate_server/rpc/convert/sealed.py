@@ -10,7 +10,7 @@ from typing import Final
 
 from noisegate_server.session.sealed import Sealed
 
-__all__ = ["encode_sealed"]
+__all__ = ["encode_sealed", "varint"]
 
 # Tags of proto/noisegate/v1/session_crypto_service.proto: field number << 3 | wire type (2: length, 0: varint).
 _CIPHERTEXT: Final = b"\x0a"
@@ -23,17 +23,18 @@ _ROTATION_DUE: Final = b"\x28\x01"
 def encode_sealed(sealed: Sealed) -> bytes:
     """A serialised noisegate.v1.EncryptResponse; fields at their default are left out, as proto3 does."""
     ciphertext, counter, epoch, rotation_due, to_peer = sealed
-    body = _CIPHERTEXT + _varint(len(ciphertext)) + ciphertext
+    body = _CIPHERTEXT + varint(len(ciphertext)) + ciphertext
     for message in to_peer:
-        body += _TO_PEER + _varint(len(message)) + message
+        body += _TO_PEER + varint(len(message)) + message
     if counter:
-        body += _COUNTER + _varint(counter)
+        body += _COUNTER + varint(counter)
     if epoch:
-        body += _EPOCH + _varint(epoch)
+        body += _EPOCH + varint(epoch)
     return body + _ROTATION_DUE if rotation_due else body
 
 
-def _varint(number: int) -> bytes:
+def varint(number: int) -> bytes:
+    """A number, not below 0, as protobuf writes lengths and unsigned values."""
     if number < 0x80:
         return bytes((number,))
     if number < 0x4000:

@@ -1,0 +1,129 @@
+"""Batches of the contract: packed fields to items, and results to packed fields.
+
+The answers' packed fields are written by hand, for the reason that sealed.py gives; what only some items have is left
+to protobuf, which may stand behind them in the same message. A test holds the whole equal to what protobuf reads.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from itertools import accumulate, pairwise
+from typing import Any, Final
+
+from noisegate.v1 import session_crypto_service_pb2 as pb
+from noisegate_server.engine.batch import Runs, Sparse
+from noisegate_server.engine.open_batch import OpenedBatch
+from noisegate_server.engine.seal_batch import SealedBatch
+from noisegate_server.rpc import limits
+from noisegate_server.rpc.convert.sealed import varint
+from noisegate_server.rpc.errors import item_refusal
+from noisegate_server.session.batch import OpenedRecords, SealedRecords
+from noisegate_server.session.errors import InvalidField, MessageTooLarge
+
+__all__ = ["associated_data", "encode_opened", "encode_sealed_batch", "items", "runs", "session_ids"]
+
+_ID: Final = limits.SESSION_ID_BYTES
+_ITEMS: Final = limits.MAX_BATCH_ITEMS
+_BYTES: Final = limits.MAX_BATCH_BYTES
+
+# Tags of proto/noisegate/v1/session_crypto_service.proto, the same in all answers: field number << 3 | 2 (length).
+_CONTENTS: Final = b"\x0a"
+_LENGTHS: Final = b"\x12"
+_COUNTERS: Final = b"\x1a"
+_EPOCHS: Final = b"\x22"
+_NEWEST: Final = b"\x4a"
+_SESSION_IDS: Final = b"\x5a"
+
+
+def session_ids(packed: bytes) -> list[bytes]:
+    """Ids of 24 bytes each, at most 1,024."""
+    if len(packed) % _ID:
+        raise InvalidField("session_ids", f"{_ID} bytes each")
+    if len(packed) > _ITEMS * _ID:
+        raise MessageTooLarge("session_ids", _ITEMS * _ID)
+    return [packed[at : at + _ID] for at in range(0, len(packed), _ID)]
+
+
+def runs(ids: list[bytes], counts: Sequence[int], count: int) -> Runs:
+    """Whose the `count` items are."""
+    if not counts:
+        if len(ids) != count:
+            raise InvalidField("lengths", "one for each session, unless `counts` says how many it has")
+    elif len(counts) != len(ids) or not all(counts) or sum(counts) != count:
+        raise InvalidField("counts", "one for each session, at least 1; together as many as `lengths`")
+    return Runs.of(ids, counts)
+
+
+def items(packed: bytes, lengths: Sequence[int], path: str) -> list[bytes]:
+    """The items that stand one behind the other in `packed`, the field `path`."""
+    if len(lengths) > _ITEMS:
+        raise InvalidField("lengths", f"at most {_ITEMS} items")
+    return _cut(packed, lengths, "lengths", path)
+
+
+def associated_data(packed: bytes, lengths: Sequence[int], count: int, others: int) -> list[bytes]:
+    """That of each of the `count` items, or nothing where none has any; `others`: bytes of the items themselves."""
+    if others + len(packed) > _BYTES:
+        raise MessageTooLarge("associated_data" if len(packed) > others else "lengths", _BYTES)
+    if lengths and len(lengths) != count:
+        raise InvalidField("associated_data_lengths", "one for each item, or none")
+    return _cut(packed, lengths, "associated_data_lengths", "associated_data")
+
+
+def encode_sealed_batch(batch: SealedBatch, answer: Any = pb.EncryptBatchResponse) -> bytes:
+    """A serialised noisegate.v1.EncryptBatchResponse; a BroadcastResponse has the same fields."""
+    fields = _packed_fields(batch.records)
+    _add_sparse(fields, batch.sparse, answer)
+    return b"".join(fields)
+
+
+def encode_opened(batch: OpenedBatch) -> bytes:
+    """A serialised noisegate.v1.DecryptBatchResponse."""
+    records = batch.records
+    fields = _packed_fields(records)
+    if any(records.newest):
+        fields += (_NEWEST, varint(len(records.newest)), bytes(records.newest))
+    if batch.session_ids:
+        fields += (_SESSION_IDS, varint(_ID * len(batch.session_ids)), *batch.session_ids)
+    if batch.controls or batch.early:
+        more = pb.DecryptBatchResponse(early=batch.early)
+        for index, kind, answered in batch.controls:
+            more.controls.add(index=index, kind=kind, answered=answered)
+        fields.append(more.SerializeToString())
+    _add_sparse(fields, batch.sparse, pb.DecryptBatchResponse)
+    return b"".join(fields)
+
+
+def _cut(packed: bytes, lengths: Sequence[int], path: str, of: str) -> list[bytes]:
+    ends = list(accumulate(lengths, initial=0))
+    if ends[-1] != len(packed):
+        raise InvalidField(path, f"together as long as `{of}`")
+    return [packed[start:end] for start, end in pairwise(ends)]
+
+
+def _packed_fields(records: SealedRecords | OpenedRecords) -> list[bytes]:
+    lengths, counters, epochs = records.lengths, records.counters, records.epochs
+    count = len(lengths)
+    if not count:
+        return []
+    fields = [
+        _CONTENTS, varint(sum(lengths)), *records.pieces,
+        _LENGTHS, varint(4 * count), struct.pack(f"<{count}I", *lengths),
+        _COUNTERS, varint(8 * count), struct.pack(f"<{count}Q", *counters),
+    ]  # fmt: skip
+    if any(epochs):
+        fields += (_EPOCHS, varint(4 * count), struct.pack(f"<{count}I", *epochs))
+    return fields
+
+
+def _add_sparse(fields: list[bytes], sparse: Sparse, answer: Any) -> None:
+    if not (sparse.errors or sparse.to_peer or sparse.rotation_due):
+        return
+    more = answer(rotation_due=sparse.rotation_due)
+    for index, error in sparse.errors:
+        code, reason, text, metadata = item_refusal(error)
+        more.errors.add(index=index, code=code, reason=reason, message=text, metadata=metadata)
+    for index, to_peer in sparse.to_peer:
+        more.to_peer.add(index=index, to_peer=to_peer)
+    fields.append(more.SerializeToString())

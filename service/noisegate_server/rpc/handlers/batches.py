@@ -1,0 +1,52 @@
+"""EncryptBatch, DecryptBatch and Broadcast: what they begin is served in slices, see `rpc.pacing`."""
+
+from __future__ import annotations
+
+from noisegate.v1 import session_crypto_service_pb2 as pb
+from noisegate_server.engine import open_batch, seal_batch
+from noisegate_server.engine.batch import Steps
+from noisegate_server.engine.parts import Parts
+from noisegate_server.rpc.convert import batches
+from noisegate_server.rpc.limits import MAX_BATCH_BYTES
+from noisegate_server.session.errors import InvalidField, MessageTooLarge
+
+__all__ = ["broadcast", "decrypt_batch", "encrypt_batch"]
+
+
+def encrypt_batch(
+    parts: Parts, tenant: str, request: pb.EncryptBatchRequest, now: float, wall: float
+) -> Steps[seal_batch.SealedBatch]:
+    """Seal many plaintexts."""
+    packed = request.plaintexts
+    plaintexts = batches.items(packed, request.lengths, "plaintexts")
+    count = len(plaintexts)
+    runs = batches.runs(batches.session_ids(request.session_ids), request.counts, count)
+    associated = batches.associated_data(request.associated_data, request.associated_data_lengths, count, len(packed))
+    return seal_batch.encrypt_batch(parts, tenant, runs, plaintexts, associated, now, wall)
+
+
+def decrypt_batch(
+    parts: Parts, tenant: str, request: pb.DecryptBatchRequest, now: float, wall: float
+) -> Steps[open_batch.OpenedBatch]:
+    """Open many records."""
+    packed = request.ciphertexts
+    packets = batches.items(packed, request.lengths, "ciphertexts")
+    count = len(packets)
+    session_ids = batches.session_ids(request.session_ids)
+    if session_ids:
+        session_ids = batches.runs(session_ids, request.counts, count).each()
+    elif request.counts:
+        raise InvalidField("counts", "none where no session is named")
+    associated = batches.associated_data(request.associated_data, request.associated_data_lengths, count, len(packed))
+    return open_batch.decrypt_batch(parts, tenant, session_ids, packets, associated, now, wall)
+
+
+def broadcast(
+    parts: Parts, tenant: str, request: pb.BroadcastRequest, now: float, wall: float
+) -> Steps[seal_batch.SealedBatch]:
+    """Seal one plaintext for many sessions."""
+    session_ids = batches.session_ids(request.session_ids)
+    plaintext, associated = request.plaintext, request.associated_data
+    if len(session_ids) * (len(plaintext) + len(associated)) > MAX_BATCH_BYTES:
+        raise MessageTooLarge("plaintext", MAX_BATCH_BYTES // len(session_ids))
+    return seal_batch.broadcast(parts, tenant, session_ids, plaintext, associated, now, wall)

@@ -1,0 +1,195 @@
+"""Many records in one go: the straight way of `DatagramRecords.seal` and `open`, written out once for a whole batch.
+
+A call for each message would cost as much as the message. So what these loops know is the common case alone: DATAGRAM
+sessions without mask, padding and ratchet, with nothing due and nothing under way. They stop before whatever is another
+case and have changed nothing of it; whoever calls them serves that one by `seal` or `open` and comes back. The
+invariants are those of datagram.py: a counter is consumed before its ciphertext exists, all of a run's at once; state
+moves only after authentication.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from noisegate_server.noise.primitives import InvalidTag
+from noisegate_server.session.aeads import AeadCache
+from noisegate_server.session.constants import DATAGRAM_OVERHEAD, MAX_DATAGRAM_PLAINTEXT, TAG
+from noisegate_server.session.datagram import HEADER, RECORD, DatagramRecords
+from noisegate_server.session.packets import RECORD_HEADER, Kind
+from noisegate_server.session.phases import PhaseReceiver
+from noisegate_server.session.replay import Verdict
+from noisegate_server.session.session import Session
+
+LARGEST: Final = MAX_DATAGRAM_PLAINTEXT
+"""The longest plaintext that `seal_runs` takes; the caller looks."""
+_ADDED: Final = HEADER + TAG
+KIND: Final = bytes((Kind.DATA,))
+"""Follows a plaintext inside its record."""
+_LOW: Final = 0xFFFF_FFFF
+_HALF: Final = 1 << 31
+_FRESH: Final = Verdict.FRESH
+
+
+class SealedRecords:
+    """Records of a batch as they come to be: one entry for each item, in every list but `pieces`."""
+
+    __slots__ = ("counters", "epochs", "lengths", "pieces")
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+        """The records, each in one piece or two."""
+        self.lengths: list[int] = []
+        self.counters: list[int] = []
+        self.epochs: list[int] = []
+
+
+class OpenedRecords:
+    """Contents of a batch's records as they come to be: one entry for each item, in every list but `pieces`."""
+
+    __slots__ = ("counters", "epochs", "lengths", "newest", "pieces")
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+        self.lengths: list[int] = []
+        self.counters: list[int] = []
+        self.epochs: list[int] = []
+        self.newest = bytearray()
+
+
+def seal_runs(
+    sessions: Sequence[Session | None],
+    counts: Sequence[int],
+    plaintexts: Sequence[bytes],
+    associated: Sequence[bytes],
+    now: float,
+    aeads: AeadCache,
+    out: SealedRecords,
+    kind: bytes = KIND,
+) -> int:
+    """Seal a run of `counts[i]` items for each session; the number of runs that it has sealed, from the first on.
+
+    `plaintexts` are those of all items, none of them above LARGEST, and `associated` is as long. With an empty `kind`
+    they end in KIND already, which spares a copy of what many sessions get. It stops before a session that is None, or
+    whose case it does not know.
+    """
+    add_piece, add_length = out.pieces.append, out.lengths.append
+    add_counter, add_epoch = out.counters.append, out.epochs.append
+    pack, cached = RECORD_HEADER.pack, aeads.get
+    items = zip(plaintexts, associated, strict=True)
+    done = 0
+    for session, count in zip(sessions, counts, strict=True):
+        if session is None:
+            return done
+        records = session.records
+        if type(records) is not DatagramRecords or now >= records.due_at:
+            return done
+        epoch = records.current
+        first = epoch.send_counter
+        after = first + count
+        if after > records.look_at or epoch.send_tail or records.padded or records.mask_key:
+            return done
+        if records.due or records.wants_rotation:
+            return done
+        sender = epoch.sender
+        context = cached(sender.serial)
+        if context is None:
+            if records.ratchet:
+                return done
+            context = sender.context(first, records.cipher, aeads)
+        epoch.send_counter = after
+        number, connection_id, phase, nonce = epoch.number, records.connection_id, sender.phase & 0xFF, records.nonce
+        low_epoch = number & 0xFF
+        size = 0
+        # A loop over `count` items costs a tenth of a record, and most runs are of one.
+        counter = first
+        while True:
+            plaintext, data = next(items)
+            inner = plaintext + kind
+            header = pack(RECORD, connection_id, low_epoch, phase, counter & _LOW)
+            add_piece(header)
+            add_piece(context.encrypt(nonce(counter), inner, header + data))
+            length = len(inner)
+            size += length
+            add_length(length + _ADDED)
+            add_counter(counter)
+            add_epoch(number)
+            counter += 1
+            if counter == after:
+                break
+        epoch.sent_bytes += size - count
+        session.last_used = now
+        idle_end, lifetime_end = now + session.idle_timeout, session.lifetime_end
+        session.expires_at = idle_end if idle_end < lifetime_end else lifetime_end  # noqa: FURB136  # a call costs more
+        done += 1
+    return done
+
+
+def open_items(
+    sessions: Sequence[Session | None],
+    packets: Sequence[bytes],
+    associated: Sequence[bytes],
+    now: float,
+    aeads: AeadCache,
+    out: OpenedRecords,
+) -> int:
+    """Open one packet for each session, all three as long; how many it has opened, from the first on.
+
+    It stops before a session that is None, a record that does not open, and whatever is not simply data for the game:
+    nothing of these has changed.
+    """
+    add_piece, add_length = out.pieces.append, out.lengths.append
+    add_counter, add_epoch, add_newest = out.counters.append, out.epochs.append, out.newest.append
+    unpack, cached = RECORD_HEADER.unpack, aeads.get
+    done = 0
+    for session, packet, data in zip(sessions, packets, associated, strict=True):
+        if session is None:
+            return done
+        records = session.records
+        if type(records) is not DatagramRecords or now >= records.due_at or len(packet) < DATAGRAM_OVERHEAD:
+            return done
+        if records.mask_key or records.due or records.last_step or records.former_connection_ids or records.held:
+            return done
+        header = packet[:HEADER]
+        first, _, low_epoch, low_phase, low_counter = unpack(header)
+        epoch, nonce = records.current, records.nonce
+        receiver, window = epoch.receiver, epoch.window
+        if (
+            first != RECORD
+            or low_epoch != epoch.number & 0xFF
+            or type(receiver) is not PhaseReceiver
+            or low_phase != receiver.phase & 0xFF
+            or not epoch.confirmed
+            or session.ticket_owed
+        ):
+            return done
+        # As `nearest`, where counter and window are in the same 2^32 and not half of it apart.
+        highest = window.highest
+        counter = (highest & ~_LOW | low_counter) if highest > 0 else low_counter
+        if not -_HALF < counter - highest < _HALF:
+            return done
+        if counter <= highest and window.check(counter) is not _FRESH:
+            return done
+        context = cached(receiver.serial)
+        if context is None:
+            context, _ = receiver.find(low_phase, counter, records.cipher, aeads, now)
+        try:
+            inner = context.decrypt(nonce(counter), packet[HEADER:], header + data)
+        except InvalidTag:
+            return done
+        if inner[-1:] != KIND:
+            return done
+        window.commit(counter)
+        epoch.opened += 1
+        content = inner[:-1]
+        add_piece(content)
+        add_length(len(content))
+        add_counter(counter)
+        add_epoch(epoch.number)
+        add_newest(counter > highest)
+        session.early = False
+        session.last_used = now
+        idle_end, lifetime_end = now + session.idle_timeout, session.lifetime_end
+        session.expires_at = idle_end if idle_end < lifetime_end else lifetime_end  # noqa: FURB136  # as above
+        done += 1
+    return done

@@ -1,0 +1,226 @@
+"""EncryptBatch, DecryptBatch and Broadcast, bytes to bytes over a real engine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from google.rpc import error_details_pb2
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from noisegate.v1 import error_reason_pb2 as reasons
+from noisegate.v1 import session_crypto_service_pb2 as pb
+from tests.support.engine_table import Service
+from tests.support.match import OTHER, Match
+from tests.support.rpc_table import detail, reason
+
+PLAYERS = 7
+"""Sessions of a Match that can be used; four that cannot follow."""
+ALL = range(PLAYERS + 4)
+
+
+def packed(batch: Any, contents: str, sizes: list[int] | None = None) -> list[bytes]:
+    """The items that stand one behind the other in a field."""
+    blob, at, found = getattr(batch, contents), 0, []
+    for length in sizes if sizes is not None else batch.lengths:
+        found.append(blob[at : at + length])
+        at += length
+    assert at == len(blob)
+    return found
+
+
+def error_of(batch: Any, index: int) -> Any:
+    """As Match.alone has it; None where the item was not refused."""
+    for error in batch.errors:
+        if error.index == index:
+            assert error.message
+            return (
+                error.code,
+                reasons.ErrorReason.Name(error.reason).removeprefix("ERROR_REASON_"),
+                dict(error.metadata),
+            )
+    return None
+
+
+def to_peer_of(batch: Any, index: int) -> list[bytes]:
+    """What must go to the player besides this item."""
+    return [message for each in batch.to_peer if each.index == index for message in each.to_peer]
+
+
+data = st.sampled_from([b"", b"", b"ad"])
+items = st.lists(st.tuples(st.binary(max_size=80), data), min_size=1, max_size=5)
+runs = st.lists(st.tuples(st.sampled_from(ALL), items), max_size=10)
+twins = pytest.mark.fixed_ephemeral
+"""Two services with the same randomness use every nonce twice, once each."""
+
+
+@twins
+@settings(max_examples=15, deadline=None)
+@given(runs=runs, late=st.sampled_from([0.0, 3_700.0]), counted=st.booleans())
+def test_a_batch_is_the_same_calls_one_by_one(
+    runs: list[tuple[int, list[tuple[bytes, bytes]]]], late: float, counted: bool
+) -> None:
+    """Same bytes, counters and refusals, and the same state after it, whatever the sessions are; order is kept."""
+    together, apart = Match(), Match()
+    together.step(late)
+    apart.step(late)
+    items = [(player, plaintext, data) for player, run in runs for plaintext, data in run]
+    request = pb.EncryptBatchRequest(
+        session_ids=b"".join(together.ids[p] for p in ([p for p, _ in runs] if counted else [p for p, _, _ in items])),
+        counts=[len(run) for _, run in runs] if counted else [],
+        lengths=[len(plaintext) for _, plaintext, _ in items],
+        plaintexts=b"".join(plaintext for _, plaintext, _ in items),
+        associated_data_lengths=[len(data) for _, _, data in items],
+        associated_data=b"".join(data for _, _, data in items),
+    )
+    batch = together.near.call("EncryptBatch", request)
+    records = packed(batch, "ciphertexts")
+    epochs = batch.epochs or [0] * len(items)
+    assert len(records) == len(items) == len(batch.counters) == len(epochs)
+    for index, (player, plaintext, data) in enumerate(items):
+        alone = apart.alone(
+            "Encrypt", pb.EncryptRequest(session_id=apart.ids[player], plaintext=plaintext, associated_data=data)
+        )
+        if isinstance(alone, tuple):
+            assert error_of(batch, index) == alone
+            assert records[index] == b""
+        else:
+            assert error_of(batch, index) is None
+            assert records[index] == alone.ciphertext
+            assert (batch.counters[index], epochs[index]) == (alone.counter, alone.epoch)
+            assert (index in batch.rotation_due) == alone.rotation_due
+            assert to_peer_of(batch, index) == list(alone.to_peer)
+    assert together.states() == apart.states()
+
+
+packets = st.lists(
+    st.tuples(
+        st.sampled_from(range(PLAYERS)),
+        st.sampled_from(["data", "data", "data", "again", "forged", "cut", "other"]),
+        st.binary(max_size=40),
+        data,
+    ),
+    max_size=24,
+)
+
+
+@twins
+@settings(max_examples=15, deadline=None)
+@given(packets=packets, chance=st.randoms(use_true_random=False), named=st.booleans())
+def test_a_batch_of_packets_is_the_same_calls_one_by_one(packets: list[Any], chance: Any, named: bool) -> None:
+    """Lost, repeated, reordered and forged ones too, with sessions named or found by connection id."""
+    together, apart = Match(), Match()
+    seen: list[tuple[int, bytes, bytes]] = []
+    for sender, what, plaintext, sent_data in packets:
+        if sender == PLAYERS - 1 and not named:
+            continue
+        player, data, packet = sender, sent_data, together.packet(sender, plaintext, sent_data)
+        assert packet == apart.packet(sender, plaintext, sent_data)
+        if what == "forged":
+            packet = packet[:-1] + bytes((packet[-1] ^ 1,))
+        elif what == "cut":
+            packet = packet[: chance.randrange(len(packet))]
+        elif what == "again" and seen:
+            player, packet, data = chance.choice(seen)
+        elif what == "other":
+            player = chance.choice(list(ALL))
+        seen.append((player, packet, data))
+    chance.shuffle(seen)
+    request = pb.DecryptBatchRequest(
+        session_ids=b"".join(together.ids[player] for player, _, _ in seen) if named else b"",
+        lengths=[len(packet) for _, packet, _ in seen],
+        ciphertexts=b"".join(packet for _, packet, _ in seen),
+        associated_data_lengths=[len(data) for _, _, data in seen],
+        associated_data=b"".join(data for _, _, data in seen),
+    )
+    batch = together.near.call("DecryptBatch", request)
+    plaintexts = packed(batch, "plaintexts")
+    epochs, newest = batch.epochs or [0] * len(seen), batch.newest or bytes(len(seen))
+    assert len(plaintexts) == len(seen) == len(batch.counters) == len(newest)
+    session_ids = packed(batch, "session_ids", [24] * len(seen)) if not named and seen else []
+    for index, (player, packet, data) in enumerate(seen):
+        session_id = apart.ids[player] if named else b""
+        alone = apart.alone(
+            "Decrypt", pb.DecryptRequest(session_id=session_id, ciphertext=packet, associated_data=data)
+        )
+        if isinstance(alone, tuple):
+            assert error_of(batch, index) == alone
+            assert plaintexts[index] == b""
+            continue
+        assert error_of(batch, index) is None
+        assert plaintexts[index] == alone.plaintext
+        assert [each.kind for each in batch.controls if each.index == index] == (
+            [alone.control.kind] if alone.HasField("control") else []
+        )
+        assert (batch.counters[index], epochs[index], bool(newest[index])) == (
+            alone.counter, alone.epoch, alone.newest,
+        )  # fmt: skip
+        assert (index in batch.early, index in batch.rotation_due) == (alone.early, alone.rotation_due)
+        assert to_peer_of(batch, index) == list(alone.to_peer)
+        assert named or session_ids[index] == alone.session_id
+    assert together.states() == apart.states()
+
+
+@twins
+@settings(max_examples=8, deadline=None)
+@given(players=st.lists(st.sampled_from(ALL), max_size=20), plaintext=st.binary(max_size=300))
+def test_a_broadcast_is_one_batch_of_the_same_plaintext(players: list[int], plaintext: bytes) -> None:
+    """One record for each session, in their order, with the refusals of those that cannot seal."""
+    together, apart = Match(), Match()
+    ids = b"".join(together.ids[player] for player in players)
+    cast = together.near.call(
+        "Broadcast", pb.BroadcastRequest(session_ids=ids, plaintext=plaintext, associated_data=b"a")
+    )
+    batch = apart.near.call(
+        "EncryptBatch",
+        pb.EncryptBatchRequest(
+            session_ids=ids,
+            lengths=[len(plaintext)] * len(players),
+            plaintexts=plaintext * len(players),
+            associated_data_lengths=[1] * len(players),
+            associated_data=b"a" * len(players),
+        ),
+    )
+    assert cast.SerializeToString() == batch.SerializeToString()
+    assert together.states() == apart.states()
+
+
+def test_a_foreign_session_in_a_batch_is_an_unknown_one() -> None:
+    """Another tenant's id answers as one that never was, and its session is as before."""
+    match = Match()
+    foreign = match.ids[PLAYERS + 2]
+    batch = match.near.call(
+        "EncryptBatch",
+        pb.EncryptBatchRequest(session_ids=foreign + match.ids[0] + bytes(24), lengths=[1, 1, 1], plaintexts=b"abc"),
+    )
+    assert list(batch.lengths) == [0, 33, 0]
+    assert error_of(batch, 0) == error_of(batch, 2) == (5, "SESSION_NOT_FOUND", {})
+    theirs = match.near.call("GetSession", pb.GetSessionRequest(session_id=foreign), OTHER)
+    assert theirs.session.sealed == 0
+
+
+@pytest.mark.parametrize(
+    ("fields", "path"),
+    [
+        ({"session_ids": bytes(23)}, "session_ids"),
+        ({"session_ids": bytes(48), "lengths": [1]}, "lengths"),
+        ({"session_ids": bytes(24), "lengths": [2]}, "lengths"),
+        ({"session_ids": bytes(24), "lengths": [1], "counts": [2]}, "counts"),
+        ({"session_ids": bytes(48), "lengths": [1], "counts": [1, 0]}, "counts"),
+        ({"session_ids": bytes(24), "lengths": [1], "counts": [2**31]}, "counts"),
+        ({"session_ids": bytes(24), "lengths": [1], "associated_data": b"x"}, "associated_data_lengths"),
+        ({"session_ids": bytes(24), "lengths": [1], "associated_data_lengths": [0, 0]}, "associated_data_lengths"),
+    ],
+)
+@pytest.mark.parametrize(("method", "contents"), [("EncryptBatch", "plaintexts"), ("DecryptBatch", "ciphertexts")])
+def test_a_batch_that_does_not_add_up_is_refused_whole(
+    method: str, contents: str, fields: dict[str, Any], path: str
+) -> None:
+    """The refusal names the field."""
+    request = getattr(pb, f"{method}Request")(**{contents: b"p"}, **fields)
+    if "lengths" not in fields:
+        request.ClearField(contents)
+    reply = Service().refused(method, request)
+    assert reason(reply) == "INVALID_REQUEST"
+    assert detail(reply, error_details_pb2.BadRequest).field_violations[0].field == path
