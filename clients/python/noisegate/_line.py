@@ -82,7 +82,9 @@ class Line:
             bundle.fail(ClientClosed())
         self._ready.clear()
         self._later.clear()
-        for link in tuple(self._links):
+        # Let go, not only closed: a connection lasts as long as somebody holds its stream.
+        links, self._links, self._link = self._links, set(), None
+        for link in links:
             await link.close()
 
     # --- what a link asks and tells ----------------------------------------------------------------------------------

@@ -97,27 +97,36 @@ class Link:
                 await self._wake.wait()
             # The service ends the stream once everything that it has read is answered.
             await self._call.done_writing()
-        except (AioRpcError, grpc.aio.BaseError, asyncio.InvalidStateError):
-            # The reading pump knows how the stream ended.
+        except (AioRpcError, grpc.aio.BaseError, asyncio.InvalidStateError, asyncio.CancelledError):
+            # The reading pump knows how the stream ended. A cancellation is always our own, and kept as an exception it
+            # would keep the frames below it, and so the connection, until the next collection of garbage.
             return
 
     async def _read(self) -> None:
-        error: NoisegateError = ServiceUnavailable(StatusCode.UNAVAILABLE, message="the service ended the stream")
+        error = await self._read_all()
+        if self._closing:
+            return
+        unanswered = list(self._unanswered.values())
+        self._unanswered.clear()
+        self._owner.ended(self, unanswered, error)
+        self._call.cancel()
+        self._writing.cancel()
+        await asyncio.gather(self._writing)
+        await self._channel.close(grace=None)
+
+    async def _read_all(self) -> NoisegateError:
+        """Take every answer; how the stream ended."""
         try:
             while isinstance(body := await self._call.read(), bytes):
                 self._take(service.TransportResponse.FromString(body))
         except AioRpcError as failure:
-            error = _why(from_rpc_error(failure))
+            return _why(from_rpc_error(failure))
         except DecodeError:
-            error = NoisegateError(StatusCode.INTERNAL, message="the answer is not a TransportResponse")
-        finally:
-            if not self._closing:
-                self._writing.cancel()
-                unanswered = list(self._unanswered.values())
-                self._unanswered.clear()
-                self._owner.ended(self, unanswered, error)
-                await asyncio.gather(self._writing, return_exceptions=True)
-                await self._channel.close(grace=None)
+            return NoisegateError(StatusCode.INTERNAL, message="the answer is not a TransportResponse")
+        except asyncio.CancelledError:
+            # Ours, or how grpc.aio tells of a stream that the other end has cancelled.
+            pass
+        return ServiceUnavailable(StatusCode.UNAVAILABLE, message="the service ended the stream")
 
     def _take(self, answer: service.TransportResponse) -> None:
         what = answer.WhichOneof("answer")

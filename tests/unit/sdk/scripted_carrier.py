@@ -1,0 +1,175 @@
+"""A gRPC server on 127.0.0.1 whose Transport seals and opens by a toy rule, and that a script can make misbehave.
+
+Sealing number n of a session makes the record `n:plaintext`. Opening gives the record backwards, once; a second time it
+is a replay. A request_id is remembered for ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+
+import grpc
+from google.rpc import status_pb2
+
+from noisegate.v1 import error_reason_pb2 as reasons
+from noisegate.v1 import session_crypto_service_pb2 as service
+from tests.unit.sdk.scripted_service import SERVICE, Refusal
+
+Context = "grpc.aio.ServicerContext[bytes, bytes]"
+BAD = b"bad"
+"""A record that does not open; also a plaintext that is refused."""
+
+
+class Stream:
+    """One open stream as the script sees it."""
+
+    def __init__(self, carrier: ScriptedCarrier, number: int, context: Context) -> None:
+        self.carrier = carrier
+        self.number = number
+        self.context = context
+        self.half_closed = asyncio.Event()
+
+    async def answer(self, request: service.TransportRequest) -> None:
+        """Do the work and say so."""
+        await self.send(self.carrier.work(request))
+
+    async def send(self, response: service.TransportResponse) -> None:
+        """Any word."""
+        await self.context.write(response.SerializeToString())
+
+    async def refuse(self, request: service.TransportRequest, refusal: Refusal) -> None:
+        """Refuse one batch as a whole."""
+        code: int = refusal.code.value[0]
+        refused = service.TransportRefused(code=code, status=refusal.details)
+        await self.send(service.TransportResponse(correlation_id=request.correlation_id, refused=refused))
+
+    async def drain(self) -> None:
+        """Say that the service is about to stop."""
+        await self.send(service.TransportResponse(draining=service.TransportDraining()))
+
+    async def abort(self, refusal: Refusal) -> None:
+        """End the stream with a refusal."""
+        self.context.set_trailing_metadata((("grpc-status-details-bin", refusal.details),))
+        await self.context.abort(refusal.code, "scripted")
+
+
+Script = Callable[[Stream, service.TransportRequest], Awaitable[None]]
+
+
+class ScriptedCarrier:
+    """What it was asked, and the toy rule."""
+
+    def __init__(self) -> None:
+        self.address = ""
+        self.script: Script = Stream.answer
+        self.streams: list[Stream] = []
+        self.requests: list[tuple[int, service.TransportRequest]] = []
+        """(number of the stream, request)."""
+        self.sealed: Counter[bytes] = Counter()
+        self.opened: set[tuple[bytes, bytes]] = set()
+        self.done = asyncio.Event()
+        """A half-closed stream ends once this is set."""
+        self.done.set()
+        self._known: dict[str, service.TransportResponse] = {}
+
+    @property
+    def batches(self) -> list[service.TransportRequest]:
+        """Every request, in the order in which they came."""
+        return [request for _, request in self.requests]
+
+    async def transport(self, _: object, context: Context) -> None:
+        """One stream."""
+        stream = Stream(self, len(self.streams), context)
+        self.streams.append(stream)
+        assert context.time_remaining() is None, "a stream has no deadline"
+        while isinstance(body := await context.read(), bytes):
+            request = service.TransportRequest.FromString(body)
+            self.requests.append((stream.number, request))
+            await self.script(stream, request)
+        stream.half_closed.set()
+        await self.done.wait()
+
+    def work(self, request: service.TransportRequest) -> service.TransportResponse:
+        """Seal or open, once for a request_id."""
+        kind = request.WhichOneof("batch")
+        request_id = request.decrypt.request_id if kind == "decrypt" else request.encrypt.request_id
+        known = self._known.get(request_id)
+        if known is None:
+            known = self._sealed(request.encrypt) if kind == "encrypt" else self._opened(request.decrypt)
+            if request_id:
+                self._known[request_id] = known
+        answer = service.TransportResponse(correlation_id=request.correlation_id)
+        answer.MergeFrom(known)
+        return answer
+
+    def _sealed(self, batch: service.EncryptBatchRequest) -> service.TransportResponse:
+        answer = service.EncryptBatchResponse()
+        for index, (session_id, text) in enumerate(items(batch, batch.plaintexts)):
+            if text == BAD:
+                _refuse(answer, index)
+                continue
+            counter = self.sealed[session_id]
+            self.sealed[session_id] += 1
+            record = b"%d:" % counter + text
+            answer.ciphertexts += record
+            answer.lengths.append(len(record))
+            answer.counters.append(counter)
+        return service.TransportResponse(encrypt=answer)
+
+    def _opened(self, batch: service.DecryptBatchRequest) -> service.TransportResponse:
+        answer = service.DecryptBatchResponse()
+        for index, (session_id, record) in enumerate(items(batch, batch.ciphertexts)):
+            if (session_id, record) in self.opened:
+                _refuse(answer, index, reasons.ERROR_REASON_REPLAY_DETECTED)
+                continue
+            self.opened.add((session_id, record))
+            answer.plaintexts += record[::-1]
+            answer.lengths.append(len(record))
+            answer.counters.append(0)
+        return service.TransportResponse(decrypt=answer)
+
+
+def _refuse(
+    answer: service.EncryptBatchResponse | service.DecryptBatchResponse,
+    index: int,
+    reason: reasons.ErrorReason.ValueType = reasons.ERROR_REASON_SESSION_CLOSED,
+) -> None:
+    answer.lengths.append(0)
+    answer.counters.append(0)
+    answer.errors.add(index=index, code=9, reason=reason, message="scripted", metadata={"cause": "CLOSED"})
+
+
+def items(
+    batch: service.EncryptBatchRequest | service.DecryptBatchRequest, joined: bytes
+) -> Iterator[tuple[bytes, bytes]]:
+    """(session, bytes) of each item of a packed batch, read as the contract's comments say."""
+    ids = [batch.session_ids[at : at + 24] for at in range(0, len(batch.session_ids), 24)]
+    owners = [each for each, count in zip(ids, batch.counts or [1] * len(ids), strict=True) for _ in range(count)]
+    at = 0
+    for owner, length in zip(owners, batch.lengths, strict=True):
+        yield owner, joined[at : at + length]
+        at += length
+    assert at == len(joined)
+
+
+@asynccontextmanager
+async def scripted_carrier(*options: tuple[str, int]) -> AsyncIterator[ScriptedCarrier]:
+    """A running service; `options` are gRPC's of the server."""
+    carrier = ScriptedCarrier()
+    server = grpc.aio.server(options=options)
+    rows = {"Transport": grpc.stream_stream_rpc_method_handler(carrier.transport)}
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, rows),))
+    carrier.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    await server.start()
+    try:
+        yield carrier
+    finally:
+        await server.stop(None)
+
+
+def status_of(refusal: Refusal) -> status_pb2.Status:
+    """What a refusal has in its details."""
+    return status_pb2.Status.FromString(refusal.details)
