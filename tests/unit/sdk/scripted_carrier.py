@@ -10,15 +10,16 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from typing import Any, cast
 
 import grpc
-from google.rpc import status_pb2
 
 from noisegate.v1 import error_reason_pb2 as reasons
 from noisegate.v1 import session_crypto_service_pb2 as service
 from tests.unit.sdk.scripted_service import SERVICE, Refusal
 
-Context = "grpc.aio.ServicerContext[bytes, bytes]"
+Context = grpc.aio.ServicerContext[bytes, bytes]
+Rows = dict[str, "grpc.RpcMethodHandler[bytes, bytes]"]
 BAD = b"bad"
 """A record that does not open; also a plaintext that is refused."""
 
@@ -31,6 +32,8 @@ class Stream:
         self.number = number
         self.context = context
         self.half_closed = asyncio.Event()
+        self.over = False
+        """Set by a script that ends the stream with OK."""
 
     async def answer(self, request: service.TransportRequest) -> None:
         """Do the work and say so."""
@@ -85,10 +88,13 @@ class ScriptedCarrier:
         stream = Stream(self, len(self.streams), context)
         self.streams.append(stream)
         assert context.time_remaining() is None, "a stream has no deadline"
-        while isinstance(body := await context.read(), bytes):
+        # The published types know of no end of input.
+        while isinstance(body := cast("Any", await context.read()), bytes):
             request = service.TransportRequest.FromString(body)
             self.requests.append((stream.number, request))
             await self.script(stream, request)
+            if stream.over:
+                return
         stream.half_closed.set()
         await self.done.wait()
 
@@ -160,7 +166,7 @@ async def scripted_carrier(*options: tuple[str, int]) -> AsyncIterator[ScriptedC
     """A running service; `options` are gRPC's of the server."""
     carrier = ScriptedCarrier()
     server = grpc.aio.server(options=options)
-    rows = {"Transport": grpc.stream_stream_rpc_method_handler(carrier.transport)}
+    rows: Rows = {"Transport": grpc.stream_stream_rpc_method_handler(carrier.transport)}
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, rows),))
     carrier.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
     await server.start()
@@ -168,8 +174,3 @@ async def scripted_carrier(*options: tuple[str, int]) -> AsyncIterator[ScriptedC
         yield carrier
     finally:
         await server.stop(None)
-
-
-def status_of(refusal: Refusal) -> status_pb2.Status:
-    """What a refusal has in its details."""
-    return status_pb2.Status.FromString(refusal.details)

@@ -12,7 +12,7 @@ import pytest
 import noisegate
 from noisegate import Client, Multiplex, RecordMode
 from noisegate.v1 import session_crypto_service_pb2 as service
-from tests.unit.sdk.scripted_carrier import BAD, ScriptedCarrier, Stream, items, scripted_carrier
+from tests.unit.sdk.scripted_carrier import BAD, Rows, ScriptedCarrier, Stream, items, scripted_carrier
 from tests.unit.sdk.scripted_service import SERVICE, Refusal, scripted_service
 
 WAIT = 10.0
@@ -278,7 +278,7 @@ def test_threads_share_the_batches_of_a_blocking_client() -> None:
     def seal(session: noisegate.SyncSession) -> bytes:
         return session.encrypt(b"x").packet
 
-    rows = {"Transport": grpc.stream_stream_rpc_method_handler(transport)}
+    rows: Rows = {"Transport": grpc.stream_stream_rpc_method_handler(transport)}
     with ThreadPoolExecutor(8) as threads, ThreadPoolExecutor(2) as pool:
         server = grpc.server(pool)
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, rows),))

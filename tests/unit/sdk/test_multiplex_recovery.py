@@ -178,17 +178,15 @@ async def test_draining_moves_new_calls_and_waits_for_the_old_answers(carrier: S
 async def test_an_orderly_end_gives_back_what_was_not_done(carrier: ScriptedCarrier) -> None:
     """A service that has drained ends the stream with OK: what has no answer then goes to the next one."""
 
-    async def transport(_: object, context: grpc.aio.ServicerContext) -> None:  # type: ignore[type-arg]
-        stream = Stream(carrier, len(carrier.streams), context)
-        carrier.streams.append(stream)
-        while isinstance(body := await context.read(), bytes):
-            if not stream.number:
-                return
-            await stream.answer(service.TransportRequest.FromString(body))
+    async def end_the_first(stream: Stream, request: service.TransportRequest) -> None:
+        if stream.number:
+            await stream.answer(request)
+        stream.over = not stream.number
 
-    carrier.transport = transport  # type: ignore[method-assign]
+    carrier.script = end_the_first
     async with connect(carrier) as client:
         assert (await datagram(client, 1).decrypt(b"x")).plaintext == b"x"
+    assert [number for number, _ in carrier.requests] == [0, 1]
 
 
 async def test_small_windows_do_not_lock_up() -> None:

@@ -45,7 +45,7 @@ class Transports:
         """How long a batch may take."""
         self.drain_seconds = drain_seconds
         """How long a stream stays after it was told to go."""
-        self._methods: Final = {field: methods[name] for name, field in BATCHES.items() if name in methods}
+        self._methods: Final = {field: methods[name] for name, field in BATCHES.items()}
         self._open: Final[dict[str, int]] = {}
         self._count = 0
         self._running: Final[set[asyncio.Future[Reply]]] = set()
