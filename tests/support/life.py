@@ -183,6 +183,7 @@ class Life:
         assert packet.sight is not None
         assert packet.wire not in side.opened, "a record was opened twice"
         side.opened.add(packet.wire)
+        side.unheard = 0
         side.replayable.append(packet)
         owner.oracle.has_opened(packet.sight, now)
         owner.ids.use(packet.connection_id, now)

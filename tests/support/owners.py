@@ -162,5 +162,7 @@ class Side:
     opened: set[bytes] = field(default_factory=set)
     """Every packet that any of the owners has opened."""
     replayable: deque[Packet] = field(default_factory=lambda: deque(maxlen=KEPT_PACKETS))
+    unheard: int = 0
+    """How often it has come back since it last opened a record."""
     frozen: deque[bytes] = field(default_factory=lambda: deque(maxlen=KEPT_RECORDS))
     """Records of this side's session, as they were stored."""
