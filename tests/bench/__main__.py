@@ -18,10 +18,17 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import own_cost, seam
+from tests.bench import batch, own_cost, seam
 from tests.bench.measure import Figure
 
-ROWS: dict[str, Callable[[], Coroutine[None, None, Figure]]] = {"seam": seam.measure, "own-cost": own_cost.measure}
+ROWS: dict[str, Callable[[], Coroutine[None, None, Figure]]] = {
+    "batch": batch.measure_batch,
+    "batch-open": batch.measure_open,
+    "batch-cold": batch.measure_cold,
+    "broadcast": batch.measure_broadcast,
+    "own-cost": own_cost.measure,
+    "seam": seam.measure,
+}
 """Id of a row to what measures it, in the order of the table."""
 
 

@@ -43,7 +43,7 @@ def process(*command: str) -> Iterator[tuple[int, str]]:
         address = server.stdout.readline().rsplit(" ", 1)[-1].strip()
         if not address:
             raise RuntimeError(f"{command} did not start")
-        _pin(server.pid, 0)
+        pin(server.pid, 0)
         yield server.pid, address
     finally:
         server.terminate()
@@ -52,7 +52,8 @@ def process(*command: str) -> Iterator[tuple[int, str]]:
             server.stdout.close()
 
 
-def _pin(pid: int, core: int) -> None:
+def pin(pid: int, core: int) -> None:
+    """Keep every thread of a process on one core."""
     cores = sorted(os.sched_getaffinity(pid))
     for task in os.listdir(f"/proc/{pid}/task"):
         # A thread may have ended since it was listed.
@@ -127,7 +128,7 @@ class Load:
 async def measure() -> Figure:
     """Take the figure."""
     answer = pb.EncryptResponse(ciphertext=bytes(PAYLOAD + 32), counter=5_000).ByteSize()
-    _pin(os.getpid(), 1)
+    pin(os.getpid(), 1)
     with (
         process(sys.executable, "-m", "noisegate_server", "serve", "--dev", "--listen", "127.0.0.1:0") as service,
         process(sys.executable, "-m", "tests.bench.noop_server", str(answer)) as no_op,

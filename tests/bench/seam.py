@@ -23,12 +23,13 @@ from noisegate_server.trust.identity import Identities
 from tests.bench.measure import Figure, figure, in_turn, own_cpu_ns
 
 PAYLOAD = 256
-_TENANT = "local"
+TENANT = "local"
 _COUNT = 20_000
 _ROUNDS = 9
 
 
-def _parts() -> Parts:
+def make_bench_parts() -> Parts:
+    """An instance in this process."""
     return make_parts(
         instance=os.urandom(INSTANCE),
         endpoint="",
@@ -43,7 +44,7 @@ def _parts() -> Parts:
 
 def _datagram_session() -> tuple[Parts, bytes]:
     """A service that has played an NK initiator against another one, and the id of its session."""
-    near, far = _parts(), _parts()
+    near, far = make_bench_parts(), make_bench_parts()
     now, wall = time.monotonic(), time.time()
     common = {
         "mode": RecordMode.DATAGRAM, "psk": b"", "prologue": b"", "payload": b"", "peer_id": "p", "group": "g",
@@ -51,12 +52,12 @@ def _datagram_session() -> tuple[Parts, bytes]:
     }  # fmt: skip
     first = handshake.initiate(
         near,
-        _TENANT,
+        TENANT,
         handshake.Initiation(
             pattern=Pattern.NK,
             suite=Suite.CHACHA20_POLY1305_X25519,
             offer=(),
-            remote_static_key=far.identities.key_for(_TENANT).public,
+            remote_static_key=far.identities.key_for(TENANT).public,
             **common,  # type: ignore[arg-type]  # one dict for what both sides take
         ),
         now,
@@ -64,12 +65,12 @@ def _datagram_session() -> tuple[Parts, bytes]:
     )
     second = handshake.respond(
         far,
-        _TENANT,
+        TENANT,
         handshake.Response(pattern=0, suite=0, hello=b"", message=first.to_peer[0], **common),  # type: ignore[arg-type]  # as above
         now,
         wall,
     )
-    handshake.proceed(near, _TENANT, first.session_id, second.to_peer[0], b"", now, wall)
+    handshake.proceed(near, TENANT, first.session_id, second.to_peer[0], b"", now, wall)
     return near, first.session_id
 
 
@@ -80,7 +81,7 @@ async def measure() -> Figure:
     encrypt = table[SERVICE_PREFIX + "Encrypt"].unary
     if encrypt is None:
         raise RuntimeError("Encrypt is unary")
-    call = Call(Caller(identity="", tenant=_TENANT))
+    call = Call(Caller(identity="", tenant=TENANT))
     body = pb.EncryptRequest(session_id=session_id, plaintext=os.urandom(PAYLOAD)).SerializeToString()
     counters = set()
     for _ in range(1_000):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from noisegate_server.engine.batch import Runs, Sparse, Steps, serve
 from noisegate_server.engine.parts import Parts
 from noisegate_server.engine.records import encrypt
-from noisegate_server.session.batch import KIND, LARGEST, SealedRecords, seal_runs
+from noisegate_server.session.batch import KIND, LARGEST, SealedRecords, seal_each, seal_run
 from noisegate_server.session.constants import MAX_ASSOCIATED_DATA
 from noisegate_server.session.errors import MessageTooLarge
 from noisegate_server.session.session import Session
@@ -86,13 +86,18 @@ class _Sealing:
         return self.parts.store.get_many(self.tenant, self.runs.session_ids[start:stop], now)
 
     def straight(self, sessions: Sequence[Session | None], start: int, at: int, now: float) -> int:
-        """Seal runs by `seal_runs`."""
+        """Seal runs as far as they are simple."""
         counts = self.runs.counts[start : start + len(sessions)]
-        stop = at + sum(counts)
         plaintexts, kind = (self.inners, b"") if self.inners else (self.plaintexts, KIND)
-        return seal_runs(
-            sessions, counts, plaintexts[at:stop], self.associated[at:stop], now, self.parts.aeads, self.records, kind
-        )
+        stop, aeads = at + sum(counts), self.parts.aeads
+        if stop - at == len(counts):
+            return seal_each(sessions, plaintexts[at:stop], self.associated[at:stop], now, aeads, self.records, kind)
+        for done, (session, count) in enumerate(zip(sessions, counts, strict=True)):
+            end = at + count
+            if not seal_run(session, plaintexts[at:end], self.associated[at:end], now, aeads, self.records, kind):
+                return done
+            at = end
+        return len(counts)
 
     def one(self, run: int, index: int, now: float, wall: float) -> None:
         """Seal an item as Encrypt does."""

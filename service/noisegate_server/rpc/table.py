@@ -14,6 +14,7 @@ from noisegate.v1 import session_crypto_service_pb2 as pb
 from noisegate_server.rpc import limits
 from noisegate_server.rpc.call import Method, Table, Unary
 from noisegate_server.rpc.convert.batches import encode_opened, encode_sealed_batch
+from noisegate_server.rpc.convert.packed import reader
 from noisegate_server.rpc.convert.sealed import encode_sealed
 from noisegate_server.rpc.handlers import (
     batches,
@@ -76,6 +77,7 @@ METHODS: Final[Mapping[str, Row]] = {
     "EncryptBatch": Row(
         request=pb.EncryptBatchRequest,
         handle=batches.encrypt_batch,
+        parse=reader(pb.EncryptBatchRequest, "plaintexts"),
         encode=encode_sealed_batch,
         repeat_for=_SHORT,
         session_of=_of_many,
@@ -86,6 +88,7 @@ METHODS: Final[Mapping[str, Row]] = {
     "DecryptBatch": Row(
         request=pb.DecryptBatchRequest,
         handle=batches.decrypt_batch,
+        parse=reader(pb.DecryptBatchRequest, "ciphertexts"),
         encode=encode_opened,
         repeat_for=_SHORT,
         session_of=_of_many,

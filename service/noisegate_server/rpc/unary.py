@@ -46,6 +46,8 @@ class Row:
     request: Any
     """The request's protobuf class."""
     handle: Handler
+    parse: Callable[[bytes], Any] | None = None
+    """Bytes to what the handler takes, DecodeError for no message; None for protobuf's own."""
     encode: Encode = methodcaller("SerializeToString")
     """What the handler gives back to bytes; by default it is a protobuf message."""
     repeat_for: float = 0.0
@@ -130,7 +132,7 @@ def unary(method: str, row: Row, rpc: Rpc, run_once: RunOnce) -> Unary:
     parts, clock, wall, repeats, health = rpc.parts, rpc.clock, rpc.wall, rpc.repeats, rpc.health
     handle, encode, closes, waits = row.handle, row.encode, row.closes, row.waits
     has_request_id = row.repeat_for > 0
-    parse, longest = row.request.FromString, row.longest
+    parse, longest = row.parse or row.request.FromString, row.longest
     admit, refuse = admission(method, rpc, longest), refuser(method, rpc)
     admitted: Caller | None = None
 

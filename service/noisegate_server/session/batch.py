@@ -57,9 +57,8 @@ class OpenedRecords:
         self.newest = bytearray()
 
 
-def seal_runs(
+def seal_each(
     sessions: Sequence[Session | None],
-    counts: Sequence[int],
     plaintexts: Sequence[bytes],
     associated: Sequence[bytes],
     now: float,
@@ -67,62 +66,91 @@ def seal_runs(
     out: SealedRecords,
     kind: bytes = KIND,
 ) -> int:
-    """Seal a run of `counts[i]` items for each session; the number of runs that it has sealed, from the first on.
+    """Seal one plaintext for each session, all three as long; how many it has sealed, from the first on.
 
-    `plaintexts` are those of all items, none of them above LARGEST, and `associated` is as long. With an empty `kind`
-    they end in KIND already, which spares a copy of what many sessions get. It stops before a session that is None, or
-    whose case it does not know.
+    None of the plaintexts is above LARGEST. With an empty `kind` they end in KIND already, which spares a copy of what
+    many sessions get. It stops before a session that is None, or whose case it does not know.
     """
-    add_piece, add_length = out.pieces.append, out.lengths.append
-    add_counter, add_epoch = out.counters.append, out.epochs.append
+    add_piece, add_counter, add_epoch = out.pieces.append, out.counters.append, out.epochs.append
     pack, cached = RECORD_HEADER.pack, aeads.get
-    items = zip(plaintexts, associated, strict=True)
-    done = 0
-    for session, count in zip(sessions, counts, strict=True):
+    before, extra = len(out.counters), len(kind) - 1
+    for session, plaintext, data in zip(sessions, plaintexts, associated, strict=True):
         if session is None:
-            return done
+            break
         records = session.records
         if type(records) is not DatagramRecords or now >= records.due_at:
-            return done
+            break
         epoch = records.current
-        first = epoch.send_counter
-        after = first + count
-        if after > records.look_at or epoch.send_tail or records.padded or records.mask_key:
-            return done
-        if records.due or records.wants_rotation:
-            return done
+        counter = epoch.send_counter
+        if (
+            counter >= records.look_at
+            or records.padded
+            or records.mask_key
+            or records.due
+            or records.wants_rotation
+            or epoch.send_tail
+        ):
+            break
         sender = epoch.sender
         context = cached(sender.serial)
         if context is None:
             if records.ratchet:
-                return done
-            context = sender.context(first, records.cipher, aeads)
-        epoch.send_counter = after
-        number, connection_id, phase, nonce = epoch.number, records.connection_id, sender.phase & 0xFF, records.nonce
-        low_epoch = number & 0xFF
-        size = 0
-        # A loop over `count` items costs a tenth of a record, and most runs are of one.
-        counter = first
-        while True:
-            plaintext, data = next(items)
-            inner = plaintext + kind
-            header = pack(RECORD, connection_id, low_epoch, phase, counter & _LOW)
-            add_piece(header)
-            add_piece(context.encrypt(nonce(counter), inner, header + data))
-            length = len(inner)
-            size += length
-            add_length(length + _ADDED)
-            add_counter(counter)
-            add_epoch(number)
-            counter += 1
-            if counter == after:
                 break
-        epoch.sent_bytes += size - count
+            context = sender.context(counter, records.cipher, aeads)
+        epoch.send_counter = counter + 1
+        number = epoch.number
+        header = pack(RECORD, records.connection_id, number & 0xFF, sender.phase, counter & _LOW)
+        add_piece(header)
+        add_piece(context.encrypt(records.nonce(counter), plaintext + kind, header + data))
+        epoch.sent_bytes += len(plaintext) + extra
+        add_counter(counter)
+        add_epoch(number)
         session.last_used = now
         idle_end, lifetime_end = now + session.idle_timeout, session.lifetime_end
         session.expires_at = idle_end if idle_end < lifetime_end else lifetime_end  # noqa: FURB136  # a call costs more
-        done += 1
+    done = len(out.counters) - before
+    out.lengths += [len(plaintext) + len(kind) + _ADDED for plaintext in plaintexts[:done]]
     return done
+
+
+def seal_run(
+    session: Session | None,
+    plaintexts: Sequence[bytes],
+    associated: Sequence[bytes],
+    now: float,
+    aeads: AeadCache,
+    out: SealedRecords,
+    kind: bytes = KIND,
+) -> bool:
+    """Seal many plaintexts for one session, with one reservation of counters; False, and nothing done, as above."""
+    if session is None:
+        return False
+    records = session.records
+    if type(records) is not DatagramRecords or now >= records.due_at:
+        return False
+    epoch = records.current
+    first = epoch.send_counter
+    after = first + len(plaintexts)
+    if after > records.look_at or epoch.send_tail or records.padded or records.mask_key:
+        return False
+    if records.due or records.wants_rotation or records.ratchet:
+        return False
+    sender = epoch.sender
+    context = aeads.get(sender.serial) or sender.context(first, records.cipher, aeads)
+    epoch.send_counter = after
+    encrypt, pack, nonce, add_piece = context.encrypt, RECORD_HEADER.pack, records.nonce, out.pieces.append
+    low_epoch, connection_id, phase = epoch.number & 0xFF, records.connection_id, sender.phase
+    for counter, plaintext, data in zip(range(first, after), plaintexts, associated, strict=True):
+        header = pack(RECORD, connection_id, low_epoch, phase, counter & _LOW)
+        add_piece(header)
+        add_piece(encrypt(nonce(counter), plaintext + kind, header + data))
+    lengths = [len(plaintext) + len(kind) + _ADDED for plaintext in plaintexts]
+    epoch.sent_bytes += sum(lengths) - len(lengths) * (1 + _ADDED)
+    out.lengths += lengths
+    out.counters += range(first, after)
+    out.epochs += [epoch.number] * len(lengths)
+    session.touch(now)
+    return True
 
 
 def open_items(

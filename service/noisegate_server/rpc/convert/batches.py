@@ -16,6 +16,7 @@ from noisegate_server.engine.batch import Runs, Sparse
 from noisegate_server.engine.open_batch import OpenedBatch
 from noisegate_server.engine.seal_batch import SealedBatch
 from noisegate_server.rpc import limits
+from noisegate_server.rpc.convert.packed import Packed
 from noisegate_server.rpc.convert.sealed import varint
 from noisegate_server.rpc.errors import item_refusal
 from noisegate_server.session.batch import OpenedRecords, SealedRecords
@@ -55,20 +56,21 @@ def runs(ids: list[bytes], counts: Sequence[int], count: int) -> Runs:
     return Runs.of(ids, counts)
 
 
-def items(packed: bytes, lengths: Sequence[int], path: str) -> list[bytes]:
-    """The items that stand one behind the other in `packed`, the field `path`."""
-    if len(lengths) > _ITEMS:
+def items(request: Packed, path: str) -> list[bytes]:
+    """The items of a request, whose field for them is `path`."""
+    if len(request.lengths) > _ITEMS:
         raise InvalidField("lengths", f"at most {_ITEMS} items")
-    return _cut(packed, lengths, "lengths", path)
+    return _cut(request.body, request.start, request.end, request.lengths, "lengths", path)
 
 
-def associated_data(packed: bytes, lengths: Sequence[int], count: int, others: int) -> list[bytes]:
-    """That of each of the `count` items, or nothing where none has any; `others`: bytes of the items themselves."""
-    if others + len(packed) > _BYTES:
-        raise MessageTooLarge("associated_data" if len(packed) > others else "lengths", _BYTES)
-    if lengths and len(lengths) != count:
+def associated_data(request: Packed) -> list[bytes]:
+    """That of each item, or nothing where none has any; the whole request is within the limit of bytes."""
+    packed, lengths = request.associated_data, request.associated_data_lengths
+    if request.end - request.start + len(packed) > _BYTES:
+        raise MessageTooLarge("lengths", _BYTES)
+    if lengths and len(lengths) != len(request.lengths):
         raise InvalidField("associated_data_lengths", "one for each item, or none")
-    return _cut(packed, lengths, "associated_data_lengths", "associated_data")
+    return _cut(packed, 0, len(packed), lengths, "associated_data_lengths", "associated_data")
 
 
 def encode_sealed_batch(batch: SealedBatch, answer: Any = pb.EncryptBatchResponse) -> bytes:
@@ -95,11 +97,11 @@ def encode_opened(batch: OpenedBatch) -> bytes:
     return b"".join(fields)
 
 
-def _cut(packed: bytes, lengths: Sequence[int], path: str, of: str) -> list[bytes]:
-    ends = list(accumulate(lengths, initial=0))
-    if ends[-1] != len(packed):
+def _cut(body: bytes, start: int, end: int, lengths: Sequence[int], path: str, of: str) -> list[bytes]:
+    ends = list(accumulate(lengths, initial=start))
+    if ends[-1] != end:
         raise InvalidField(path, f"together as long as `{of}`")
-    return [packed[start:end] for start, end in pairwise(ends)]
+    return [body[first:last] for first, last in pairwise(ends)]
 
 
 def _packed_fields(records: SealedRecords | OpenedRecords) -> list[bytes]:

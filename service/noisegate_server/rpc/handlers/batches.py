@@ -7,37 +7,32 @@ from noisegate_server.engine import open_batch, seal_batch
 from noisegate_server.engine.batch import Steps
 from noisegate_server.engine.parts import Parts
 from noisegate_server.rpc.convert import batches
+from noisegate_server.rpc.convert.packed import Packed
 from noisegate_server.rpc.limits import MAX_BATCH_BYTES
 from noisegate_server.session.errors import InvalidField, MessageTooLarge
 
 __all__ = ["broadcast", "decrypt_batch", "encrypt_batch"]
 
 
-def encrypt_batch(
-    parts: Parts, tenant: str, request: pb.EncryptBatchRequest, now: float, wall: float
-) -> Steps[seal_batch.SealedBatch]:
+def encrypt_batch(parts: Parts, tenant: str, request: Packed, now: float, wall: float) -> Steps[seal_batch.SealedBatch]:
     """Seal many plaintexts."""
-    packed = request.plaintexts
-    plaintexts = batches.items(packed, request.lengths, "plaintexts")
+    plaintexts = batches.items(request, "plaintexts")
     count = len(plaintexts)
     runs = batches.runs(batches.session_ids(request.session_ids), request.counts, count)
-    associated = batches.associated_data(request.associated_data, request.associated_data_lengths, count, len(packed))
+    associated = batches.associated_data(request)
     return seal_batch.encrypt_batch(parts, tenant, runs, plaintexts, associated, now, wall)
 
 
-def decrypt_batch(
-    parts: Parts, tenant: str, request: pb.DecryptBatchRequest, now: float, wall: float
-) -> Steps[open_batch.OpenedBatch]:
+def decrypt_batch(parts: Parts, tenant: str, request: Packed, now: float, wall: float) -> Steps[open_batch.OpenedBatch]:
     """Open many records."""
-    packed = request.ciphertexts
-    packets = batches.items(packed, request.lengths, "ciphertexts")
+    packets = batches.items(request, "ciphertexts")
     count = len(packets)
     session_ids = batches.session_ids(request.session_ids)
     if session_ids:
         session_ids = batches.runs(session_ids, request.counts, count).each()
     elif request.counts:
         raise InvalidField("counts", "none where no session is named")
-    associated = batches.associated_data(request.associated_data, request.associated_data_lengths, count, len(packed))
+    associated = batches.associated_data(request)
     return open_batch.decrypt_batch(parts, tenant, session_ids, packets, associated, now, wall)
 
 
