@@ -40,6 +40,7 @@ async def test_capabilities_are_the_contracts(client: Client, server: RunningSer
     assert set(found.modes) == set(RecordMode)
     assert (found.max_plaintext_bytes, found.max_datagram_plaintext_bytes) == (65_519, 65_475)
     assert found.max_request_bytes == 73_728
+    assert (found.max_batch_items, found.max_batch_bytes) == (1_024, 1_310_720)
 
 
 async def test_a_session_is_described_by_id_and_by_connection_id(client: Client, server: RunningServer) -> None:

@@ -10,8 +10,9 @@ from typing import Final, Self
 
 from noisegate.v1 import session_crypto_service_pb2 as service
 
-from . import _wire
+from . import _batch, _wire
 from ._away import NetworkChange, from_change
+from ._batch import Item
 from ._calls import (
     CHANGE_NETWORK,
     DECRYPT,
@@ -30,11 +31,21 @@ from ._calls import (
 from ._channels import Channels
 from ._events import Watched, from_watch
 from ._facts import Progress, SessionFacts
-from ._model import Capabilities, Network, Opened, Protocol, RecordMode, RetryReason, SessionInfo, SessionOptions
+from ._model import (
+    Capabilities,
+    Network,
+    Opened,
+    Protocol,
+    RecordMode,
+    RetryReason,
+    Sealed,
+    SessionInfo,
+    SessionOptions,
+)
 from ._multiplexer import Multiplex, Multiplexer
 from ._opening import Opening
 from ._session import Session
-from .errors import PlayerMustRetry
+from .errors import NoisegateError, PlayerMustRetry
 from .tls import Tls
 
 
@@ -300,6 +311,23 @@ class Client:
         answer = await self._calls.call(DECRYPT, request)
         opened = _wire.from_decrypt(answer.message)
         return self.session(opened.session_id, endpoint=answer.endpoint, mode=RecordMode.DATAGRAM), opened
+
+    async def encrypt_batch(self, items: Iterable[Item]) -> list[Sealed | NoisegateError]:
+        """Seal many plaintexts: `(session, plaintext)` or `(session, plaintext, associated_data)`, in their order.
+
+        A result for each: what `session.encrypt` would have given or raised. Never raises for an item or a service.
+        """
+        return await _batch.encrypt_batch(self._calls, items)
+
+    async def decrypt_batch(self, items: Iterable[Item]) -> list[Opened | NoisegateError]:
+        """Open many records, likewise. A record that is refused is one of the results."""
+        return await _batch.decrypt_batch(self._calls, items)
+
+    async def broadcast(
+        self, sessions: Iterable[Session], plaintext: bytes, associated_data: bytes = b""
+    ) -> list[Sealed | NoisegateError]:
+        """Seal one plaintext for every player of a room. A result for each session, in their order."""
+        return await _batch.broadcast(self._calls, sessions, plaintext, associated_data)
 
     def find_and_proceed(self, packet: bytes, *, resuming: bool = False) -> Opening:
         """DATAGRAM: a HANDSHAKE or RESUME packet of step 2 or 3 whose session the service finds by connection id."""

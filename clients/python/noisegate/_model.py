@@ -272,6 +272,10 @@ class Capabilities:
     """Of a whole request."""
     max_early_data_bytes: int
     """The most early data that a ticket may allow; 0 for none."""
+    max_batch_items: int
+    """Of one call of a batch; the client makes as many calls as there have to be."""
+    max_batch_bytes: int
+    """Likewise: what is to be sealed or opened, and associated data."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

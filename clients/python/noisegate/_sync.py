@@ -7,21 +7,25 @@ grpc.aio wants one event loop to a process: a program that runs one already uses
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Concatenate, Generic, ParamSpec, Self
 
+from ._batch import Item
 from ._blocking import Blocking, Loop, blocking, direct, iterating
 from ._calls import DEFAULT_POLICY, CallPolicy, Entropy
 from ._client import Client, connect
 from ._facts import SessionView
+from ._model import Opened, Sealed
 from ._multiplexer import Multiplex
 from ._opening import Opening
 from ._session import Session
-from .errors import ClientClosed
+from .errors import ClientClosed, NoisegateError
 from .tls import Tls
 
 P = ParamSpec("P")
+SyncItem = tuple["SyncSession", bytes] | tuple["SyncSession", bytes, bytes]
+"""As `Client.encrypt_batch` takes them."""
 
 
 class handing(Generic[P]):  # noqa: N801 -- reads as a function, like `property`
@@ -101,9 +105,28 @@ class SyncClient(Blocking[Client]):
     adopt = handing(Client.adopt)
     restore = handing(Client.restore)
     change_network = blocking(Client.change_network)
+
+    def encrypt_batch(self, items: Iterable[SyncItem]) -> list[Sealed | NoisegateError]:
+        """As `Client.encrypt_batch`."""
+        return self._loop.run(self._inner.encrypt_batch([_inner(item) for item in items]))
+
+    def decrypt_batch(self, items: Iterable[SyncItem]) -> list[Opened | NoisegateError]:
+        """As `Client.decrypt_batch`."""
+        return self._loop.run(self._inner.decrypt_batch([_inner(item) for item in items]))
+
+    def broadcast(
+        self, sessions: Iterable[SyncSession], plaintext: bytes, associated_data: bytes = b""
+    ) -> list[Sealed | NoisegateError]:
+        """As `Client.broadcast`."""
+        return self._loop.run(self._inner.broadcast([each._inner for each in sessions], plaintext, associated_data))
+
     get_session = blocking(Client.get_session)
     list_sessions = iterating(Client.list_sessions)
     watch_sessions = iterating(Client.watch_sessions)
+
+
+def _inner(item: SyncItem) -> Item:
+    return (item[0]._inner, item[1]) if len(item) == 2 else (item[0]._inner, item[1], item[2])
 
 
 def connect_sync(

@@ -129,6 +129,8 @@ def from_capabilities(wire: service.GetCapabilitiesResponse) -> Capabilities:
         max_datagram_plaintext_bytes=wire.max_datagram_plaintext_bytes,
         max_request_bytes=wire.max_request_bytes,
         max_early_data_bytes=wire.max_early_data_bytes,
+        max_batch_items=wire.max_batch_items,
+        max_batch_bytes=wire.max_batch_bytes,
     )
 
 
