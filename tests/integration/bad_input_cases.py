@@ -141,6 +141,9 @@ METHODS: Final[dict[str, Any]] = {
     "Handshake": pb.HandshakeRequest,
     "Encrypt": pb.EncryptRequest,
     "Decrypt": pb.DecryptRequest,
+    "EncryptBatch": pb.EncryptBatchRequest,
+    "DecryptBatch": pb.DecryptBatchRequest,
+    "Broadcast": pb.BroadcastRequest,
     "Rotate": pb.RotateRequest,
     "Resume": pb.ResumeRequest,
     "IssueTicket": pb.IssueTicketRequest,
@@ -152,6 +155,8 @@ METHODS: Final[dict[str, Any]] = {
     "ChangeNetwork": pb.ChangeNetworkRequest,
     "ExportSecret": pb.ExportSecretRequest,
 }
+LONGEST: Final = {"EncryptBatch": 1_376_256, "DecryptBatch": 1_376_256}
+"""Bytes of the longest request, where they are not 73,728."""
 WITH_ID: Final = (
     "Encrypt",
     "Decrypt",
@@ -191,8 +196,8 @@ def _everywhere() -> list[Case]:
             ("a varint of eleven bytes", b"\x08" + b"\xff" * 10 + b"\x01"),
         ):
             cases.append(Case(f"malformed: {name}", method, FIELD, always(body)))
-        too_long = b"\x7a" + b"\x80\xc0\x04" + bytes(73_728)
-        cases.append(Case("a request over 73,728 bytes", method, LARGE, always(too_long)))
+        longest = LONGEST.get(method, 73_728)
+        cases.append(Case(f"a request over {longest:,} bytes", method, LARGE, always(bytes(longest + 1))))
     for method in WITH_ID:
         cases.append(Case("unknown session", method, MISSING, always(named(method, UNKNOWN_ID))))
         for length in (1, 8, 23, 25, 1_000):
@@ -210,6 +215,30 @@ def _everywhere() -> list[Case]:
         request = METHODS[method](session_id=UNKNOWN_ID, request_id="é" * 33)
         cases.append(Case("request_id of 66 bytes", method, FIELD, always(request)))
     return cases
+
+
+def _batches() -> list[Case]:
+    cases = []
+    for method, contents in (("EncryptBatch", "plaintexts"), ("DecryptBatch", "ciphertexts")):
+        kind = METHODS[method]
+        many = {"session_ids": UNKNOWN_ID, "counts": [1_025], "lengths": [0] * 1_025}
+        large = {"session_ids": UNKNOWN_ID * 1_024, "lengths": [1_280] * 1_023 + [1_281], contents: bytes(1_310_721)}
+        cases += [
+            Case("a session id that is cut", method, FIELD, always(kind(session_ids=bytes(25)))),
+            Case("lengths beyond the contents", method, FIELD, always(kind(session_ids=UNKNOWN_ID, lengths=[1]))),
+            Case("fewer items than sessions", method, FIELD, always(kind(session_ids=UNKNOWN_ID))),
+            Case("1,025 items", method, FIELD, always(kind(**many))),
+            Case("1,310,721 bytes", method, LARGE, always(kind(**large))),
+        ]
+    cast = pb.BroadcastRequest
+    return [
+        *cases,
+        Case("a session id that is cut", "Broadcast", FIELD, always(cast(session_ids=bytes(25)))),
+        Case("1,025 sessions", "Broadcast", LARGE, always(cast(session_ids=UNKNOWN_ID * 1_025))),
+        Case(
+            "1,311,744 bytes", "Broadcast", LARGE, always(cast(session_ids=UNKNOWN_ID * 1_024, plaintext=bytes(1_281)))
+        ),
+    ]
 
 
 def _begun() -> list[Case]:
@@ -337,4 +366,4 @@ def _respond() -> list[Case]:
     return [Case(f"respond: {name}", "Handshake", row, body) for name, row, body in rows]
 
 
-HANDSHAKE_CASES: Final = [*_everywhere(), *_begun(), *_initiate(), *_respond()]
+HANDSHAKE_CASES: Final = [*_everywhere(), *_begun(), *_batches(), *_initiate(), *_respond()]

@@ -91,6 +91,9 @@ def _named(name: str, target: Target) -> st.SearchStrategy[Any] | None:
         return st.one_of(st.sampled_from([""] * 20), st.text(max_size=70))
     if name == "session_id":
         return st.sampled_from([*target.sessions * 6, UNKNOWN_ID, b"", bytes(23)])
+    if name == "session_ids":
+        some = st.lists(st.sampled_from([*target.sessions * 6, UNKNOWN_ID]), max_size=4).map(b"".join)
+        return st.one_of(some, st.sampled_from([b"", bytes(23), UNKNOWN_ID * 1_025]))
     if name == "connection_id":
         return st.sampled_from([*target.connections * 3, b"", bytes(8), bytes(9)])
     if name in ("psk", "remote_static_key"):
@@ -120,6 +123,7 @@ def _values(field: FieldDescriptor, target: Target) -> st.SearchStrategy[Any]:
         FieldDescriptor.TYPE_INT32: st.one_of(st.just(0), st.integers(-(2**31), 2**31 - 1)),
         FieldDescriptor.TYPE_INT64: st.one_of(st.integers(0, 90_000), st.integers(-(2**63), 2**63 - 1)),
         FieldDescriptor.TYPE_UINT32: st.one_of(st.integers(0, 1_100), st.integers(0, 2**32 - 1)),
+        FieldDescriptor.TYPE_FIXED32: st.one_of(st.integers(0, 70), st.integers(0, 2**32 - 1)),
         FieldDescriptor.TYPE_UINT64: st.integers(0, 2**64 - 1),
     }
     return by_type[field.type]
@@ -164,6 +168,16 @@ def _good(method: str, target: Target) -> list[Any]:
             pb.ResumeRequest(respond=respond),
             *(pb.ResumeRequest(proceed=each) for each in proceeds),
             *(pb.ResumeRequest(initiate=each) for each in initiates),
+        ]
+    if method == "Broadcast":
+        return [pb.BroadcastRequest(session_ids=b"".join(target.sessions), plaintext=b"to all")]
+    if method in ("EncryptBatch", "DecryptBatch"):
+        contents = "plaintexts" if method == "EncryptBatch" else "ciphertexts"
+        items = {"lengths": [3] * (2 * len(target.sessions)), contents: b"abc" * (2 * len(target.sessions))}
+        ids = b"".join(target.sessions)
+        return [
+            METHODS[method](session_ids=ids, counts=[2] * len(target.sessions), **items),
+            METHODS[method](session_ids=ids * 2, **items),
         ]
     if "session_id" in METHODS[method].DESCRIPTOR.fields_by_name:
         return [METHODS[method](session_id=each) for each in target.sessions]

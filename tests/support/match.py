@@ -27,8 +27,9 @@ KINDS: tuple[dict[str, Any], ...] = (
 class Match:
     """A service, `near`, and one for all players, `far`; session i of the one is session i of the other."""
 
-    def __init__(self) -> None:
-        self.near, self.far = Service(name="near"), Service(name="far")
+    def __init__(self, name: str = "match") -> None:
+        """Two of the same name are twins."""
+        self.near, self.far = Service(name=f"{name} near"), Service(name=f"{name} far")
         pairs = [self._meet(mode=DATAGRAM, options=session_pb2.SessionOptions(**kind)) for kind in KINDS]
         pairs.append(self._meet(mode=NOISE))
         self.ids = [near for near, _ in pairs]

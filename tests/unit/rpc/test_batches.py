@@ -188,7 +188,7 @@ def test_a_broadcast_is_one_batch_of_the_same_plaintext(players: list[int], plai
 
 def test_a_foreign_session_in_a_batch_is_an_unknown_one() -> None:
     """Another tenant's id answers as one that never was, and its session is as before."""
-    match = Match()
+    match = Match("foreign")
     foreign = match.ids[PLAYERS + 2]
     batch = match.near.call(
         "EncryptBatch",
