@@ -178,8 +178,8 @@ def tickets_are_for_ever(patch: pytest.MonkeyPatch) -> None:
 def a_new_id_ends_the_old_one_at_once(patch: pytest.MonkeyPatch) -> None:
     """Packets that are on their way under the connection id of before find no session."""
 
-    def give_connection_id(records: DatagramRecords, connection_id: bytes, aeads: Any) -> tuple[bytes, ...]:
-        given: tuple[bytes, ...] = genuine(records, connection_id, aeads)
+    def give_connection_id(records: DatagramRecords, connection_id: bytes, now: float, aeads: Any) -> tuple[bytes, ...]:
+        given: tuple[bytes, ...] = genuine(records, connection_id, now, aeads)
         records.former_until = -math.inf
         records.reschedule()
         return given

@@ -103,7 +103,7 @@ def _change(parts: Parts, session: Session, network: Network, now: float, *, is_
         else:
             to_peer = records.aside(Kind.KEEP_ALIVE, asked, parts.aeads)
         if network is Network.WIFI:
-            to_peer += _new_connection_id(parts, session, records)
+            to_peer += _new_connection_id(parts, session, records, now)
             if not is_back:
                 to_peer += _rotate(parts, session, records, now)
         to_peer += see_to(parts, session, now)
@@ -120,7 +120,7 @@ def _change(parts: Parts, session: Session, network: Network, now: float, *, is_
     )
 
 
-def _new_connection_id(parts: Parts, session: Session, records: DatagramRecords) -> tuple[bytes, ...]:
+def _new_connection_id(parts: Parts, session: Session, records: DatagramRecords, now: float) -> tuple[bytes, ...]:
     """So that who watches both networks cannot tell by the id that one player moved. Only who chose the id gives one.
 
     While the player has not used the last one that it was given, it is given that again.
@@ -131,7 +131,7 @@ def _new_connection_id(parts: Parts, session: Session, records: DatagramRecords)
         return give_again(records, parts.aeads)
     for former in records.former_connection_ids:
         parts.store.unbind_connection(session, former)
-    return give_connection_id(records, _bound_id(parts, session, parts.random_bytes), parts.aeads)
+    return give_connection_id(records, _bound_id(parts, session, parts.random_bytes), now, parts.aeads)
 
 
 def _bound_id(parts: Parts, session: Session, random_bytes: RandomBytes) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from noisegate_server.session.aeads import AeadCache
+from noisegate_server.session.backoff import Backoff
 from noisegate_server.session.datagram import DatagramRecords
 from noisegate_server.session.packets import Kind
 
@@ -21,13 +22,16 @@ def give_again(records: DatagramRecords, aeads: AeadCache) -> tuple[bytes, ...]:
     return records.aside(Kind.CONNECTION_ID, records.connection_id, aeads)
 
 
-def give_connection_id(records: DatagramRecords, connection_id: bytes, aeads: AeadCache) -> tuple[bytes, ...]:
-    """The record that gives a new one, under which packets may come from now on.
+def give_connection_id(
+    records: DatagramRecords, connection_id: bytes, now: float, aeads: AeadCache
+) -> tuple[bytes, ...]:
+    """The record that gives a new one, under which packets may come from now on; `upkeep` gives it again until they do.
 
     The old one is valid until 30 s after the new one was used; one before it is not any more.
     """
     told = records.control(Kind.CONNECTION_ID, connection_id, aeads)
     records.former_connection_ids, records.former_until = (records.connection_id,), math.inf
-    records.connection_id = connection_id
+    records.connection_id, records.given_timer = connection_id, Backoff()
+    records.given_timer.start(now)
     records.reschedule()
     return (told,)

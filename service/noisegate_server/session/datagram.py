@@ -52,9 +52,9 @@ class DatagramRecords:
 
     __slots__ = (
         "answered", "answers_from", "begun", "cipher", "connection_id", "connection_id_given", "control_limit",
-        "current", "due", "due_at", "former_connection_ids", "former_until", "held", "initiator", "last_step",
-        "limits", "look_at", "mask_key", "next", "nonce", "padded", "previous", "ratchet", "reminder", "repeat_timer",
-        "rotate_at", "rotated_at", "told_at", "wants_rotation", "wipe_at",
+        "current", "due", "due_at", "former_connection_ids", "former_until", "given_timer", "held", "initiator",
+        "last_step", "limits", "look_at", "mask_key", "next", "nonce", "padded", "previous", "ratchet", "reminder",
+        "repeat_timer", "rotate_at", "rotated_at", "told_at", "wants_rotation", "wipe_at",
     )  # fmt: skip
 
     mode: Final = RecordMode.DATAGRAM
@@ -79,6 +79,8 @@ class DatagramRecords:
         self.former_connection_ids: tuple[bytes, ...] = ()
         self.former_until = math.inf
         """When the former id ends: 30 s after a record under the new one has opened (monotonic seconds)."""
+        self.given_timer: Backoff | None = None
+        """While the peer has not used the id that we gave it: when it is given again."""
         self.mask_key = mask_key
         self.padded = padded
         self.ratchet = ratchet
@@ -267,7 +269,7 @@ class DatagramRecords:
             self.repeat_timer.stop()
             self.reschedule()
         if self.former_connection_ids and self.former_until == math.inf and header[1:9] == self.connection_id:
-            self.former_until = now + GRACE_S
+            self.former_until, self.given_timer = now + GRACE_S, None
             self.reschedule()
         confirmed = not epoch.confirmed
         if confirmed:
@@ -319,6 +321,8 @@ class DatagramRecords:
             records = self.aside(*said, aeads)
         if self.repeat_timer.due(now):
             records = (self.last_step, *records)
+        if self.given_timer is not None and self.given_timer.due(now):
+            records += self.aside(Kind.CONNECTION_ID, self.connection_id, aeads)
         self.reschedule()
         return records
 
@@ -387,5 +391,7 @@ class DatagramRecords:
     def reschedule(self) -> None:
         """Something that `upkeep` sees to has changed its time."""
         due = min(self.reminder.timer.at, self.repeat_timer.at, self.rotate_at, self.former_until)
+        if self.given_timer is not None:
+            due = min(due, self.given_timer.at)
         self.wipe_at = kept_until(self)
         self.due_at = min(due, self.current.began_at + self.limits.hard_age, self.wipe_at)

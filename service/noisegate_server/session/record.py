@@ -69,6 +69,7 @@ def packable(session: Session) -> bool:
         all(each is None for each in under_way)
         and not records.wants_rotation
         and not records.last_step
+        and records.given_timer is None
         and not _late_keys(records.current.receiver)
         and records.current.confirmed
         and not records.held

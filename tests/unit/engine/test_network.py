@@ -18,6 +18,8 @@ from tests.support.slow_vault import SlowVault
 from tests.support.suspending import MODES, put_away
 
 PEER = "ann"
+CONNECTION_ID = 4
+"""The contract's ControlKind."""
 
 
 def change(end: End, to: Network, tenant: str = TENANT) -> NetworkChange:
@@ -72,6 +74,29 @@ def test_an_id_that_the_player_has_not_used_is_given_again(engines: Engines) -> 
     third = change(end, Network.WIFI)
     assert third.connection_id != second.connection_id
     assert end.engine.decrypt(b"", player.seal(b"under the second")).plaintext == b"under the second"
+
+
+def test_an_id_that_got_lost_is_given_again_until_it_is_used(engines: Engines) -> None:
+    """Otherwise the player would stay under its old id, by which it can be followed from one network to the other."""
+    link = establish(engines)
+    end, player = link.initiator, link.responder
+    changed = change(end, Network.WIFI)
+    link.settle()
+    link.talk()
+    changed = change(end, Network.WIFI)
+    link.lose_everything()
+    assert player.datagrams.connection_id != changed.connection_id
+    engines.clock.step(0.9)
+    link.talk()
+    assert player.datagrams.connection_id != changed.connection_id
+    engines.clock.step(0.2)
+    link.talk()
+    assert player.datagrams.connection_id == changed.connection_id
+    link.talk()
+    given = player.controls.count(CONNECTION_ID)
+    engines.clock.step(6)
+    link.talk()
+    assert player.controls.count(CONNECTION_ID) == given, "a used id is given no more"
 
 
 def test_the_answer_to_the_question_of_a_change_is_told(engines: Engines) -> None:

@@ -141,9 +141,9 @@ NOT_KEPT = {"aeads", "handle", "opening", "tend_at"}
 OF_RECORDS: dict[type, set[str]] = {
     DatagramRecords: {
         "answered", "answers_from", "begun", "cipher", "connection_id", "connection_id_given", "control_limit",
-        "current", "due", "due_at", "former_connection_ids", "former_until", "held", "initiator", "last_step",
-        "limits", "look_at", "mask_key", "next", "nonce", "padded", "previous", "ratchet", "reminder", "repeat_timer",
-        "rotate_at", "rotated_at", "told_at", "wants_rotation", "wipe_at",
+        "current", "due", "due_at", "former_connection_ids", "former_until", "given_timer", "held", "initiator",
+        "last_step", "limits", "look_at", "mask_key", "next", "nonce", "padded", "previous", "ratchet", "reminder",
+        "repeat_timer", "rotate_at", "rotated_at", "told_at", "wants_rotation", "wipe_at",
     },
     NoiseRecords: {
         "began_at", "cipher", "due", "due_at", "epoch", "h", "limits", "look_at", "nonce", "opened", "ratchet",
