@@ -249,6 +249,7 @@ def run(config: Config, announce: Callable[[str], None]) -> None:
     if not config.traceable and not process.hide_memory():
         _LOG.warning("the system cannot keep other processes of this user from reading this one's memory")
     process.run_in_batches()
+    process.keep_freed_memory()
     # A seventh less CPU for a unary call than on asyncio's own loop, measured under grpc.aio.
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(config, announce))

@@ -7,10 +7,11 @@ a message, one call in flight. Before the figure is taken and after it, every re
 from __future__ import annotations
 
 import os
+import statistics
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,7 +25,7 @@ from noisegate_server.engine.parts import Parts
 from noisegate_server.engine.policy import Options
 from noisegate_server.session.state import RecordMode
 from noisegate_server.session.suites import Pattern, Suite
-from tests.bench.measure import Figure, figure, in_turn, process_cpu_ns
+from tests.bench.measure import STRAY, Figure, figure, process_cpu_ns
 from tests.bench.own_cost import pin, process
 from tests.bench.seam import TENANT, make_bench_parts
 
@@ -102,12 +103,11 @@ class Match:
             raise RuntimeError("a packet was refused")
         return answer
 
-    def read(self, answer: Any, plaintexts: list[bytes], counters: set[int]) -> None:
+    def read(self, answer: Any, plaintexts: list[bytes]) -> None:
         """Open what the service has sealed, as its players do; RuntimeError for anything but these plaintexts."""
         if answer.errors or set(answer.lengths) != {RECORD} or len(answer.lengths) != SESSIONS:
             raise RuntimeError("a record was refused, or has another length")
         now, wall = time.monotonic(), time.time()
-        counters.add(answer.counters[0])
         for index, (far_id, plaintext) in enumerate(zip(self.far_ids, plaintexts, strict=True)):
             record = answer.ciphertexts[index * RECORD : (index + 1) * RECORD]
             opened = records.decrypt(self.players, TENANT, far_id, record, b"", ticket=False, now=now, wall=wall)
@@ -145,37 +145,55 @@ def raw_loop() -> Iterator[Callable[[str], float]]:
         outgoing.close()
 
 
+async def _rounds(
+    pid: int, call: Callable[[], Awaitable[None]], reference: Callable[[], float]
+) -> tuple[list[float], float, float]:
+    """As `in_turn`, but subject and reference take turns call by call: what disturbs one then disturbs the other."""
+
+    async def cost() -> float:
+        before = process_cpu_ns(pid)
+        await call()
+        return (process_cpu_ns(pid) - before) / SESSIONS
+
+    rounds = []
+    for _ in range(ROUNDS):
+        above = below = 0.0
+        for number in range(CALLS):
+            if number % 2:
+                below += reference()
+                above += await cost()
+            else:
+                above += await cost()
+                below += reference()
+        rounds.append((above / CALLS, below / CALLS))
+    usual = statistics.median(below for _, below in rounds)
+    kept = [(above, below) for above, below in rounds if abs(below / usual - 1) <= STRAY]
+    ratios = [above / below for above, below in kept]
+    return ratios, statistics.median(above for above, _ in kept), statistics.median(below for _, below in kept)
+
+
 async def _sealing(what: str, method: str, request: Any, plaintexts: list[bytes], row: dict[str, Any]) -> Figure:
     """A row of EncryptBatch or Broadcast."""
     pin(os.getpid(), 1)
     command = (sys.executable, "-m", *row.pop("server", ("noisegate_server",)), *_SERVE)
-    counters: set[int] = set()
     async with match(*command) as (found, pid):
         request.session_ids = b"".join(found.ids)
         body = request.SerializeToString()
         response = getattr(pb, f"{method}Response")
         answers: list[bytes] = []
 
-        async def subject() -> float:
-            answers.clear()
-            before = process_cpu_ns(pid)
-            answers.extend([await found.raw(method, body) for _ in range(CALLS)])
-            spent = process_cpu_ns(pid) - before
-            for answer in answers:
-                counters.add(response.FromString(answer).counters[0])
-            return spent / CALLS / SESSIONS
-
-        async def reference() -> float:
-            return loop("seal")
+        async def call() -> None:
+            answers.append(await found.raw(method, body))
 
         with raw_loop() as loop:
-            await subject()
-            found.read(response.FromString(answers[-1]), plaintexts, counters)
-            ratios, above, below = await in_turn(subject, reference, ROUNDS)
-        found.read(response.FromString(answers[-1]), plaintexts, counters)
-    if len(counters) != CALLS * (ROUNDS + 1):
+            await call()
+            found.read(response.FromString(answers[-1]), plaintexts)
+            taken = await _rounds(pid, call, lambda: loop("seal"))
+        found.read(response.FromString(answers[-1]), plaintexts)
+    counters = {response.FromString(answer).counters[0] for answer in answers}
+    if len(counters) != CALLS * ROUNDS + 1:
         raise RuntimeError("a counter was used twice")
-    return figure(ratios, above, below, what=what, reference=_REFERENCE, **row)
+    return figure(*taken, what=what, reference=_REFERENCE, **row)
 
 
 async def measure_batch() -> Figure:
@@ -209,30 +227,24 @@ async def measure_open() -> Figure:
     """Take `batch-open`."""
     pin(os.getpid(), 1)
     async with match(sys.executable, "-m", "noisegate_server", *_SERVE) as (found, pid):
+        bodies = [found.packets().SerializeToString() for _ in range(CALLS * ROUNDS + 1)]
+        answers: list[bytes] = []
 
-        async def subject() -> float:
-            bodies = [found.packets().SerializeToString() for _ in range(CALLS)]
-            before = process_cpu_ns(pid)
-            answers = [await found.raw("DecryptBatch", body) for body in bodies]
-            spent = process_cpu_ns(pid) - before
-            for answer in answers:
-                opened = pb.DecryptBatchResponse.FromString(answer)
-                if opened.errors or len(opened.plaintexts) != PAYLOAD * SESSIONS or not all(opened.newest):
-                    raise RuntimeError("a packet was refused")
-            return spent / CALLS / SESSIONS
-
-        async def reference() -> float:
-            return loop("open")
+        async def call() -> None:
+            answers.append(await found.raw("DecryptBatch", bodies[len(answers)]))
 
         with raw_loop() as loop:
-            await subject()
-            ratios, above, below = await in_turn(subject, reference, ROUNDS)
+            await call()
+            taken = await _rounds(pid, call, lambda: loop("open"))
+        for answer in map(pb.DecryptBatchResponse.FromString, answers):
+            if answer.errors or len(answer.plaintexts) != PAYLOAD * SESSIONS or not all(answer.newest):
+                raise RuntimeError("a packet was refused")
         packets = found.packets()
         first, again = await found.open(packets), await found.call("DecryptBatch", packets)
         if len(first.plaintexts) != PAYLOAD * SESSIONS or len(again.errors) != SESSIONS:
             raise RuntimeError("a packet was opened twice")
     return figure(
-        ratios, above, below,
+        *taken,
         id="batch-open",
         what="DecryptBatch of 1,000 x 256 B, 1,000 sessions, windows committed, server CPU per message",
         reference=_REFERENCE,

@@ -21,7 +21,7 @@ CONSTANT = (AeadCache, Cipher, Hash, ProtocolName, RotationLimits)
 """What belongs to no session: shared tables, caches and limits."""
 COUNTS_OF_FAILURE = frozenset({"refused", "failures", "tend_at"})
 """What a refused packet may change: counts, and when the store comes by to wipe what the packet has made us derive."""
-CACHES = frozenset({"_aead", "look_ahead"})
+CACHES = frozenset({"_aead", "cached_key", "look_ahead"})
 """What is made again from the keys: a refused packet may add to it."""
 
 

@@ -24,7 +24,8 @@ from noisegate_server.session.session import Session
 LARGEST: Final = MAX_DATAGRAM_PLAINTEXT
 """The longest plaintext that `seal_runs` takes; the caller looks."""
 _ADDED: Final = HEADER + TAG
-KIND: Final = bytes((Kind.DATA,))
+_DATA: Final = int(Kind.DATA)
+KIND: Final = bytes((_DATA,))
 """Follows a plaintext inside its record."""
 _LOW: Final = 0xFFFF_FFFF
 _HALF: Final = 1 << 31
@@ -166,52 +167,47 @@ def open_items(
     It stops before a session that is None, a record that does not open, and whatever is not simply data for the game:
     nothing of these has changed.
     """
-    add_piece, add_length = out.pieces.append, out.lengths.append
-    add_counter, add_epoch, add_newest = out.counters.append, out.epochs.append, out.newest.append
-    unpack, cached = RECORD_HEADER.unpack, aeads.get
-    done = 0
+    add_piece, add_counter = out.pieces.append, out.counters.append
+    add_epoch, add_newest = out.epochs.append, out.newest.append
+    unpack, cached = RECORD_HEADER.unpack_from, aeads.get
+    before = len(out.counters)
     for session, packet, data in zip(sessions, packets, associated, strict=True):
         if session is None:
-            return done
+            break
         records = session.records
         if type(records) is not DatagramRecords or now >= records.due_at or len(packet) < DATAGRAM_OVERHEAD:
-            return done
+            break
         if records.mask_key or records.due or records.last_step or records.former_connection_ids or records.held:
-            return done
-        header = packet[:HEADER]
-        first, _, low_epoch, low_phase, low_counter = unpack(header)
-        epoch, nonce = records.current, records.nonce
+            break
+        first, _, low_epoch, low_phase, counter = unpack(packet)
+        epoch = records.current
         receiver, window = epoch.receiver, epoch.window
+        highest = window.highest
         if (
             first != RECORD
             or low_epoch != epoch.number & 0xFF
             or type(receiver) is not PhaseReceiver
-            or low_phase != receiver.phase & 0xFF
+            or low_phase != receiver.phase
+            # Below 2^31 on both sides the counter is what the header says; see `nearest`.
+            or counter >= _HALF
+            or highest >= _HALF
+            or (counter <= highest and window.check(counter) is not _FRESH)
             or not epoch.confirmed
             or session.ticket_owed
         ):
-            return done
-        # As `nearest`, where counter and window are in the same 2^32 and not half of it apart.
-        highest = window.highest
-        counter = (highest & ~_LOW | low_counter) if highest > 0 else low_counter
-        if not -_HALF < counter - highest < _HALF:
-            return done
-        if counter <= highest and window.check(counter) is not _FRESH:
-            return done
+            break
         context = cached(receiver.serial)
         if context is None:
             context, _ = receiver.find(low_phase, counter, records.cipher, aeads, now)
         try:
-            inner = context.decrypt(nonce(counter), packet[HEADER:], header + data)
+            inner = context.decrypt(records.nonce(counter), packet[HEADER:], packet[:HEADER] + data)
         except InvalidTag:
-            return done
-        if inner[-1:] != KIND:
-            return done
+            break
+        if inner[-1] != _DATA:
+            break
         window.commit(counter)
         epoch.opened += 1
-        content = inner[:-1]
-        add_piece(content)
-        add_length(len(content))
+        add_piece(inner[:-1])
         add_counter(counter)
         add_epoch(epoch.number)
         add_newest(counter > highest)
@@ -219,5 +215,7 @@ def open_items(
         session.last_used = now
         idle_end, lifetime_end = now + session.idle_timeout, session.lifetime_end
         session.expires_at = idle_end if idle_end < lifetime_end else lifetime_end  # noqa: FURB136  # as above
-        done += 1
+    done = len(out.counters) - before
+    if done:
+        out.lengths += map(len, out.pieces[-done:])
     return done

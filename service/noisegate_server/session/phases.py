@@ -22,20 +22,21 @@ from noisegate_server.session.replay import nearest
 class PhaseSender:
     """Keys of what we seal. The secret is this object's from here on."""
 
-    __slots__ = ("phase", "secret", "serial")
+    __slots__ = ("cached_key", "phase", "secret", "serial")
 
     def __init__(self, secret: bytearray, aeads: AeadCache) -> None:
         self.secret = secret
+        self.cached_key = bytearray()
+        """The phase's AEAD key, once it was needed: to derive it costs more than to build its context from it."""
         self.phase = 0
         self.serial = aeads.serial()
         """Under which the cache may have the context of this phase."""
 
     def context(self, _counter: int, cipher: Cipher, aeads: AeadCache) -> Aead:
         """Build the AEAD context of the phase; the caller has looked in the cache before."""
-        key = phase_key(self.secret)
-        context = aeads.build(self.serial, cipher, key)
-        wipe(key)
-        return context
+        if not self.cached_key:
+            self.cached_key = phase_key(self.secret)
+        return aeads.build(self.serial, cipher, self.cached_key)
 
     def rekey(self, aeads: AeadCache) -> bool:
         """Move to the next phase. False, and nothing done, when the epoch's 64 phases are used up."""
@@ -52,15 +53,19 @@ class PhaseSender:
         """Wipe what seals."""
         aeads.drop(self.serial)
         wipe(self.secret)
+        wipe(self.cached_key)
+        self.cached_key = bytearray()
 
 
 class PhaseReceiver:
     """Keys of what we open. The secret is this object's from here on."""
 
-    __slots__ = ("passed", "phase", "secret", "serial")
+    __slots__ = ("cached_key", "passed", "phase", "secret", "serial")
 
     def __init__(self, secret: bytearray, aeads: AeadCache) -> None:
         self.secret = secret
+        self.cached_key = bytearray()
+        """As PhaseSender.cached_key."""
         self.phase = 0
         self.serial = aeads.serial()
         self.passed: dict[int, tuple[bytearray, float]] = {}
@@ -77,9 +82,9 @@ class PhaseReceiver:
         if ahead == 0:
             context = aeads.get(self.serial)
             if context is None:
-                key = phase_key(self.secret)
-                context = aeads.build(self.serial, cipher, key)
-                wipe(key)
+                if not self.cached_key:
+                    self.cached_key = phase_key(self.secret)
+                context = aeads.build(self.serial, cipher, self.cached_key)
             return context, False
         if ahead < 0:
             passed = self.passed.get(phase)
@@ -113,6 +118,7 @@ class PhaseReceiver:
             wipe(secret)
             secret = following
         aeads.drop(self.serial)
+        self._forget_key()
         self.serial = aeads.serial()
         self.phase = phase
         self.secret = secret
@@ -134,3 +140,8 @@ class PhaseReceiver:
         self.forget(math.inf)
         aeads.drop(self.serial)
         wipe(self.secret)
+        self._forget_key()
+
+    def _forget_key(self) -> None:
+        wipe(self.cached_key)
+        self.cached_key = bytearray()
