@@ -46,7 +46,7 @@ _LOG: Final = logging.getLogger("noisegate")
 _SWEEP_SECONDS: Final = 0.1
 _LOOK_SECONDS: Final = 1.0
 """Between two looks at whether a file of keys has changed."""
-_SWEEP_BUDGET: Final = 256
+_SWEEP_BUDGET: Final = 64
 """Entries of one slice: about a millisecond, so that calls do not wait behind a sweep."""
 
 _GC_THRESHOLDS: Final = (20_000, 20, 50)
@@ -211,18 +211,20 @@ class Server:
     async def _sweep(self, parts: Parts, keeper: Keeper) -> None:
         """End what is over, in slices; between two slices calls have their turn."""
         while True:
-            ended = 0
+            is_behind = False
             try:
                 now = self._clock()
                 self._look_at_files(now)
                 wiped = parts.store.wiped
                 over = upkeep.sweep(parts, now, self._wall(), _SWEEP_BUDGET)
                 _log_swept(over, parts.store.wiped - wiped)
-                ended = len(over) + self._repeats.expire(now, _SWEEP_BUDGET)
+                dropped = self._repeats.expire(now, _SWEEP_BUDGET)
+                due = parts.store.next_expiry()
+                is_behind = dropped >= _SWEEP_BUDGET or (due is not None and due <= now)
                 await keeper.tick()
             except Exception as error:  # noqa: BLE001  # the outermost frame of its task: it must outlive a defect
                 log_defect("sweep", error)
-            await asyncio.sleep(0 if ended >= _SWEEP_BUDGET else _SWEEP_SECONDS)
+            await asyncio.sleep(0 if is_behind else _SWEEP_SECONDS)
 
 
 def _log_swept(ended: list[Ended], wiped: int) -> None:
@@ -263,11 +265,7 @@ async def _serve(config: Config, announce: Callable[[str], None]) -> None:
     server = Server(config)
     loop.add_signal_handler(signal.SIGHUP, server.read_keys_again)
     bound = await server.start()
-    # What is there now stays: the collector need not look at it again, nor for cycles at every 700th object of calls
-    # that make none.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*_GC_THRESHOLDS)
+    tune_collector()
     _say_what_is_missing(config)
     if server.admin_bound is not None:
         _LOG.info("AdminService listening on %s", server.admin_bound)
@@ -284,6 +282,17 @@ async def _serve(config: Config, announce: Callable[[str], None]) -> None:
         await server.stop(now=True)
     hurry.cancel()
     _LOG.info("stopped")
+
+
+def tune_collector() -> None:
+    """Have the collector look less often, and never at what is there now.
+
+    That stays, and calls make no cycles for which every 700th object would be worth a look. Packed sessions and the
+    indexes are nothing that it walks.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_GC_THRESHOLDS)
 
 
 def _bind(transport: GrpcioTransport, option: str, address: HostPort) -> HostPort:
