@@ -124,12 +124,13 @@ def _ticket_psk(road: Udp) -> bytes:
     return session.ticket.psk
 
 
-async def test_a_session_that_nobody_calls_for_any_more_leaves_no_secret(planted: Planted) -> None:
-    """The sweeper ends it in time and says so, in numbers and causes."""
+@pytest.mark.parametrize("idle_timeout", [2.0, 18.0], ids=["as an object", "packed"])
+async def test_a_session_that_nobody_calls_for_any_more_leaves_no_secret(planted: Planted, idle_timeout: float) -> None:
+    """The sweeper ends it in time and says so, in numbers and causes; after 15 s it ends a record, in its slot."""
     async with aclosing(planted.client.watch_sessions(group="planted")) as events:
         assert await anext(events) == noisegate.Watching()
         for suite in CIPHERS:
-            await planted.plant(suite, SessionOptions(idle_timeout=2.0))
+            await planted.plant(suite, SessionOptions(idle_timeout=idle_timeout))
         needles = {name: each for name, each in planted.needles.items() if "NOISE" in name}
         search = asyncio.create_task(asyncio.to_thread(planted.found, needles))
         while not search.done():

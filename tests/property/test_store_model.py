@@ -22,7 +22,7 @@ from noisegate_server.session.state import TerminationReason
 from noisegate_server.store.base import ConnectionIdTaken, StoreLimits
 from noisegate_server.store.sharded import ShardedStore
 from noisegate_server.store.suspended import Dormant, SuspendedSession
-from tests.support.fake_session import FakeSession, connection_id, session_id
+from tests.support.fake_session import FakePacker, FakeSession, connection_id, session_id
 
 LIMITS = StoreLimits(
     capacity=12,
@@ -134,10 +134,14 @@ class StoreMachine(RuleBasedStateMachine):
 
     @initialize(start=st.sampled_from([0.0, 0.75, 1_000_000.5]))
     def begin(self, start: float) -> None:
-        self.store: ShardedStore[FakeSession] = ShardedStore(LIMITS, 4)
+        self.store: ShardedStore[FakeSession] = ShardedStore(LIMITS, 4, packer=self.packer())
         self.model = Model()
         self.now = start
         self.sessions: list[FakeSession] = []
+
+    def packer(self) -> FakePacker | None:
+        """By what the store packs idle sessions."""
+        return None
 
     def pick(self, number: int) -> FakeSession:
         return self.sessions[number % len(self.sessions)]
@@ -145,7 +149,14 @@ class StoreMachine(RuleBasedStateMachine):
     def pick_awake(self, number: int) -> FakeSession | None:
         """One that is not suspended: nobody has the others."""
         session = self.pick(number)
-        return None if session.session_id in self.model.asleep else session
+        if session.session_id in self.model.asleep:
+            return None
+        if session.is_packed and session.session_id in self.model.live:
+            if session.expires_at <= self.now:
+                return None
+            # Who uses a session has got it from the store a moment ago.
+            assert self.store.get(session.tenant, session.session_id, self.now) is session
+        return session
 
     def expire(self, session: FakeSession) -> None:
         """The model's side of a session that is found to be over."""
@@ -244,7 +255,9 @@ class StoreMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.sessions)
     @rule(number=st.integers(0), by_service=st.booleans(), lifetime=lifetimes)
     def suspend(self, number: int, by_service: bool, lifetime: float) -> None:
-        session = self.pick(number)
+        session = self.pick_awake(number)
+        if session is None:
+            return
         is_awake = session.session_id in self.model.live and session.session_id not in self.model.asleep
         if not is_awake or session.session_id in self.model.half_open or session.expires_at <= self.now:
             return
@@ -336,7 +349,10 @@ class StoreMachine(RuleBasedStateMachine):
 
     @invariant()
     def sessions_are_wiped_once_and_only_when_they_ended(self) -> None:
-        assert all(each.wipes == (each.session_id not in self.model.live) for each in self.sessions)
+        # Of a packed one the record is wiped: `leftovers` sees a slot that is not given back.
+        assert all(
+            each.wipes == (each.session_id not in self.model.live and not each.is_packed) for each in self.sessions
+        )
 
     @invariant()
     def the_hint_misses_nothing(self) -> None:
@@ -355,7 +371,9 @@ class StoreMachine(RuleBasedStateMachine):
         assert self.store.leftovers() == []
         assert self.store.counts().expiry_entries == 0
         assert self.store.next_expiry() is None
-        assert all(each.wipes == (each.session_id not in self.model.asleep) for each in self.sessions)
+        assert all(
+            each.wipes == (each.session_id not in self.model.asleep and not each.is_packed) for each in self.sessions
+        )
 
 
 StoreMachine.TestCase.settings = settings(max_examples=100, stateful_step_count=60, deadline=None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from noisegate_server.session.record_layout import Glance
 from noisegate_server.session.state import SessionState, TerminationReason
 
 
@@ -32,6 +33,7 @@ class FakeSession:
         self.tend_at = math.inf
         self.keeps: list[float] = []
         """When keys are to be wiped that outlive their use, in order."""
+        self.is_packed = False
         self._connection_ids = connection_ids
 
     @property
@@ -66,6 +68,57 @@ class FakeSession:
 
     def wipe(self) -> None:
         self.wipes += 1
+
+
+class FakePacker:
+    """What a store packs by: a record is the id and some ones, and the object itself waits until it comes back."""
+
+    def __init__(self) -> None:
+        self.sessions: dict[bytes, FakeSession] = {}
+        """Those whose records the store has or had."""
+
+    def idle_since(self, _session: FakeSession) -> float:
+        return -math.inf
+
+    def packable(self, session: FakeSession) -> bool:
+        return not session.is_half_open
+
+    def pack(self, session: FakeSession) -> tuple[str, bytearray]:
+        assert not session.is_packed
+        assert not session.wipes, "packed after its end"
+        self.sessions[session.session_id] = session
+        return session.tenant, bytearray(session.session_id + b"\1" * (session.session_id[-1] * 40))
+
+    def spend(self, session: FakeSession) -> None:
+        session.is_packed = True
+
+    def unpack(self, shared: str, record: memoryview) -> FakeSession:
+        session = self._session(shared, record)
+        session.is_packed = False
+        return session
+
+    def glance(self, shared: str, record: memoryview, handle: int) -> Glance:
+        session = self._session(shared, record)
+        return Glance(
+            session.session_id,
+            session.tenant,
+            session.peer_id,
+            session.group,
+            session.connection_ids(),
+            0,
+            False,
+            session.expires_at,
+            0.0,
+            math.inf,
+            handle,
+        )
+
+    def _session(self, shared: str, record: memoryview) -> FakeSession:
+        session = self.sessions[bytes(record[:24])]
+        assert session.is_packed
+        assert shared == session.tenant
+        assert record[24:] == b"\1" * (session.session_id[-1] * 40), "another record than was packed"
+        return session
 
 
 def session_id(number: int) -> bytes:

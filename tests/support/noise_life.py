@@ -186,8 +186,10 @@ class NoiseLife:
             self.may_switch[side] = False
 
     def wait(self, seconds: float) -> None:
-        """Time passes: there is no age at which a NOISE session stops."""
+        """Time passes, idle sessions are packed: there is no age at which a NOISE session stops."""
         self.engines.clock.step(seconds)
+        for engine in self.engines.made:
+            engine.sweep()
 
     def check(self) -> None:
         """The one state table is obeyed."""

@@ -159,6 +159,13 @@ def wait(life: Life, seconds: float) -> None:
     life.clock.step(seconds)
 
 
+def doze(life: Life) -> None:
+    """Nobody calls for a while: every service packs what is idle and at rest."""
+    life.clock.step(16.0)
+    for engine in life.engines.made:
+        engine.sweep()
+
+
 def set_clock(life: Life, hours: int) -> None:
     """Somebody sets the clock of the machine: keys live by the monotonic one."""
     life.clock.wall += hours * 3_600
@@ -192,6 +199,7 @@ STEPS: Final = (
     Step(renegotiate, 3, {"side": _SIDES, "pick": _PICKS}),
     Step(join_wifi, 2, {"side": _SIDES}),
     Step(wait, 5, {"seconds": (0.1, 1.0, 2.5, 5.5, 10.5, GRACE_S + 0.5, 125.0, 190.0)}),
+    Step(doze, 3, {}),
     Step(returns.come_back, 2, {"side": _SIDES, "way": _WAYS}),
     Step(returns.both_come_back, 1, {"way": _WAYS}),
     Step(returns.keep_a_record, 1, {"side": _SIDES}),

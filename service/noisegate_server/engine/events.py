@@ -11,6 +11,7 @@ from enum import IntEnum
 from typing import Final, NamedTuple
 
 from noisegate_server.session.errors import Overloaded, SessionQuota
+from noisegate_server.session.record_layout import Glance
 from noisegate_server.session.session import Session
 from noisegate_server.session.state import TerminationReason
 from noisegate_server.store.suspended import SuspendedSession
@@ -110,7 +111,9 @@ class Events:
                 session.due_told = event.epoch
                 self.publish(session.tenant, event)
 
-    def ended(self, session: Session | SuspendedSession, reason: TerminationReason, *, resumable: bool) -> None:
+    def ended(
+        self, session: Session | SuspendedSession | Glance, reason: TerminationReason, *, resumable: bool
+    ) -> None:
         """An established session ends; it is not wiped yet. The store calls this, whatever ended it."""
         if session.tenant in self._watches:
             event = _event(EventKind.ENDED, session)
@@ -123,6 +126,9 @@ class Events:
                 watch.tell(event)
 
 
-def _event(kind: EventKind, session: Session | SuspendedSession) -> SessionEvent:
-    epoch = session.records.epoch if session.records is not None else 0
+def _event(kind: EventKind, session: Session | SuspendedSession | Glance) -> SessionEvent:
+    if isinstance(session, Glance):
+        epoch = session.epoch
+    else:
+        epoch = session.records.epoch if session.records is not None else 0
     return SessionEvent(kind, session.session_id, session.peer_id, session.group, epoch)

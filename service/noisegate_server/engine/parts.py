@@ -9,6 +9,7 @@ from typing import Final
 from noisegate_server.engine.events import Events
 from noisegate_server.engine.keyring import KeyRing
 from noisegate_server.engine.outcomes import HandshakeStep, ResumeStep
+from noisegate_server.engine.packing import SessionPacker
 from noisegate_server.engine.policy import Policy
 from noisegate_server.engine.waiting import Latch, Turns, Underway
 from noisegate_server.noise import RandomBytes
@@ -110,6 +111,7 @@ def make_parts(
     limits = limits or StoreLimits()
     vault = vault or MemoryVault(random_bytes(INSTANCE))
     events = Events()
+    aeads = AeadCache()
     return Parts(
         instance=instance,
         endpoint=endpoint,
@@ -118,7 +120,13 @@ def make_parts(
         ticket_ring=KeyRing(ticket_keys),
         policy=policy,
         random_bytes=random_bytes,
-        store=ShardedStore(limits, resumable=lambda session: session.ticket_given, on_end=events.ended),
+        store=ShardedStore(
+            limits,
+            resumable=lambda session: session.ticket_given,
+            on_end=events.ended,
+            packer=SessionPacker(policy, aeads),
+        ),
+        aeads=aeads,
         answers=ExpiringTable(
             ttl=REPEAT_ANSWER_S, capacity=limits.half_open * 2, weigh=_answer_bytes, budget=_ANSWER_BYTES
         ),

@@ -31,7 +31,7 @@ def leaving(parts: Parts, shards: Iterable[int], *, used_before: float = math.in
     """
     group: list[Session] = []
     for shard in shards:
-        for session in parts.store.shard(shard):
+        for session in parts.store.shard(shard, used_before):
             # Asked now, because while the slice before was written it may have ended, or be on its way out already.
             if session.handle != NO_HANDLE and session.records is not None and session.last_used <= used_before:
                 group.append(session)

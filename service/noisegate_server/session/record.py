@@ -50,6 +50,10 @@ _NAME: Final = 64
 """Bytes of a peer id and of a group at most (contract, InitiateHandshake.peer_id)."""
 
 
+_RATCHET: Final = int(Flags.RATCHET)
+_PAD: Final = int(Flags.PAD)
+
+
 class RecordRefused(ValueError):
     """Bytes that are no record of a session."""
 
@@ -70,16 +74,11 @@ def packable(session: Session) -> bool:
         and not records.wants_rotation
         and not records.last_step
         and records.given_timer is None
-        and not _late_keys(records.current.receiver)
+        and records.current.receiver.kept_until == math.inf
         and records.current.confirmed
         and not records.held
         and not records.current.receive_tail
     )
-
-
-def _late_keys(receiver: PhaseReceiver | RatchetReceiver) -> bool:
-    """Whether keys are kept for records that are late. What was derived ahead follows from what a record has."""
-    return bool(receiver.skipped if isinstance(receiver, RatchetReceiver) else receiver.passed)
 
 
 def pack(session: Session) -> tuple[Shared, bytearray]:
@@ -154,7 +153,7 @@ def unpack(
     except (struct.error, ValueError, IndexError):
         raise RecordRefused from None
     count, rest = divmod(len(view) - at, KEY)
-    ratchet = window is not None and bool(shared.flags & Flags.RATCHET)
+    ratchet = window is not None and bool(int(shared.flags) & _RATCHET)
     if rest or count != 4 + 2 * ratchet + bool(head.has & Has.MASK):
         raise RecordRefused
     session = _session(shared, head, some, names, numbers, aeads)
@@ -298,7 +297,7 @@ def _noise_records(
         cipher=CIPHERS[SUITES[session.suite].cipher],
         send=send,
         receive=receive,
-        ratchet=bool(session.flags & Flags.RATCHET),
+        ratchet=bool(int(session.flags) & _RATCHET),
         root=root,
         h=some.h,
         limits=limits,
@@ -322,7 +321,7 @@ def _datagram_records(
 ) -> DatagramRecords:
     mask_key = secrets.pop() if head.has & Has.MASK else None
     root, *of_directions = secrets
-    ratchet = bool(session.flags & Flags.RATCHET)
+    ratchet = bool(int(session.flags) & _RATCHET)
     sender: PhaseSender | RatchetSender
     receiver: PhaseReceiver | RatchetReceiver
     if ratchet:
@@ -352,7 +351,7 @@ def _datagram_records(
         cipher=CIPHERS[SUITES[session.suite].cipher],
         connection_id=head.connection_id,
         mask_key=mask_key,
-        padded=bool(session.flags & Flags.PAD) and PROFILES[session.network].pads,
+        padded=bool(int(session.flags) & _PAD) and PROFILES[session.network].pads,
         ratchet=ratchet,
         initiator=session.role is Role.INITIATOR,
         epoch=epoch,

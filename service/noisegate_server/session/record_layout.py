@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 import struct
-from enum import IntFlag
 from typing import Final, NamedTuple
 
 from noisegate_server.session.constants import CONNECTION_ID, HASH, SESSION_ID
@@ -43,7 +42,7 @@ class Shared(NamedTuple):
 
 
 class Glance(NamedTuple):
-    """What can be seen of a packed session without unpacking it."""
+    """What can be seen of a packed session without unpacking it: enough to find it by, to list it and to end it."""
 
     session_id: bytes
     tenant: str
@@ -57,6 +56,13 @@ class Glance(NamedTuple):
     """Monotonic seconds, as the next two."""
     last_used: float
     lifetime_end: float
+    handle: int
+    """The store's."""
+
+    @property
+    def is_half_open(self) -> bool:
+        """Never: a handshake is not packed."""
+        return False
 
     def connection_ids(self) -> tuple[bytes, ...]:
         """Every connection id that is bound to the session."""
@@ -66,19 +72,22 @@ class Glance(NamedTuple):
         """Why the session is over, given that `expires_at` has passed."""
         return TerminationReason.LIFETIME if now >= self.lifetime_end else TerminationReason.IDLE
 
+    def wipe(self) -> None:
+        """There is nothing secret in it: the record is wiped by its store."""
 
-class Has(IntFlag):
-    """What a record has that not every one has."""
 
-    REMOTE_STATIC = 1
-    H = 2
+class Has:
+    """What a record has that not every one has: plain numbers, because an IntFlag's `&` takes as long as a session."""
+
+    REMOTE_STATIC: Final = 1
+    H: Final = 2
     """The current epoch's, where it is not the handshake's hash."""
-    PROLOGUE = 4
+    PROLOGUE: Final = 4
     """Its hash, where it is not that of the empty prologue."""
-    ROTATED_AT = 8
-    FORMER = 16
+    ROTATED_AT: Final = 8
+    FORMER: Final = 16
     """A connection id that still holds, and until when."""
-    MASK = 32
+    MASK: Final = 32
 
 
 class Head(NamedTuple):
@@ -169,7 +178,7 @@ def read_some(head: Head, view: memoryview) -> Some:
     return Some(remote_static, h, prologue_hash, rotated_at, former, former_until, at)
 
 
-def glance(shared: Shared, record: memoryview) -> Glance:
+def glance(shared: Shared, record: memoryview, handle: int) -> Glance:
     """What can be seen of a record: its names and times, no secret."""
     head = Head._make(HEAD.unpack_from(record))
     some = read_some(head, record)
@@ -186,9 +195,5 @@ def glance(shared: Shared, record: memoryview) -> Glance:
         head.expires_at,
         head.last_used,
         head.lifetime_end,
+        handle,
     )
-
-
-def expires_at(record: memoryview) -> float:
-    """When the session of a record ends by itself (monotonic seconds)."""
-    return float(TIME.unpack_from(record)[0])

@@ -7,10 +7,12 @@ beyond that, and every index in a store holds integers (handles). So a store may
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Protocol, TypeVar
 
+from noisegate_server.session.record_layout import Glance
 from noisegate_server.session.state import SessionState, TerminationReason
 from noisegate_server.store.suspended import SuspendedSession
 
@@ -89,8 +91,10 @@ S_contra = TypeVar("S_contra", bound=StoredSession, contravariant=True)
 class OnEnd(Protocol[S_contra]):
     """Hears of a session that ends."""
 
-    def __call__(self, session: S_contra | SuspendedSession, reason: TerminationReason, *, resumable: bool) -> None:
-        """`session` is not wiped yet; `resumable`: a ticket may help. Must not touch the store."""
+    def __call__(
+        self, session: S_contra | SuspendedSession | Glance, reason: TerminationReason, *, resumable: bool
+    ) -> None:
+        """Before `session` is wiped, unless it is packed. Must not touch the store. `resumable`: a ticket may help."""
 
 
 class ConnectionIdTaken(KeyError):
@@ -140,6 +144,8 @@ class StoreCounts:
 
     sessions: int
     """All of them, half-open ones too, suspended ones not."""
+    packed: int
+    """Those of them that are idle, and packed."""
     suspended: int
     """Those that have left memory and can come back."""
     half_open: int
@@ -198,7 +204,10 @@ class SessionStore(Protocol[S]):
         """The tenant's session. Errors: SessionNotFound, SessionClosed; NotEstablished, Dormant if it is suspended."""
 
     def get_many(self, tenant: str, session_ids: Sequence[bytes], now: float) -> list[S | None]:
-        """For each id what `get` would give, and None where it would raise. Ends and wipes nothing."""
+        """For each id what `get` would give, and None where it would raise or take long. Ends and wipes nothing.
+
+        So packed sessions are None: a whole batch of them would hold the loop. `get` unpacks them one by one.
+        """
 
     def get_by_connection(self, tenant: str, connection_id: bytes, now: float) -> S:
         """The tenant's session that has this connection id. Errors: as `get`; SessionClosed only if it ends here."""
@@ -253,11 +262,15 @@ class SessionStore(Protocol[S]):
     def shards(self) -> int:
         """Into how many parts the sessions are split."""
 
-    def shard(self, number: int) -> list[S]:
-        """The sessions of one part, suspended ones not; by any number: who counts on comes by all of them."""
+    def shard(self, number: int, used_before: float = math.inf) -> Iterator[S]:
+        """The sessions of one part, suspended ones not; by any number: who counts on comes by all of them.
+
+        They are those that are there now, each handed out when it comes up; of the idle ones only those that were last
+        used at `used_before` (monotonic seconds) or before.
+        """
 
     def sweep(self, now: float, budget: int) -> list[Ended]:
-        """End sessions whose time is over, looking at no more than `budget` entries of the queues.
+        """End sessions whose time is over, and pack idle ones, for no more than `budget` entries of the queues.
 
         The answer also names the sessions that were found to be over by `get` since the last sweep.
         """

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, Generic
 
 from xxhash import xxh3_64_intdigest
 
 from noisegate_server.session.errors import NotEstablished, Overloaded, SessionClosed, SessionNotFound, SessionQuota
+from noisegate_server.session.record_layout import Glance
 from noisegate_server.session.state import TerminationReason
 from noisegate_server.store.base import DuplicateSession, Ended, OnEnd, S, StoreCounts, StoredSession, StoreLimits
+from noisegate_server.store.compact import buckets_for
 from noisegate_server.store.expiry import ExpiryWheel
 from noisegate_server.store.half_open import HalfOpenLedger
-from noisegate_server.store.indexes import ConnectionIndex, PostingIndex
+from noisegate_server.store.indexes import Indexes
+from noisegate_server.store.packed import Packer
+from noisegate_server.store.packing import PackingTable
 from noisegate_server.store.suspended import NO_HANDLE, Dormant, SuspendedSession
 from noisegate_server.store.table import SessionTable
 from noisegate_server.store.tending import Tending
@@ -27,11 +32,11 @@ _EXPIRY_ENTRIES_MIN: Final = 1_000_000
 """The same cap for a small store: 8 MB."""
 
 
-def _never(_session: StoredSession) -> bool:
+def _never(_session: StoredSession | Glance) -> bool:
     return False
 
 
-def _unheard(session: StoredSession | SuspendedSession, reason: TerminationReason, *, resumable: bool) -> None:
+def _unheard(session: StoredSession | SuspendedSession | Glance, reason: TerminationReason, *, resumable: bool) -> None:
     """Nobody wants to know."""
 
 
@@ -39,9 +44,8 @@ class ShardedStore(Generic[S]):
     """A `SessionStore` in the memory of one event loop."""
 
     __slots__ = (
-        "_asleep", "_by_id", "_connections", "_expiry_cap", "_groups", "_half_open", "_limits", "_looked_at",
-        "_mask", "_on_end", "_peers", "_resumable", "_table", "_tenants", "_tending", "_tombstones",
-        "_unreported", "_wheel",
+        "_asleep", "_by_id", "_expiry_cap", "_half_open", "_indexes", "_limits", "_looked_at", "_mask", "_on_end",
+        "_resumable", "_table", "_tending", "_tombstones", "_unreported", "_wheel",
     )  # fmt: skip
 
     def __init__(
@@ -49,25 +53,25 @@ class ShardedStore(Generic[S]):
         limits: StoreLimits,
         shards: int = 256,
         *,
-        resumable: Callable[[S], bool] = _never,
+        resumable: Callable[[S | Glance], bool] = _never,
         on_end: OnEnd[S] = _unheard,
+        packer: Packer[S] | None = None,
     ) -> None:
         """`shards` is a power of two; `resumable` says of a session whose time is over whether a ticket may help.
 
         `on_end` hears of every session that ends, whatever ended it, but for handshakes that never finished; the
-        session is in no index any more and not yet wiped. Errors: ValueError.
+        session is in no index any more and not yet wiped. With a `packer` sweeps pack idle sessions.
+
+        Errors: ValueError.
         """
         self._limits = limits
-        self._table: SessionTable[S] = SessionTable(shards)
+        self._table: PackingTable[S] = PackingTable(shards, packer, limits.capacity)
         # The look-up of every record goes through these two, without a call in between.
         self._by_id = self._table.by_id
         self._mask = self._table.mask
         # Suspended sessions: the same handles, so that all indexes stay as they are when one leaves or comes back.
         self._asleep: SessionTable[SuspendedSession] = SessionTable(shards)
-        self._tenants = PostingIndex(shards)
-        self._peers = PostingIndex(shards)
-        self._groups = PostingIndex(shards)
-        self._connections = ConnectionIndex(shards)
+        self._indexes = Indexes(shards, buckets_for(limits.capacity, shards))
         self._half_open = HalfOpenLedger(limits)
         self._wheel = ExpiryWheel()
         self._expiry_cap = max(_EXPIRY_ENTRIES_MIN, _EXPIRY_ENTRIES * limits.capacity)
@@ -82,9 +86,10 @@ class ShardedStore(Generic[S]):
         """Keep a new session; see `SessionStore.add`."""
         self._require_new(session)
         self._check_room(session)
-        self._require_free(session)
+        self._indexes.require_free(session)
         self._table.insert(session)
-        self._index(session, now)
+        self._indexes.add(session)
+        self._wheel.arm(session.handle, session.expires_at, now)
         if session.is_half_open:
             self._half_open.add(session.handle, session.tenant, session.peer_id)
 
@@ -93,7 +98,10 @@ class ShardedStore(Generic[S]):
         try:
             session = self._by_id[xxh3_64_intdigest(session_id) & self._mask][session_id]
         except KeyError:
-            raise self._refusal(tenant, session_id, now) from None
+            found = self._unpacked(tenant, session_id)
+            if found is None:
+                raise self._refusal(tenant, session_id, now) from None
+            session = found
         if session.tenant == tenant and session.expires_at > now:
             return session
         raise self._refusal_of(session, tenant, now)
@@ -112,23 +120,23 @@ class ShardedStore(Generic[S]):
 
     def get_by_connection(self, tenant: str, connection_id: bytes, now: float) -> S:
         """The tenant's session that has this connection id; see `SessionStore.get_by_connection`."""
-        handle = self._connections.find(tenant, connection_id)
+        handle = self._indexes.connections.find(tenant, connection_id)
         session = self._table.find(handle)
         if session is None:
             asleep = self._asleep.find(handle)
             raise SessionNotFound if asleep is None else self._refusal(tenant, asleep.session_id, now)
-        if session.expires_at > now:
+        if session.tenant == tenant and session.expires_at > now:
             return session
         raise self._refusal_of(session, tenant, now)
 
     def bind_connection(self, session: S, connection_id: bytes) -> None:
         """Let a connection id find the session; see `SessionStore.bind_connection`."""
-        if self._table.find(session.handle) is session:
-            self._connections.bind(session.tenant, connection_id, session.handle)
+        if self._table.awake(session.handle) is session:
+            self._indexes.connections.bind(session.tenant, connection_id, session.handle)
 
     def unbind_connection(self, session: S, connection_id: bytes) -> None:
         """Forget a connection id of the session."""
-        self._connections.unbind(session.tenant, connection_id, session.handle)
+        self._indexes.connections.unbind(session.tenant, connection_id, session.handle)
 
     def finished(self, session: S, now: float) -> None:
         """The session's handshake has finished.
@@ -139,21 +147,21 @@ class ShardedStore(Generic[S]):
 
     def hasten(self, session: S, now: float) -> None:
         """The session's deadline has moved back; see `SessionStore.hasten`. The later entry stays."""
-        if self._table.find(session.handle) is session:
+        if self._table.awake(session.handle) is session:
             self._wheel.arm(session.handle, session.expires_at, now)
 
     def tend(self, session: S, moment: float, now: float) -> None:
         """The session has something to wipe at `moment`; see `SessionStore.tend`."""
-        if self._table.find(session.handle) is session:
+        if self._table.awake(session.handle) is session:
             self._tending.arm(session, moment, now)
 
     def end(
-        self, session: S | SuspendedSession, reason: TerminationReason, now: float, *, resumable: bool = False
+        self, session: S | SuspendedSession | Glance, reason: TerminationReason, now: float, *, resumable: bool = False
     ) -> None:
         """Wipe the session and forget it; see `SessionStore.end`."""
         if not (self._asleep.remove(session) if isinstance(session, SuspendedSession) else self._table.remove(session)):
             return
-        self._unindex(session)
+        self._indexes.remove(session)
         if not self._half_open.remove(session.handle, session.tenant, session.peer_id):
             self._tombstones.add(session.session_id, session.tenant, reason, now, resumable=resumable)
             self._on_end(session, reason, resumable=resumable)
@@ -175,9 +183,9 @@ class ShardedStore(Generic[S]):
         self._table.place(session)
         tenant, handle = session.tenant, session.handle
         for connection_id in record.connection_ids():
-            self._connections.unbind(tenant, connection_id, handle)
+            self._indexes.connections.unbind(tenant, connection_id, handle)
         for connection_id in session.connection_ids():
-            self._connections.bind(tenant, connection_id, handle)
+            self._indexes.connections.bind(tenant, connection_id, handle)
 
     def find_suspended(
         self, tenant: str, session_id: bytes, now: float, *, connection_id: bytes = b""
@@ -186,7 +194,7 @@ class ShardedStore(Generic[S]):
         if session_id:
             record = self._asleep.by_id[xxh3_64_intdigest(session_id) & self._mask].get(session_id)
         else:
-            record = self._asleep.find(self._connections.find(tenant, connection_id))
+            record = self._asleep.find(self._indexes.connections.find(tenant, connection_id))
         if record is None or record.tenant != tenant:
             return None
         return self._unless_over(record, now)
@@ -196,24 +204,25 @@ class ShardedStore(Generic[S]):
         self._require_new(record)
         if checked:
             self._check_room(record)
-        self._require_free(record)
+        self._indexes.require_free(record)
         record.handle = self._table.new_handle(record.session_id)
         self._asleep.place(record)
-        self._index(record, now)
+        self._indexes.add(record)
+        self._wheel.arm(record.handle, record.expires_at, now)
 
     def drop_suspended(self, record: SuspendedSession) -> None:
         """Forget a suspended session as if it had never been here."""
         if self._asleep.remove(record):
-            self._unindex(record)
+            self._indexes.remove(record)
 
     @property
     def shards(self) -> int:
         """Into how many parts the sessions are split."""
         return self._mask + 1
 
-    def shard(self, number: int) -> list[S]:
+    def shard(self, number: int, used_before: float = math.inf) -> Iterator[S]:
         """The sessions of one shard; see `SessionStore.shard`."""
-        return list(self._table.by_handle[number & self._mask].values())
+        return self._table.shard(number, used_before)
 
     def sweep(self, now: float, budget: int) -> list[Ended]:
         """End sessions whose time is over; see `SessionStore.sweep`."""
@@ -221,7 +230,7 @@ class ShardedStore(Generic[S]):
         left = budget
         while left > 0 and (handle := self._wheel.pop()):
             left -= 1
-            session = self._table.find(handle)
+            session = self._table.look(handle)
             record = self._asleep.find(handle) if session is None else None
             if record is not None and self._unless_over(record, now) is not None:
                 self._wheel.arm(handle, max(record.expires_at, now), now)
@@ -229,8 +238,9 @@ class ShardedStore(Generic[S]):
                 self._wheel.arm(handle, session.expires_at, now)
             elif session is not None:
                 self._expire(session, now)
-        left -= self._tending.sweep(now, left, self._table.find)
+        left -= self._tending.sweep(now, left, self._table.awake)
         left -= self._tombstones.expire(now, left)
+        left -= self._table.pack_idle(now, left)
         self._looked_at += budget - left
         ended, self._unreported = self._unreported, []
         return ended
@@ -249,7 +259,12 @@ class ShardedStore(Generic[S]):
         """Before this moment a sweep has nothing to do; None while nothing waits."""
         if self._unreported:
             return 0.0
-        moments = (self._wheel.next_due(), self._tending.next_due(), self._tombstones.next_expiry())
+        moments = (
+            self._wheel.next_due(),
+            self._tending.next_due(),
+            self._tombstones.next_expiry(),
+            self._table.next_idle(),
+        )
         return min((each for each in moments if each is not None), default=None)
 
     def select(
@@ -258,24 +273,23 @@ class ShardedStore(Generic[S]):
         """A page of the tenant's sessions; see `SessionStore.select`. Errors: ValueError for a limit below 1."""
         if limit < 1:
             raise ValueError("limit must be at least 1")
-        if peer_id:
-            handles = self._peers.page((tenant, peer_id), after, limit + 1)
-        elif group:
-            handles = self._groups.page((tenant, group), after, limit + 1)
-        else:
-            handles = self._tenants.page((tenant, ""), after, limit + 1)
+        handles = self._indexes.page(tenant, peer_id, group, after, limit + 1)
         page = handles[:limit]
         found = [
             session for handle in page if (session := self._table.find(handle) or self._asleep.find(handle)) is not None
         ]
-        if peer_id and group:
-            found = [session for session in found if session.group == group]
+        # By its hash a key may have led to a stranger; and of a player not all sessions are of the group.
+        found = [
+            session
+            for session in found
+            if session.tenant == tenant and peer_id in {"", session.peer_id} and group in {"", session.group}
+        ]
         return found, page[-1] if len(handles) > limit else None
 
     def end_all(self, now: float, reason: TerminationReason) -> int:
         """End every session, for shutdown; how many there were."""
         count = len(self._table)
-        for session in self._table.drain():
+        for session in self._table.everything():
             self.end(session, reason, now)
         for record in self._asleep.drain():
             self.drop_suspended(record)
@@ -285,6 +299,7 @@ class ShardedStore(Generic[S]):
         """How full the store is."""
         return StoreCounts(
             sessions=len(self._table),
+            packed=self._table.packed,
             suspended=len(self._asleep),
             half_open=len(self._half_open),
             tombstones=len(self._tombstones),
@@ -298,10 +313,7 @@ class ShardedStore(Generic[S]):
         filled = {
             "sessions": not self._table.is_empty(),
             "suspended": not self._asleep.is_empty(),
-            "tenants": not self._tenants.is_empty(),
-            "peers": not self._peers.is_empty(),
-            "groups": not self._groups.is_empty(),
-            "connections": not self._connections.is_empty(),
+            **self._indexes.filled(),
             "half_open": not self._half_open.is_empty(),
             "expiry": len(self._wheel) > 0,
             "tended": len(self._tending) > 0,
@@ -314,48 +326,23 @@ class ShardedStore(Generic[S]):
         if any(session.session_id in each for each in (self._table, self._asleep, self._tombstones)):
             raise DuplicateSession
 
-    def _require_free(self, session: S | SuspendedSession) -> None:
-        for connection_id in session.connection_ids():
-            self._connections.require_free(session.tenant, connection_id)
-
     def _check_room(self, session: S | SuspendedSession) -> None:
         limits, tenant, peer_id = self._limits, session.tenant, session.peer_id
-        if peer_id and self._peers.count((tenant, peer_id)) >= limits.sessions_per_peer:
+        if peer_id and self._indexes.peers.count((tenant, peer_id)) >= limits.sessions_per_peer:
             raise SessionQuota(f"peer:{peer_id}", f"at most {limits.sessions_per_peer} sessions")
         if len(self._table) + len(self._asleep) >= limits.capacity or len(self._wheel) >= self._expiry_cap:
             raise Overloaded("the process has no room for another session")
-        if self._tenants.count((tenant, "")) >= limits.sessions_per_tenant:
+        if self._indexes.tenants.count((tenant, "")) >= limits.sessions_per_tenant:
             raise SessionQuota("tenant", f"at most {limits.sessions_per_tenant} sessions")
         if session.is_half_open:
             self._half_open.check_room(tenant, peer_id)
 
-    def _index(self, session: S | SuspendedSession, now: float) -> None:
-        handle, tenant = session.handle, session.tenant
-        for connection_id in session.connection_ids():
-            self._connections.bind(tenant, connection_id, handle)
-        self._tenants.add((tenant, ""), handle)
-        if session.peer_id:
-            self._peers.add((tenant, session.peer_id), handle)
-        if session.group:
-            self._groups.add((tenant, session.group), handle)
-        self._wheel.arm(handle, session.expires_at, now)
-
-    def _unindex(self, session: S | SuspendedSession) -> None:
-        handle, tenant = session.handle, session.tenant
-        for connection_id in session.connection_ids():
-            self._connections.unbind(tenant, connection_id, handle)
-        self._tenants.remove((tenant, ""), handle)
-        if session.peer_id:
-            self._peers.remove((tenant, session.peer_id), handle)
-        if session.group:
-            self._groups.remove((tenant, session.group), handle)
-
-    def _expire(self, session: S, now: float) -> None:
+    def _expire(self, session: S | Glance, now: float) -> None:
         reason = session.expiry_cause(now)
         self._report(session, reason)
         self.end(session, reason, now, resumable=self._resumable(session))
 
-    def _report(self, session: S | SuspendedSession, reason: TerminationReason) -> None:
+    def _report(self, session: S | SuspendedSession | Glance, reason: TerminationReason) -> None:
         self._unreported.append(
             Ended(
                 session_id=session.session_id,
@@ -382,6 +369,11 @@ class ShardedStore(Generic[S]):
         if session.tenant == tenant:
             self._expire(session, now)
         return self._refusal(tenant, session_id, now)
+
+    def _unpacked(self, tenant: str, session_id: bytes) -> S | None:
+        """The tenant's session that was packed, as an object from here on."""
+        glance = self._table.glance(session_id)
+        return self._table.find(glance.handle) if glance is not None and glance.tenant == tenant else None
 
     def _refusal(
         self, tenant: str, session_id: bytes, now: float

@@ -17,7 +17,7 @@ def two_of_one_shard(engines: Engines, engine: Engine) -> tuple[int, list[End]]:
     while True:
         establish(engines, responder=engine)
         for number in range(store.shards):
-            if len(shard := store.shard(number)) > 1:
+            if len(shard := list(store.shard(number))) > 1:
                 return number, [End(engine=engine, session_id=session.session_id) for session in shard]
 
 

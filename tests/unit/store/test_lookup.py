@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from noisegate_server.session.errors import SessionClosed, SessionNotFound
+from noisegate_server.session.record_layout import Glance
 from noisegate_server.session.state import TerminationReason
 from noisegate_server.store.base import ConnectionIdTaken, DuplicateSession, SessionStore, StoreLimits
 from noisegate_server.store.sharded import ShardedStore
@@ -263,7 +264,7 @@ def test_every_end_of_an_established_session_is_heard_once_before_it_is_wiped() 
     """By a call, a look-up past its time, a sweep and the shutdown; a handshake that never finished is no end."""
     heard: list[tuple[int, TerminationReason, bool, int]] = []
 
-    def on_end(session: FakeSession | SuspendedSession, reason: TerminationReason, *, resumable: bool) -> None:
+    def on_end(session: FakeSession | SuspendedSession | Glance, reason: TerminationReason, *, resumable: bool) -> None:
         assert isinstance(session, FakeSession)
         heard.append((int.from_bytes(session.session_id, "big"), reason, resumable, session.wipes))
 

@@ -1,0 +1,64 @@
+"""How the store packs sessions: as records (session/record.py), with the limits that the policy has on the day."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Final
+
+from noisegate_server.engine.policy import Policy, tenant_limits
+from noisegate_server.session import record
+from noisegate_server.session.aeads import AeadCache
+from noisegate_server.session.limits import LowerLimits, RotationLimits
+from noisegate_server.session.record_layout import Glance, Shared, glance
+from noisegate_server.session.session import Session
+from noisegate_server.session.state import RecordMode
+from noisegate_server.session.suites import Suite
+
+__all__ = ["SessionPacker"]
+
+_REMEMBERED: Final = 1_024
+
+
+class SessionPacker:
+    """The `Packer` of sessions."""
+
+    __slots__ = ("_aeads", "_limits_of")
+
+    def __init__(self, policy: Policy, aeads: AeadCache) -> None:
+        self._aeads: Final = aeads
+        self._limits_of: Final = _remembered(policy)
+
+    def idle_since(self, session: Session) -> float:
+        """When it was used last."""
+        return session.last_used
+
+    def packable(self, session: Session) -> bool:
+        """Whether it is at rest."""
+        return record.packable(session)
+
+    def pack(self, session: Session) -> tuple[Shared, bytearray]:
+        """What it shares with others, and its record."""
+        return record.pack(session)
+
+    def spend(self, session: Session) -> None:
+        """Wipe the object, and drop its AEAD contexts."""
+        session.wipe()
+
+    def unpack(self, shared: Shared, packed: memoryview) -> Session:
+        """The session of a record."""
+        return record.unpack(shared, packed, aeads=self._aeads, limits_of=self._limits_of)
+
+    def glance(self, shared: Shared, packed: memoryview, handle: int) -> Glance:
+        """What can be seen of a record."""
+        return glance(shared, packed, handle)
+
+
+def _remembered(policy: Policy) -> Callable[[Session], RotationLimits]:
+    """As `limits_of`: to work limits out takes longer than to unpack a session, and most sessions have the same."""
+
+    @lru_cache(maxsize=_REMEMBERED)
+    def work_out(tenant: str, mode: RecordMode, suite: Suite, rotation: LowerLimits) -> RotationLimits:
+        return tenant_limits(policy, tenant, mode, suite).lowered(rotation)
+
+    return lambda session: work_out(session.tenant, session.mode, session.suite, session.rotation)

@@ -1,0 +1,178 @@
+"""Idle sessions in as few bytes as they need, and the way from a packed one back to an object."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Hashable, Iterator
+from typing import Any, Final, Generic, Protocol
+
+from xxhash import xxh3_64_intdigest
+
+from noisegate_server.noise.primitives import wipe
+from noisegate_server.session.record_layout import Glance
+from noisegate_server.store.base import S
+from noisegate_server.store.compact import CompactIndex
+from noisegate_server.store.slots import LARGEST, Slots
+
+__all__ = ["MAX_SHARED", "PackedSessions", "Packer"]
+
+_HEAD: Final = struct.Struct(">QIH")
+"""Of a slot: the session's handle, the number of what it shares with others, and the length of its record."""
+MAX_SHARED: Final = 16_384
+"""Different things that sessions can share: the dict of them grows in steps of a few milliseconds at most."""
+
+
+class Packer(Protocol[S]):
+    """How sessions become records: what a store does not know of them."""
+
+    def idle_since(self, session: S) -> float:
+        """When the session was used last, monotonic seconds."""
+
+    def packable(self, session: S) -> bool:
+        """Whether a record keeps all of it."""
+
+    def pack(self, session: S) -> tuple[Hashable, bytearray]:
+        """What it shares with others, and its record, which the store wipes. The session stays as it is."""
+
+    def spend(self, session: S) -> None:
+        """Wipe an object whose record is the session from here on."""
+
+    def unpack(self, shared: Any, record: memoryview) -> S:
+        """The session of a record, which the store wipes. Keeps no view of it."""
+
+    def glance(self, shared: Any, record: memoryview, handle: int) -> Glance:
+        """What can be seen of a record without unpacking it."""
+
+
+class _SharedTable:
+    """What packed sessions share, by number; each is here as long as a session needs it."""
+
+    __slots__ = ("_free", "_numbers", "rows")
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[Hashable, int]] = []
+        """Each with the number of sessions that need it."""
+        self._numbers: dict[Hashable, int] = {}
+        self._free: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def take(self, shared: Hashable) -> int:
+        """The number under which it is, for one session more; -1 where there is no room for another one."""
+        number = self._numbers.get(shared, -1)
+        if number < 0:
+            if len(self._numbers) >= MAX_SHARED:
+                return -1
+            if self._free:
+                number = self._free.pop()
+            else:
+                number = len(self.rows)
+                self.rows.append((None, 0))
+            self._numbers[shared] = number
+            self.rows[number] = (shared, 0)
+        shared, count = self.rows[number]
+        self.rows[number] = (shared, count + 1)
+        return number
+
+    def give_back(self, number: int) -> None:
+        """One session needs it no more."""
+        shared, count = self.rows[number]
+        if count > 1:
+            self.rows[number] = (shared, count - 1)
+            return
+        self.rows[number] = (None, 0)
+        self._free.append(number)
+        del self._numbers[shared]
+
+
+class PackedSessions(Generic[S]):
+    """Records by handle and by session id. Whoever takes one out has the only copy."""
+
+    __slots__ = ("_by_handle", "_by_id", "_packer", "_shared", "_slots", "per_shard")
+
+    def __init__(self, packer: Packer[S], shards: int, buckets: int) -> None:
+        """`buckets`: of each shard of the two indexes."""
+        self._packer = packer
+        self._slots = Slots()
+        self._shared = _SharedTable()
+        self._by_handle = CompactIndex(shards, buckets)
+        self._by_id = CompactIndex(shards, buckets)
+        self.per_shard = [0] * shards
+
+    def __len__(self) -> int:
+        return len(self._by_handle)
+
+    def put(self, session: S) -> bool:
+        """Keep the record of a session in its place and wipe the object; False, and nothing done, where none fits."""
+        shared, record = self._packer.pack(session)
+        length = _HEAD.size + len(record)
+        number = self._shared.take(shared) if length <= LARGEST else -1
+        if number < 0:
+            wipe(record)
+            return False
+        reference = self._slots.take(length)
+        slot = self._slots.slot(reference)
+        _HEAD.pack_into(slot, 0, session.handle, number, len(record))
+        slot[_HEAD.size : length] = record
+        wipe(record)
+        self._by_handle.add(session.handle, reference)
+        self._by_id.add(xxh3_64_intdigest(session.session_id), session.handle)
+        self.per_shard[session.handle % len(self.per_shard)] += 1
+        self._packer.spend(session)
+        return True
+
+    def glance(self, handle: int) -> Glance | None:
+        """What can be seen of the session with this handle; None where it is not here."""
+        reference = self._by_handle.first(handle)
+        return self._glance(reference) if reference else None
+
+    def glance_by_id(self, session_id: bytes) -> Glance | None:
+        """Likewise, by its id."""
+        handle = self._by_id.first(xxh3_64_intdigest(session_id))
+        glance = self.glance(handle) if handle else None
+        return glance if glance is not None and glance.session_id == session_id else None
+
+    def take(self, handle: int) -> S | None:
+        """The session with this handle, which is here no more; None where it was not."""
+        reference = self._by_handle.first(handle)
+        if not reference:
+            return None
+        _, number, record = self._read(reference)
+        session = self._packer.unpack(self._shared.rows[number][0], record)
+        session.handle = handle
+        self._forget(handle, session.session_id, reference, number)
+        return session
+
+    def drop(self, glance: Glance) -> bool:
+        """Wipe the record of a session that has ended; False if it is not here."""
+        reference = self._by_handle.first(glance.handle)
+        if not reference:
+            return False
+        self._forget(glance.handle, glance.session_id, reference, self._read(reference)[1])
+        return True
+
+    def shard(self, number: int) -> Iterator[int]:
+        """The handles of one shard, as they are when they come up."""
+        return self._by_handle.shard(number)
+
+    def is_empty(self) -> bool:
+        """Whether nothing is left, what sessions shared among it."""
+        return not (len(self._by_handle) or len(self._by_id) or len(self._shared) or len(self._slots))
+
+    def _read(self, reference: int) -> tuple[int, int, memoryview]:
+        """Handle, number of what is shared, and record."""
+        slot = self._slots.slot(reference)
+        handle, number, length = _HEAD.unpack_from(slot)
+        return handle, number, slot[_HEAD.size : _HEAD.size + length]
+
+    def _glance(self, reference: int) -> Glance:
+        handle, number, record = self._read(reference)
+        return self._packer.glance(self._shared.rows[number][0], record, handle)
+
+    def _forget(self, handle: int, session_id: bytes, reference: int, number: int) -> None:
+        self._slots.free(reference)
+        self._shared.give_back(number)
+        self._by_handle.remove(handle, reference)
+        self._by_id.remove(xxh3_64_intdigest(session_id), handle)
+        self.per_shard[handle % len(self.per_shard)] -= 1

@@ -1,0 +1,137 @@
+"""Sessions in use as objects, idle ones as records, behind one table: who asks for a packed one gets an object.
+
+A session is looked at when it may have been idle for `IDLE_S`, and not before: the wheel has one entry for each object,
+and nothing is scanned.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Final
+
+from noisegate_server.session.record_layout import Glance
+from noisegate_server.store.base import S
+from noisegate_server.store.compact import buckets_for
+from noisegate_server.store.expiry import ExpiryWheel
+from noisegate_server.store.packed import PackedSessions, Packer
+from noisegate_server.store.suspended import NO_HANDLE
+from noisegate_server.store.table import SessionTable
+
+__all__ = ["IDLE_S", "PackingTable"]
+
+IDLE_S: Final = 15.0
+"""Seconds without use after which a session is packed: longer than any rate limit that a record does not know."""
+_COST: Final = 4
+"""Entries of a budget that one packing counts for: it takes so many times as long as a look."""
+
+
+class PackingTable(SessionTable[S]):
+    """A `SessionTable` that packs. Without a packer every session stays an object."""
+
+    __slots__ = ("_now", "_packed", "_packer", "_wheel")
+
+    def __init__(self, shards: int, packer: Packer[S] | None, capacity: int) -> None:
+        super().__init__(shards)
+        self._packer = packer
+        self._packed = None if packer is None else PackedSessions(packer, shards, buckets_for(capacity, shards))
+        self._wheel = ExpiryWheel()
+        self._now = 0.0
+        """Of the last sweep."""
+
+    def __contains__(self, session_id: bytes) -> bool:
+        return super().__contains__(session_id) or self.glance(session_id) is not None
+
+    @property
+    def packed(self) -> int:
+        """How many of the sessions are packed now."""
+        return 0 if self._packed is None else len(self._packed)
+
+    def place(self, session: S) -> None:
+        """Keep a session under the handle that it carries already; once it is idle, it will be packed."""
+        super().place(session)
+        if self._packer is not None:
+            self._wheel.arm(session.handle, self._now + IDLE_S, self._now)
+
+    def find(self, handle: int) -> S | None:
+        """The session with this handle, unpacked if need be; None once it has ended."""
+        session = super().find(handle)
+        if session is None and self._packed is not None and (session := self._packed.take(handle)) is not None:
+            self._size -= 1
+            self.place(session)
+        return session
+
+    def awake(self, handle: int) -> S | None:
+        """The session with this handle if it is an object at present."""
+        return super().find(handle)
+
+    def look(self, handle: int) -> S | Glance | None:
+        """The session with this handle as it is at present; None once it has ended."""
+        session = super().find(handle)
+        return session if session is not None or self._packed is None else self._packed.glance(handle)
+
+    def glance(self, session_id: bytes) -> Glance | None:
+        """What can be seen of the packed session with this id."""
+        return None if self._packed is None else self._packed.glance_by_id(session_id)
+
+    def remove(self, session: S | Glance) -> bool:
+        """Let go of a session, and wipe its record if it is packed; False if it is not here."""
+        if not isinstance(session, Glance):
+            return super().remove(session)
+        if self._packed is None or not self._packed.drop(session):
+            return False
+        self._size -= 1
+        return True
+
+    def shard(self, number: int, used_before: float = math.inf) -> Iterator[S]:
+        """The sessions of one shard that were last used before: each unpacked when it comes up, if need be."""
+        yield from list(self.by_handle[number & self.mask].values())
+        if self._packed is not None:
+            for handle in list(self._packed.shard(number)):
+                glance = self._packed.glance(handle)
+                if glance is not None and glance.last_used <= used_before and (session := self.find(handle)):
+                    yield session
+
+    def everything(self) -> Iterator[S | Glance]:
+        """Every session as it is at present, so that each may be removed on the way."""
+        yield from self.drain()
+        if self._packed is not None:
+            for number in range(self.mask + 1):
+                for handle in list(self._packed.shard(number)):
+                    if (glance := self._packed.glance(handle)) is not None:
+                        yield glance
+
+    def pack_idle(self, now: float, budget: int) -> int:
+        """Pack sessions that were not used for `IDLE_S`; how much of the budget that took."""
+        self._now = now
+        if self._packer is None or self._packed is None:
+            return 0
+        self._wheel.turn(now)
+        spent = 0
+        while spent + _COST <= budget and (handle := self._wheel.pop()):
+            spent += 1
+            session = super().find(handle)
+            if session is None:
+                continue
+            due = self._packer.idle_since(session) + IDLE_S
+            if due <= now and self._packer.packable(session) and self._packed.put(session):
+                spent += _COST - 1
+                super().remove(session)
+                self._size += 1
+                session.handle = NO_HANDLE
+            else:
+                self._wheel.arm(handle, due if due > now else now + IDLE_S, now)
+        return spent
+
+    def next_idle(self) -> float | None:
+        """When the next session may be idle; None while none can become so."""
+        return self._wheel.next_due()
+
+    def is_empty(self) -> bool:
+        """Whether no session is left."""
+        return super().is_empty() and (self._packed is None or self._packed.is_empty())
+
+    def per_shard(self) -> tuple[int, ...]:
+        """Sessions in each shard, packed or not."""
+        awake = super().per_shard()
+        return awake if self._packed is None else tuple(map(sum, zip(awake, self._packed.per_shard, strict=True)))
