@@ -18,7 +18,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import batch, own_cost, seam
+from tests.bench import batch, own_cost, seam, stream
 from tests.bench.measure import Figure
 
 ROWS: dict[str, Callable[[], Coroutine[None, None, Figure]]] = {
@@ -26,6 +26,7 @@ ROWS: dict[str, Callable[[], Coroutine[None, None, Figure]]] = {
     "batch-open": batch.measure_open,
     "batch-cold": batch.measure_cold,
     "broadcast": batch.measure_broadcast,
+    "stream": stream.measure,
     "own-cost": own_cost.measure,
     "seam": seam.measure,
 }

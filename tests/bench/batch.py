@@ -103,12 +103,13 @@ class Match:
             raise RuntimeError("a packet was refused")
         return answer
 
-    def read(self, answer: Any, plaintexts: list[bytes]) -> None:
+    def read(self, answer: Any, plaintexts: list[bytes], whose: range = range(SESSIONS)) -> None:
         """Open what the service has sealed, as its players do; RuntimeError for anything but these plaintexts."""
-        if answer.errors or set(answer.lengths) != {RECORD} or len(answer.lengths) != SESSIONS:
+        if answer.errors or set(answer.lengths) != {RECORD} or len(answer.lengths) != len(whose):
             raise RuntimeError("a record was refused, or has another length")
         now, wall = time.monotonic(), time.time()
-        for index, (far_id, plaintext) in enumerate(zip(self.far_ids, plaintexts, strict=True)):
+        far_ids = [self.far_ids[each] for each in whose]
+        for index, (far_id, plaintext) in enumerate(zip(far_ids, plaintexts, strict=True)):
             record = answer.ciphertexts[index * RECORD : (index + 1) * RECORD]
             opened = records.decrypt(self.players, TENANT, far_id, record, b"", ticket=False, now=now, wall=wall)
             if opened.plaintext != plaintext or opened.counter != answer.counters[index]:
