@@ -10,7 +10,7 @@ import time
 from examples.dice.noise_player import NoisePlayer
 from noisegate import Client, Pattern
 from noisegate_server.config import Config
-from tests.support.noise_client import Setup, datagram_player, noise_player
+from tests.support.noise_client import Setup, Udp, datagram_player, noise_player, open_datagram
 from tests.support.server import ROOT, RunningServer
 from tests.unit.sdk.test_readme import README, Peer, example
 
@@ -87,6 +87,45 @@ async def test_the_udp_example_plays_with_a_real_player(client: Client) -> None:
     await asyncio.sleep(0)
     async for info in client.list_sessions(group="table 7"):
         await client.adopt(info).close()
+
+
+class Seat:
+    """A real player of a match, as the game has it."""
+
+    def __init__(self, road: Udp) -> None:
+        self.session_id = road.session.id
+        self._road = road
+        self.took: list[bytes | None] = []
+        self.saw: list[bytes] = []
+
+    def arrived(self) -> list[bytes]:
+        """What the player has sent, and a forged packet in its name."""
+        packet = self._road.player.send(b"left")
+        return [packet, packet[:-1] + bytes([packet[-1] ^ 1])]
+
+    def take(self, plaintext: bytes | None, _: tuple[bytes, ...]) -> None:
+        """What the player said."""
+        self.took.append(plaintext)
+
+    def state(self) -> bytes:
+        """What the player shall see."""
+        return b"state"
+
+    def send(self, *messages: bytes) -> None:
+        """Messages for the player."""
+        for message in messages:
+            self.saw += self._road.player.receive(message, time.monotonic()).plaintexts
+
+
+async def test_the_match_example_plays_a_tick_with_real_players(client: Client, server: RunningServer) -> None:
+    """Each player's packet and each player's state, and no forged one."""
+    setups = [Setup(pattern=Pattern.NK, prologue=b"", peer_id=f"seat {number}") for number in range(12)]
+    roads = await asyncio.gather(*(open_datagram(client, setup, tickets=False) for setup in setups))
+    seats = [Seat(road) for road in roads]
+    await example(4)["match"](server.address, seats)
+    assert [seat.took for seat in seats] == [[b"left"]] * 12
+    assert [seat.saw for seat in seats] == [[b"state"]] * 12
+    await asyncio.gather(*(road.session.close() for road in roads))
 
 
 async def test_the_blocking_example_greets_a_real_player(client: Client, server: RunningServer) -> None:

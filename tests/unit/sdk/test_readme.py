@@ -9,6 +9,7 @@ from typing import Any
 
 import noisegate
 from noisegate.v1 import session_crypto_service_pb2 as service
+from tests.unit.sdk.scripted_carrier import scripted_carrier
 from tests.unit.sdk.scripted_service import CONNECTION_ID, SESSION_ID, established, pending, scripted_service
 
 README = Path(noisegate.__file__).parents[1] / "README.md"
@@ -96,3 +97,40 @@ async def test_the_udp_example_answers_a_player() -> None:
         for transport in (player, table):
             transport.close()
         await asyncio.sleep(0)
+
+
+class Seat:
+    """A player of a match, as the game has it."""
+
+    def __init__(self, number: int) -> None:
+        self.session_id = number.to_bytes(24, "big")
+        self.packets = [b"%d" % number]
+        self.took: list[tuple[bytes | None, tuple[bytes, ...]]] = []
+        self.sent: list[bytes] = []
+
+    def arrived(self) -> list[bytes]:
+        """Packets since the last tick."""
+        return self.packets
+
+    def take(self, plaintext: bytes | None, to_peer: tuple[bytes, ...]) -> None:
+        """What the player said."""
+        self.took.append((plaintext, to_peer))
+
+    def state(self) -> bytes:
+        """What the player shall see."""
+        return b"state"
+
+    def send(self, *messages: bytes) -> None:
+        """Messages for the player."""
+        self.sent += messages
+
+
+async def test_the_match_example_plays_a_tick() -> None:
+    """Everybody's packets in one batch each way; a replayed one is dropped."""
+    seats = [Seat(number) for number in range(10, 40)]
+    seats[3].packets *= 2
+    async with scripted_carrier() as carrier:
+        await example(4)["match"](carrier.address, seats)
+    assert [seat.took for seat in seats] == [[(seat.packets[0][::-1], ())] for seat in seats]
+    assert [seat.sent for seat in seats] == [[b"0:state"]] * 30
+    assert len(carrier.batches) == 2
