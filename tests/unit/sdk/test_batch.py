@@ -13,6 +13,7 @@ from noisegate import RecordMode
 from noisegate.v1 import error_reason_pb2 as reasons
 from noisegate.v1 import session_crypto_service_pb2 as service
 from tests.unit.sdk.scripted_service import Refusal, ScriptedService, scripted_service
+from tests.unit.sdk.test_readme import example
 
 QUICK = noisegate.CallPolicy(packet_deadline=5, control_deadline=5, first_backoff=0.001, max_backoff=0.002)
 IDS = [bytes((65 + n,)) * 24 for n in range(4)]
@@ -120,3 +121,29 @@ async def test_an_answer_that_is_not_whole_is_an_error_of_every_item(scripted: S
         assert [type(each) for each in results] == [noisegate.NoisegateError] * 2
         with pytest.raises(ValueError, match="24 bytes"):
             await client.encrypt_batch([(client.session(b"short"), b"a")])
+
+
+class Game:
+    """Answers every player that something was read of."""
+
+    def __init__(self) -> None:
+        self.texts: list[tuple[noisegate.Session, bytes]] = []
+
+    def take(self, session: noisegate.Session, text: bytes) -> None:
+        """A player's input."""
+        self.texts.append((session, text))
+
+
+async def test_the_readmes_tick_plays(scripted: ScriptedService) -> None:
+    """What opened is answered, what was refused is dropped, and everything for a player is sent to it."""
+    opened = service.DecryptBatchResponse(
+        plaintexts=b"up", lengths=[2, 0], counters=[1, 0], newest=b"\1\0",
+        errors=[service.ItemError(index=1, code=3, reason=reasons.ERROR_REASON_DECRYPT_FAILED)],
+        to_peer=[service.ItemMessages(index=0, to_peer=[b"confirmed"])],
+    )  # fmt: skip
+    scripted.answer("DecryptBatch", opened)
+    sent: list[tuple[bytes, bytes]] = []
+    async with noisegate.connect(scripted.address, policy=QUICK) as client:
+        arrived = [(client.session(each), b"record") for each in IDS[:2]]
+        await example(3)["tick"](client, arrived, Game(), lambda session, message: sent.append((session.id, message)))
+    assert sent == [(IDS[0], b"confirmed"), (IDS[0], b"pu")]
