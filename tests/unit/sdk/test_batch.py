@@ -145,5 +145,5 @@ async def test_the_readmes_tick_plays(scripted: ScriptedService) -> None:
     sent: list[tuple[bytes, bytes]] = []
     async with noisegate.connect(scripted.address, policy=QUICK) as client:
         arrived = [(client.session(each), b"record") for each in IDS[:2]]
-        await example(3)["tick"](client, arrived, Game(), lambda session, message: sent.append((session.id, message)))
+        await example(5)["tick"](client, arrived, Game(), lambda session, message: sent.append((session.id, message)))
     assert sent == [(IDS[0], b"confirmed"), (IDS[0], b"pu")]
