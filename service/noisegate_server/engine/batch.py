@@ -16,7 +16,7 @@ from noisegate_server.session.errors import Overloaded, SessionError
 from noisegate_server.session.session import Session
 from noisegate_server.store.suspended import Dormant
 
-SLICE: Final = 64
+SLICE: Final = 128
 """Items after which a batch may pause, and the longest run that is served at once."""
 _TURNS: Final = 64
 """How often a session may leave memory again before its item is told to try later."""

@@ -15,7 +15,7 @@ MAX_BATCH_BYTES: Final = MAX_BATCH_ITEMS * 1_280
 """Plaintexts or ciphertexts and associated data of a batch: for each item the smallest MTU of IPv6 (RFC 8200)."""
 MAX_BATCH_REQUEST_BYTES: Final = MAX_BATCH_BYTES + 64 * 1_024
 """The longest request of a batch: ids, counts and lengths are 36 bytes an item."""
-PAUSE_SECONDS: Final = 0.003
+PAUSE_SECONDS: Final = 0.002
 """After so long a batch lets other calls run."""
 
 MAX_REQUEST_ID_BYTES: Final = 64
