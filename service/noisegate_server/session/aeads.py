@@ -6,6 +6,7 @@ drop theirs, since a context holds a copy of the key.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Final
 
 from noisegate_server.noise.primitives import Aead, Cipher
@@ -24,7 +25,8 @@ class AeadCache:
 
     def __init__(self, capacity: int = 16_384) -> None:
         self._capacity: Final = capacity
-        self._contexts: Final[dict[int, Aead]] = {}
+        # Not a dict: to find its oldest key, that one passes over every one before it that was deleted.
+        self._contexts: Final[OrderedDict[int, Aead]] = OrderedDict()
         self._last = UNCACHED
         self.get: Final = self._contexts.get
         """The context of a serial, or None. Bound once: it stands in the path of every packet."""
@@ -41,7 +43,7 @@ class AeadCache:
         """Build the context of `key`, keep it under `serial` and return it."""
         contexts = self._contexts
         if len(contexts) >= self._capacity:
-            del contexts[next(iter(contexts))]
+            contexts.popitem(last=False)
         context = contexts[serial] = cipher.new(key)
         return context
 

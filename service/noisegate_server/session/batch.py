@@ -17,12 +17,12 @@ from noisegate_server.session.aeads import AeadCache
 from noisegate_server.session.constants import DATAGRAM_OVERHEAD, MAX_DATAGRAM_PLAINTEXT, TAG
 from noisegate_server.session.datagram import HEADER, RECORD, DatagramRecords
 from noisegate_server.session.packets import RECORD_HEADER, Kind
-from noisegate_server.session.phases import PhaseReceiver
+from noisegate_server.session.phases import PhaseReceiver, PhaseSender
 from noisegate_server.session.replay import Verdict
 from noisegate_server.session.session import Session
 
 LARGEST: Final = MAX_DATAGRAM_PLAINTEXT
-"""The longest plaintext that `seal_runs` takes; the caller looks."""
+"""The longest plaintext that `seal_each` and `seal_run` take; the caller looks."""
 _ADDED: Final = HEADER + TAG
 _DATA: Final = int(Kind.DATA)
 KIND: Final = bytes((_DATA,))
@@ -95,9 +95,15 @@ def seal_each(
         sender = epoch.sender
         context = cached(sender.serial)
         if context is None:
-            if records.ratchet:
+            if type(sender) is not PhaseSender:
                 break
-            context = sender.context(counter, records.cipher, aeads)
+            # Where the key is at hand, without another call.
+            key = sender.cached_key
+            context = (
+                aeads.build(sender.serial, records.cipher, key)
+                if key
+                else sender.context(counter, records.cipher, aeads)
+            )
         epoch.send_counter = counter + 1
         number = epoch.number
         header = pack(RECORD, records.connection_id, number & 0xFF, sender.phase, counter & _LOW)
