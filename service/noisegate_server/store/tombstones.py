@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from xxhash import xxh3_64_intdigest
 
@@ -13,8 +13,11 @@ from noisegate_server.store.base import StoreLimits
 __all__ = ["Tombstone", "Tombstones"]
 
 
+_EXPIRES_AT: Final = 3
+
+
 class Tombstone(NamedTuple):
-    """One ended session. A tuple, because the garbage collector stops walking tuples of plain values."""
+    """One ended session."""
 
     tenant: str
     reason: TerminationReason
@@ -34,7 +37,9 @@ class Tombstones:
     def __init__(self, limits: StoreLimits, shards: int) -> None:
         self._limits = limits
         self._mask = shards - 1
-        self._shards: list[dict[bytes, Tombstone]] = [{} for _ in range(shards)]
+        # The fields of a Tombstone, the reason as a number: the garbage collector stops walking plain tuples of plain
+        # values, and nothing else. A hundred thousand objects would hold the loop for some 10 ms whenever it looks.
+        self._shards: list[dict[bytes, tuple[str, int, bool, float]]] = [{} for _ in range(shards)]
         self._order: deque[bytes] = deque()
 
     def __len__(self) -> int:
@@ -43,7 +48,7 @@ class Tombstones:
     def __contains__(self, session_id: bytes) -> bool:
         return session_id in self._shard(session_id)
 
-    def _shard(self, session_id: bytes) -> dict[bytes, Tombstone]:
+    def _shard(self, session_id: bytes) -> dict[bytes, tuple[str, int, bool, float]]:
         return self._shards[xxh3_64_intdigest(session_id) & self._mask]
 
     def add(self, session_id: bytes, tenant: str, reason: TerminationReason, now: float, *, resumable: bool) -> None:
@@ -51,12 +56,15 @@ class Tombstones:
         if len(self._order) >= self._limits.tombstones:
             self._drop_oldest()
         self._order.append(session_id)
-        self._shard(session_id)[session_id] = Tombstone(tenant, reason, resumable, now + self._limits.tombstone_s)
+        self._shard(session_id)[session_id] = (tenant, int(reason), resumable, now + self._limits.tombstone_s)
 
     def find(self, tenant: str, session_id: bytes, now: float) -> Tombstone | None:
         """The tenant's own tombstone while it lives."""
-        tombstone = self._shard(session_id).get(session_id)
-        if tombstone is None or tombstone.tenant != tenant or tombstone.expires_at <= now:
+        row = self._shard(session_id).get(session_id)
+        if row is None:
+            return None
+        tombstone = Tombstone(row[0], TerminationReason(row[1]), row[2], row[3])
+        if tombstone.tenant != tenant or tombstone.expires_at <= now:
             return None
         return tombstone
 
@@ -66,7 +74,7 @@ class Tombstones:
         while looked_at < budget and self._order:
             looked_at += 1
             oldest = self._order[0]
-            if self._shard(oldest)[oldest].expires_at > now:
+            if self._shard(oldest)[oldest][_EXPIRES_AT] > now:
                 break
             self._drop_oldest()
         return looked_at
@@ -76,7 +84,7 @@ class Tombstones:
         if not self._order:
             return None
         oldest = self._order[0]
-        return self._shard(oldest)[oldest].expires_at
+        return self._shard(oldest)[oldest][_EXPIRES_AT]
 
     def is_empty(self) -> bool:
         """Whether nothing is remembered."""
