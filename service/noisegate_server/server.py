@@ -46,7 +46,7 @@ _LOG: Final = logging.getLogger("noisegate")
 _SWEEP_SECONDS: Final = 0.1
 _LOOK_SECONDS: Final = 1.0
 """Between two looks at whether a file of keys has changed."""
-_SWEEP_BUDGET: Final = 64
+_SWEEP_BUDGET: Final = 24
 """Entries of one slice: about a millisecond, so that calls do not wait behind a sweep."""
 
 _GC_THRESHOLDS: Final = (20_000, 20, 50)
