@@ -18,7 +18,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import batch, own_cost, seam, stream
+from tests.bench import batch, many, own_cost, seam, stream
 from tests.bench.measure import Figure
 
 ROWS: dict[str, Callable[[], Coroutine[None, None, Figure]]] = {
@@ -27,6 +27,10 @@ ROWS: dict[str, Callable[[], Coroutine[None, None, Figure]]] = {
     "batch-cold": batch.measure_cold,
     "broadcast": batch.measure_broadcast,
     "stream": stream.measure,
+    "idle-bytes": many.measure_idle,
+    "stall-ms": many.measure_stall,
+    "largest-call-ms": many.measure_largest,
+    "tail": many.measure_tail,
     "own-cost": own_cost.measure,
     "seam": seam.measure,
 }
@@ -43,7 +47,7 @@ def _table(figures: list[Figure]) -> Table:
             f"{row.what}\n/ {row.reference}",
             f"[{'green' if row.holds else 'red'}]{row.ratio:.2f}[/]",
             f"{row.low:.2f} to {row.high:.2f}",
-            f"{row.subject_ns / 1000:.2f} us\n{row.reference_ns / 1000:.2f} us",
+            row.detail or f"{row.subject_ns / 1000:.2f} us\n{row.reference_ns / 1000:.2f} us",
             f"{row.must:g}",
             f"{row.aim:g}",
         )

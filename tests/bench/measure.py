@@ -28,11 +28,13 @@ class Figure:
     """The median of the rounds."""
     low: float
     high: float
-    subject_ns: float
-    """CPU of one operation, for orientation only."""
-    reference_ns: float
     must: float
     aim: float
+    subject_ns: float = 0.0
+    """CPU of one operation, for orientation only."""
+    reference_ns: float = 0.0
+    detail: str = ""
+    """What the table says in their place."""
     better: Literal["lower", "higher"] = "lower"
 
     @property
