@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from contextlib import aclosing
 from pathlib import Path
 
@@ -66,7 +67,7 @@ class Room:
 def real_clock() -> Clock:
     """One whose wall is today's: hellos carry it."""
     clock = Clock()
-    clock.wall = Path("/proc/self").stat().st_ctime
+    clock.wall = time.time()
     return clock
 
 
