@@ -224,3 +224,27 @@ def test_a_batch_that_does_not_add_up_is_refused_whole(
     reply = Service().refused(method, request)
     assert reason(reply) == "INVALID_REQUEST"
     assert detail(reply, error_details_pb2.BadRequest).field_violations[0].field == path
+
+
+def test_a_repeated_batch_gets_the_answer_that_it_had() -> None:
+    """Nothing is sealed twice; the same request_id over other items is a conflict."""
+    match = Match("repeats")
+    request = pb.EncryptBatchRequest(
+        session_ids=match.ids[0] + match.ids[1], request_id="tick 1", lengths=[1, 1], plaintexts=b"ab"
+    )
+    first, again = (match.near.raw("EncryptBatch", request.SerializeToString()) for _ in range(2))
+    assert first == again
+    assert match.states()[0].session.sealed == 1
+    request.plaintexts = b"ac"
+    assert reason(match.near.refused("EncryptBatch", request)) == "IDEMPOTENCY_CONFLICT"
+
+
+def test_a_field_that_only_protobuf_reads_is_read_all_the_same() -> None:
+    """Numbers that are not packed, a field in two parts and one of a later version: as protobuf has them."""
+    match = Match("odd forms")
+    sealed = pb.EncryptBatchRequest(session_ids=match.ids[0], counts=[2]).SerializeToString()
+    lengths = b"\x25\x01\x00\x00\x00" * 2
+    body = sealed + lengths + b"\x2a\x01a" + b"\x2a\x02bc" + b"\x7a\x01x"
+    code, answer = match.near.raw("EncryptBatch", body)
+    assert code == 0
+    assert list(pb.EncryptBatchResponse.FromString(answer).lengths) == [33, 33]
