@@ -97,6 +97,9 @@ class FakePacker:
         session.is_packed = False
         return session
 
+    def expires_at(self, record: memoryview) -> float:
+        return self.sessions[bytes(record[:24])].expires_at
+
     def glance(self, shared: str, record: memoryview, handle: int) -> Glance:
         session = self._session(shared, record)
         return Glance(

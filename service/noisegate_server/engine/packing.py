@@ -10,7 +10,7 @@ from noisegate_server.engine.policy import Policy, tenant_limits
 from noisegate_server.session import record
 from noisegate_server.session.aeads import AeadCache
 from noisegate_server.session.limits import LowerLimits, RotationLimits
-from noisegate_server.session.record_layout import Glance, Shared, glance
+from noisegate_server.session.record_layout import Glance, Shared, expires_at, glance
 from noisegate_server.session.session import Session
 from noisegate_server.session.state import RecordMode
 from noisegate_server.session.suites import Suite
@@ -48,6 +48,10 @@ class SessionPacker:
     def unpack(self, shared: Shared, packed: memoryview) -> Session:
         """The session of a record."""
         return record.unpack(shared, packed, aeads=self._aeads, limits_of=self._limits_of)
+
+    def expires_at(self, packed: memoryview) -> float:
+        """When the session of a record ends by itself."""
+        return expires_at(packed)
 
     def glance(self, shared: Shared, packed: memoryview, handle: int) -> Glance:
         """What can be seen of a record."""

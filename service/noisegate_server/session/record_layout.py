@@ -178,6 +178,11 @@ def read_some(head: Head, view: memoryview) -> Some:
     return Some(remote_static, h, prologue_hash, rotated_at, former, former_until, at)
 
 
+def expires_at(record: memoryview) -> float:
+    """When the session of a record ends by itself (monotonic seconds)."""
+    return float(TIME.unpack_from(record)[0])
+
+
 def glance(shared: Shared, record: memoryview, handle: int) -> Glance:
     """What can be seen of a record: its names and times, no secret."""
     head = Head._make(HEAD.unpack_from(record))

@@ -40,6 +40,9 @@ class Packer(Protocol[S]):
     def unpack(self, shared: Any, record: memoryview) -> S:
         """The session of a record, which the store wipes. Keeps no view of it."""
 
+    def expires_at(self, record: memoryview) -> float:
+        """When the session of a record ends by itself (monotonic seconds): all that most looks ask."""
+
     def glance(self, shared: Any, record: memoryview, handle: int) -> Glance:
         """What can be seen of a record without unpacking it."""
 
@@ -126,6 +129,11 @@ class PackedSessions(Generic[S]):
         """What can be seen of the session with this handle; None where it is not here."""
         reference = self._by_handle.first(handle)
         return self._glance(reference) if reference else None
+
+    def expires_at(self, handle: int) -> float | None:
+        """When it ends by itself; None where it is not here."""
+        reference = self._by_handle.first(handle)
+        return self._packer.expires_at(self._read(reference)[2]) if reference else None
 
     def glance_by_id(self, session_id: bytes) -> Glance | None:
         """Likewise, by its id."""

@@ -70,6 +70,13 @@ class PackingTable(SessionTable[S]):
         session = super().find(handle)
         return session if session is not None or self._packed is None else self._packed.glance(handle)
 
+    def expires_at(self, handle: int) -> float | None:
+        """When the session with this handle ends by itself; None once it has ended."""
+        session = super().find(handle)
+        if session is not None:
+            return session.expires_at
+        return None if self._packed is None else self._packed.expires_at(handle)
+
     def glance(self, session_id: bytes) -> Glance | None:
         """What can be seen of the packed session with this id."""
         return None if self._packed is None else self._packed.glance_by_id(session_id)

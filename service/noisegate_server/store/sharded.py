@@ -230,13 +230,13 @@ class ShardedStore(Generic[S]):
         left = budget
         while left > 0 and (handle := self._wheel.pop()):
             left -= 1
-            session = self._table.look(handle)
-            record = self._asleep.find(handle) if session is None else None
+            expires_at = self._table.expires_at(handle)
+            record = self._asleep.find(handle) if expires_at is None else None
             if record is not None and self._unless_over(record, now) is not None:
                 self._wheel.arm(handle, max(record.expires_at, now), now)
-            elif session is not None and session.expires_at > now:
-                self._wheel.arm(handle, session.expires_at, now)
-            elif session is not None:
+            elif expires_at is not None and expires_at > now:
+                self._wheel.arm(handle, expires_at, now)
+            elif (session := self._table.look(handle)) is not None:
                 self._expire(session, now)
         left -= self._tending.sweep(now, left, self._table.awake)
         left -= self._tombstones.expire(now, left)
