@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 from google.protobuf.message import Message
@@ -36,6 +36,24 @@ async def _restored(client: Client) -> object:
     return await client.restore(SESSION_ID)
 
 
+def _each(results: Sequence[object]) -> object:
+    (result,) = results
+    assert not isinstance(result, Exception)
+    return result
+
+
+async def _sealed(client: Client) -> object:
+    return _each(await client.encrypt_batch([(client.session(SESSION_ID), b"hi")]))
+
+
+async def _opened(client: Client) -> object:
+    return _each(await client.decrypt_batch([(client.session(SESSION_ID), b"hi")]))
+
+
+async def _told(client: Client) -> object:
+    return _each(await client.broadcast([client.session(SESSION_ID)], b"hi"))
+
+
 HANDSHAKE = service.HandshakeResponse(session_id=SESSION_ID, pending=pending())
 RESUME = service.ResumeResponse(session_id=SESSION_ID, pending=pending())
 METHODS: dict[str, tuple[Callable[[Client], Awaitable[object]], Message]] = {
@@ -44,6 +62,9 @@ METHODS: dict[str, tuple[Callable[[Client], Awaitable[object]], Message]] = {
     "Resume": (_resumed, RESUME),
     "Encrypt": (lambda client: client.session(SESSION_ID).encrypt(b"hi"), service.EncryptResponse()),
     "Decrypt": (lambda client: client.session(SESSION_ID).decrypt(b"hi"), service.DecryptResponse()),
+    "EncryptBatch": (_sealed, service.EncryptBatchResponse(ciphertexts=b"r", lengths=[1], counters=[0])),
+    "DecryptBatch": (_opened, service.DecryptBatchResponse(plaintexts=b"p", lengths=[1], counters=[0])),
+    "Broadcast": (_told, service.BroadcastResponse(ciphertexts=b"r", lengths=[1], counters=[0])),
     "Rotate": (lambda client: client.session(SESSION_ID).rotate(), service.RotateResponse()),
     "IssueTicket": (lambda client: client.session(SESSION_ID).issue_ticket(), service.IssueTicketResponse()),
     "GetSession": (lambda client: client.get_session(SESSION_ID), service.GetSessionResponse()),
