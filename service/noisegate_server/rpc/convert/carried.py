@@ -24,6 +24,8 @@ _VARINT_BYTES: Final = 10
 _BATCHES: Final = frozenset(each.number for each in pb.TransportRequest.DESCRIPTOR.oneofs_by_name["batch"].fields)
 _FIRST_NUMBER: Final = 8
 """The least tag of a field that may be: numbers begin with 1."""
+_MAX_FIELDS: Final = 16
+"""An envelope of more is protobuf's to read: its cost by hand, and that of a batch in many parts, grows with them."""
 
 NOTHING: Final = 0
 """In the place of a field's number: the envelope is empty."""
@@ -38,8 +40,11 @@ def read(body: bytes) -> tuple[int, int, bytes]:
     fields of a later contract are passed over.
     """
     correlation, batch, inside = 0, NOTHING, b""
-    at, end = 0, len(body)
+    at, end, fields = 0, len(body), 0
     while at < end:
+        fields += 1
+        if fields > _MAX_FIELDS:
+            return _by_protobuf(body)
         tag, at = _varint(body, at)
         number, kind = tag >> 3, tag & 7
         if tag < _FIRST_NUMBER:
@@ -59,6 +64,15 @@ def read(body: bytes) -> tuple[int, int, bytes]:
             batch, inside = number, inside + part if batch == number else part
         at += size
     return correlation, batch, inside
+
+
+def _by_protobuf(body: bytes) -> tuple[int, int, bytes]:
+    request = pb.TransportRequest.FromString(body)
+    name = request.WhichOneof("batch")
+    if name is None:
+        return request.correlation_id, NOTHING, b""
+    batch = getattr(request, name)
+    return request.correlation_id, request.DESCRIPTOR.fields_by_name[name].number, batch.SerializeToString()
 
 
 def write(correlation: int, batch: int, reply: Reply) -> bytes:
