@@ -30,8 +30,8 @@ async def pace(rpc: Rpc, tenant: str, steps: Steps[R]) -> R:
                 try:
                     await wake(rpc.parts, tenant, dormant, clock(), rpc.wall())
                 except SessionError as error:
-                    dormant = steps.throw(error)
-                    continue
+                    # The batch goes on at the next `send`: others have run here too.
+                    steps.throw(error)
                 moment = (began := clock()), rpc.wall()
             elif clock() - began >= PAUSE_SECONDS:
                 await turn()

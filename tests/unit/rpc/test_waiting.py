@@ -14,10 +14,11 @@ from noisegate_server.engine.suspend import put_away
 from noisegate_server.rpc.call import Call, Caller, Code, Reply, Table
 from noisegate_server.rpc.table import SERVICE_PREFIX, build_table
 from noisegate_server.rpc.unary import Rpc
+from noisegate_server.session.errors import Overloaded
 from tests.support.engines import TENANT, End, Engines, Link, establish
 from tests.support.rpc_table import error_info, reason
 from tests.support.slow_vault import SlowVault
-from tests.support.suspending import MODES, turns
+from tests.support.suspending import MODES, outcome, suspending, turns
 from tests.support.suspending import put_away as put_away_now
 
 CALLER = Caller(identity="", tenant=TENANT)
@@ -158,3 +159,35 @@ def test_every_method_wakes_a_session_but_those_that_look_at_it_or_end_it(engine
         put_away_now(end)
     assert ask(table, "CloseSession", pb.CloseSessionRequest(session_id=end.session_id)) == (0, b"")
     assert end.engine.parts.store.counts().suspended == end.engine.parts.store.counts().sessions == 0
+
+
+async def test_a_batch_looks_again_after_a_wait_that_came_to_nothing(engines: Engines) -> None:
+    """A session that leaves memory while another one fails to come back is not used as it was found before.
+
+    Its blob is made already: with the object nothing may be sealed or opened any more.
+    """
+    vault = SlowVault()
+    vault.gate.set()
+    engine = engines.make(vault=vault)
+    asleep, leaver = (establish(engines, responder=engine).responder for _ in range(2))
+    parts, clock = engine.parts, engines.clock
+    await put_away(parts, [asleep.session], by_service=True, now=clock.now, wall=clock.wall)
+    vault.gate.clear()
+    vault.broken = True
+    table = table_of(leaver)
+    ids = asleep.session_id + leaver.session_id
+    waiting = ask(table, "EncryptBatch", pb.EncryptBatchRequest(session_ids=ids, lengths=[1, 1], plaintexts=b"ab"))
+    assert not isinstance(waiting, tuple)
+    await turns()
+    records = leaver.datagrams
+    sealed = records.sealed
+    leaving = suspending(leaver)
+    await turns()
+    # Both waits fail, the batch's first, which goes on while the other session is still on its way out.
+    vault.gate.set()
+    await turns(2)
+    assert records.sealed == sealed
+    await turns(16)
+    batch = pb.EncryptBatchResponse.FromString((await waiting)[1])
+    assert [each.index for each in batch.errors][:1] == [0]
+    assert await outcome(leaving) is Overloaded
