@@ -92,12 +92,16 @@ class PackingTable(SessionTable[S]):
 
     def shard(self, number: int, used_before: float = math.inf) -> Iterator[S]:
         """The sessions of one shard that were last used before: each unpacked when it comes up, if need be."""
-        yield from list(self.by_handle[number & self.mask].values())
+        handles = list(self.by_handle[number & self.mask])
         if self._packed is not None:
-            for handle in list(self._packed.shard(number)):
-                glance = self._packed.glance(handle)
-                if glance is not None and glance.last_used <= used_before and (session := self.find(handle)):
-                    yield session
+            handles += self._packed.shard(number)
+        for handle in handles:
+            # Asked now: whoever iterates may wait in between, and then sessions are packed and unpacked.
+            found = self.look(handle)
+            if isinstance(found, Glance):
+                found = self.find(handle) if found.last_used <= used_before else None
+            if found is not None:
+                yield found
 
     def everything(self) -> Iterator[S | Glance]:
         """Every session as it is at present, so that each may be removed on the way."""

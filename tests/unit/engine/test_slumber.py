@@ -6,6 +6,7 @@ import pytest
 
 from noisegate_server.engine import slumber
 from noisegate_server.store.base import StoreLimits
+from noisegate_server.store.packing import IDLE_S
 from tests.support.engines import End, Engine, Engines, establish
 from tests.support.slow_vault import SlowVault
 from tests.support.suspending import suspending, turns
@@ -19,6 +20,25 @@ def two_of_one_shard(engines: Engines, engine: Engine) -> tuple[int, list[End]]:
         for number in range(store.shards):
             if len(shard := list(store.shard(number))) > 1:
                 return number, [End(engine=engine, session_id=session.session_id) for session in shard]
+
+
+def test_a_session_that_a_call_unpacks_meanwhile_leaves_with_the_others(
+    engines: Engines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At a stop too, where one that is passed over would be lost: packed or an object, it is found where it is then."""
+    monkeypatch.setattr(slumber, "_SLICE", 1)
+    engine = engines.make(limits=StoreLimits(sessions_per_peer=1_000))
+    number, ends = two_of_one_shard(engines, engine)
+    engines.clock.step(IDLE_S + 1.0)
+    engine.sweep()
+    ids = [end.session_id for end in ends]
+    counts = engine.parts.store.counts()
+    assert counts.packed == counts.sessions
+    left = []
+    for group in slumber.leaving(engine.parts, [number]):
+        left += [session.session_id for session in group]
+        assert [end.session.session_id for end in ends] == ids
+    assert sorted(left) == sorted(ids)
 
 
 async def test_a_session_that_is_on_its_way_out_already_does_not_leave_again(
