@@ -18,6 +18,9 @@ MAX_BATCH_REQUEST_BYTES: Final = MAX_BATCH_BYTES + 64 * 1_024
 PAUSE_SECONDS: Final = 0.002
 """After so long a batch lets other calls run."""
 
+MAX_UNDER_WAY_BYTES: Final = 128 * 1024 * 1024
+"""Requests of all batches that have paused or wait for a session: a hundred of the longest, with what they made."""
+
 MAX_REQUEST_ID_BYTES: Final = 64
 SESSION_ID_BYTES: Final = 24
 CONNECTION_ID_BYTES: Final = 8

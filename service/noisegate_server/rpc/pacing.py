@@ -2,20 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from noisegate_server.engine.batch import Moment, Steps
 from noisegate_server.engine.restore import wake
 from noisegate_server.engine.waiting import turn
+from noisegate_server.rpc import limits
 from noisegate_server.rpc.limits import PAUSE_SECONDS
-from noisegate_server.session.errors import SessionError
+from noisegate_server.session.errors import Overloaded, SessionError
 
 if TYPE_CHECKING:
     from noisegate_server.rpc.unary import Rpc
 
-__all__ = ["pace"]
+__all__ = ["UnderWay", "pace"]
 
 R = TypeVar("R")
+
+
+class UnderWay:
+    """The batches of one process that are not done: a batch's request stays in memory for as long as it pauses."""
+
+    __slots__ = ("held_bytes",)
+
+    def __init__(self) -> None:
+        self.held_bytes = 0
+
+    @contextmanager
+    def hold(self, size: int) -> Iterator[None]:
+        """While a batch is served whose request has `size` bytes. Overloaded where there are too many others."""
+        if self.held_bytes and self.held_bytes + size > limits.MAX_UNDER_WAY_BYTES:
+            raise Overloaded("the batches under way are as many as the process has room for")
+        self.held_bytes += size
+        try:
+            yield
+        finally:
+            self.held_bytes -= size
 
 
 async def pace(rpc: Rpc, tenant: str, steps: Steps[R]) -> R:

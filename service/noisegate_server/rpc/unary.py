@@ -16,6 +16,7 @@ from noisegate_server.rpc.call import Call, Caller, Reply, Unary
 from noisegate_server.rpc.eager import begin
 from noisegate_server.rpc.errors import CallerForbidden, CallerUnauthenticated, Draining, defect, refusal
 from noisegate_server.rpc.health import Health
+from noisegate_server.rpc.pacing import UnderWay
 from noisegate_server.rpc.policy import LOCAL, Policy
 from noisegate_server.rpc.repeats import Repeats
 from noisegate_server.rpc.waiting import run
@@ -79,6 +80,7 @@ class Rpc:
     policy: Policy = field(default_factory=Policy)
     repeats: Repeats = field(default_factory=Repeats)
     health: Health = field(default_factory=Health)
+    under_way: UnderWay = field(default_factory=UnderWay)
     on_defect: Callable[[str, Exception], None] = ignore_defect
     """Told of an error that nobody foresaw. Must not raise, nor show the error's text, which may hold a secret."""
 

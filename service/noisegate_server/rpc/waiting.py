@@ -27,9 +27,10 @@ async def run(row: Row, rpc: Rpc, tenant: str, request: Any, dormant: Dormant | 
         if dormant is not None:
             await wake(rpc.parts, tenant, dormant, rpc.clock(), rpc.wall())
         try:
-            response = row.handle(rpc.parts, tenant, request, rpc.clock(), rpc.wall())
             if row.paced:
-                return await pace(rpc, tenant, response)
+                with rpc.under_way.hold(request.ByteSize()):
+                    return await pace(rpc, tenant, row.handle(rpc.parts, tenant, request, rpc.clock(), rpc.wall()))
+            response = row.handle(rpc.parts, tenant, request, rpc.clock(), rpc.wall())
             return await response if row.waits else response
         except Dormant as met:
             dormant = met

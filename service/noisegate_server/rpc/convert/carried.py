@@ -25,7 +25,7 @@ _BATCHES: Final = frozenset(each.number for each in pb.TransportRequest.DESCRIPT
 _FIRST_NUMBER: Final = 8
 """The least tag of a field that may be: numbers begin with 1."""
 _MAX_FIELDS: Final = 16
-"""An envelope of more is protobuf's to read: its cost by hand, and that of a batch in many parts, grows with them."""
+"""An envelope of as many is protobuf's to read: its cost by hand, and that of a batch in many parts, grows with them."""
 
 NOTHING: Final = 0
 """In the place of a field's number: the envelope is empty."""
@@ -40,11 +40,10 @@ def read(body: bytes) -> tuple[int, int, bytes]:
     fields of a later contract are passed over.
     """
     correlation, batch, inside = 0, NOTHING, b""
-    at, end, fields = 0, len(body), 0
-    while at < end:
-        fields += 1
-        if fields > _MAX_FIELDS:
-            return _by_protobuf(body)
+    at, end = 0, len(body)
+    for _ in range(_MAX_FIELDS):
+        if at >= end:
+            return correlation, batch, inside
         tag, at = _varint(body, at)
         number, kind = tag >> 3, tag & 7
         if tag < _FIRST_NUMBER:
@@ -63,7 +62,7 @@ def read(body: bytes) -> tuple[int, int, bytes]:
             part = body[at : at + size]
             batch, inside = number, inside + part if batch == number else part
         at += size
-    return correlation, batch, inside
+    return _by_protobuf(body)
 
 
 def _by_protobuf(body: bytes) -> tuple[int, int, bytes]:

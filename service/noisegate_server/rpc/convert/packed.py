@@ -57,6 +57,10 @@ class Packed:
         self.start = start
         self.end = end
 
+    def ByteSize(self) -> int:  # noqa: N802  # as protobuf's messages have it
+        """Bytes of the request, more or less."""
+        return len(self.body)
+
 
 def reader(message: Any, contents: str) -> Callable[[bytes], Packed]:
     """Reads a request of the class `message`, whose field 5 has this name. The reader raises DecodeError."""
