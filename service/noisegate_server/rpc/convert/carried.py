@@ -25,7 +25,7 @@ _BATCHES: Final = frozenset(each.number for each in pb.TransportRequest.DESCRIPT
 _FIRST_NUMBER: Final = 8
 """The least tag of a field that may be: numbers begin with 1."""
 _MAX_FIELDS: Final = 16
-"""An envelope of as many is protobuf's to read: its cost by hand, and that of a batch in many parts, grows with them."""
+"""An envelope of as many is left to protobuf: by hand it would cost more for each, and most as one batch in parts."""
 
 NOTHING: Final = 0
 """In the place of a field's number: the envelope is empty."""
