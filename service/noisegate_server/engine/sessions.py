@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from noisegate_server.engine.opening import find
 from noisegate_server.engine.outcomes import SessionView, established
+from noisegate_server.engine.packed_view import packed_view
 from noisegate_server.engine.parts import Parts
 from noisegate_server.session.datagram import DatagramRecords
 from noisegate_server.session.errors import (
@@ -14,6 +15,7 @@ from noisegate_server.session.errors import (
     SessionNotFound,
 )
 from noisegate_server.session.packets import Kind
+from noisegate_server.session.record_layout import Glance
 from noisegate_server.session.session import Session
 from noisegate_server.session.state import SessionState, TerminationReason
 from noisegate_server.store.suspended import Dormant, SuspendedSession
@@ -42,7 +44,7 @@ def listing(
 ) -> tuple[tuple[SessionView, ...], str]:
     """A page of the tenant's sessions, and the token of the next one (empty when this was the last)."""
     after = _cursor(page_token)
-    sessions, cursor = parts.store.select(tenant, peer_id=peer_id, group=group, after=after, limit=page_size)
+    sessions, cursor = parts.store.survey(tenant, peer_id=peer_id, group=group, after=after, limit=page_size)
     views = tuple(view(session, now) for session in sessions if session.expires_at > now)
     return views, "" if cursor is None else f"{cursor:x}"
 
@@ -89,7 +91,7 @@ async def _close_suspended(parts: Parts, record: SuspendedSession, now: float) -
     return ()
 
 
-def view(session: Session | SuspendedSession, now: float) -> SessionView:
+def view(session: Session | SuspendedSession | Glance, now: float) -> SessionView:
     """A session as its owner may see it."""
     if isinstance(session, SuspendedSession):
         return SessionView(
@@ -102,6 +104,8 @@ def view(session: Session | SuspendedSession, now: float) -> SessionView:
             connection_id=session.bound[0] if session.bound else b"",
             suspended_by_service=session.by_service,
         )
+    if isinstance(session, Glance):
+        return packed_view(session, now)
     records = session.records
     connection_ids = session.connection_ids()
     return SessionView(

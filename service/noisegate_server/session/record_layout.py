@@ -41,41 +41,6 @@ class Shared(NamedTuple):
     ticket_given: bool
 
 
-class Glance(NamedTuple):
-    """What can be seen of a packed session without unpacking it: enough to find it by, to list it and to end it."""
-
-    session_id: bytes
-    tenant: str
-    peer_id: str
-    group: str
-    bound: tuple[bytes, ...]
-    """Its connection ids."""
-    epoch: int
-    ticket_given: bool
-    expires_at: float
-    """Monotonic seconds, as the next two."""
-    last_used: float
-    lifetime_end: float
-    handle: int
-    """The store's."""
-
-    @property
-    def is_half_open(self) -> bool:
-        """Never: a handshake is not packed."""
-        return False
-
-    def connection_ids(self) -> tuple[bytes, ...]:
-        """Every connection id that is bound to the session."""
-        return self.bound
-
-    def expiry_cause(self, now: float) -> TerminationReason:
-        """Why the session is over, given that `expires_at` has passed."""
-        return TerminationReason.LIFETIME if now >= self.lifetime_end else TerminationReason.IDLE
-
-    def wipe(self) -> None:
-        """There is nothing secret in it: the record is wiped by its store."""
-
-
 class Has:
     """What a record has that not every one has: plain numbers, because an IntFlag's `&` takes as long as a session."""
 
@@ -157,6 +122,52 @@ class Some(NamedTuple):
     """Where the names begin."""
 
 
+class Public(NamedTuple):
+    """What stands in a record before the window and the secrets."""
+
+    shared: Shared
+    head: Head
+    numbers: Numbers
+
+
+class Glance(NamedTuple):
+    """What can be seen of a packed session without unpacking it: enough to find it by, to list it and to end it."""
+
+    session_id: bytes
+    tenant: str
+    peer_id: str
+    group: str
+    bound: tuple[bytes, ...]
+    """Its connection ids."""
+    epoch: int
+    ticket_given: bool
+    expires_at: float
+    """Monotonic seconds, as the next two."""
+    last_used: float
+    lifetime_end: float
+    handle: int
+    """The store's."""
+    remote_static: bytes = b""
+    public: Public | None = None
+    """All that is no secret, where the record is session/record.py's."""
+
+    @property
+    def is_half_open(self) -> bool:
+        """Never: a handshake is not packed."""
+        return False
+
+    def connection_ids(self) -> tuple[bytes, ...]:
+        """Every connection id that is bound to the session."""
+        return self.bound
+
+    def expiry_cause(self, now: float) -> TerminationReason:
+        """Why the session is over, given that `expires_at` has passed."""
+        return TerminationReason.LIFETIME if now >= self.lifetime_end else TerminationReason.IDLE
+
+    def wipe(self) -> None:
+        """There is nothing secret in it: the record is wiped by its store."""
+
+
 def read_some(head: Head, view: memoryview) -> Some:
     """What comes behind the head. struct.error where the record is too short."""
     at = HEAD.size
@@ -189,16 +200,19 @@ def glance(shared: Shared, record: memoryview, handle: int) -> Glance:
     some = read_some(head, record)
     group = some.end + head.peer_id
     end = group + head.group
+    numbers = Numbers._make(NUMBERS[head.width].unpack_from(record, end))
     return Glance(
         head.session_id,
         shared.tenant,
         str(record[some.end : group], "utf-8"),
         str(record[group:end], "utf-8"),
         (head.connection_id, *some.former) if shared.mode is RecordMode.DATAGRAM else (),
-        NUMBERS[head.width].unpack_from(record, end)[0],
+        numbers.epoch,
         shared.ticket_given,
         head.expires_at,
         head.last_used,
         head.lifetime_end,
         handle,
+        some.remote_static,
+        Public(shared, head, numbers),
     )

@@ -231,7 +231,7 @@ class SessionStore(Protocol[S]):
         """The session has something to wipe at `moment`: let a sweep call its `forget` then, if no call has before."""
 
     def end(
-        self, session: S | SuspendedSession, reason: TerminationReason, now: float, *, resumable: bool = False
+        self, session: S | SuspendedSession | Glance, reason: TerminationReason, now: float, *, resumable: bool = False
     ) -> None:
         """Wipe the session and forget it, but for what its owner may be told. A suspended one's blob is not here.
 
@@ -291,6 +291,11 @@ class SessionStore(Protocol[S]):
         Any other number is harmless. A session that is there during the whole listing is listed once. A page may be
         shorter than `limit` (at least 1) and still have a successor; sessions past their time are listed until ended.
         """
+
+    def survey(
+        self, tenant: str, *, peer_id: str = "", group: str = "", after: int = 0, limit: int = 100
+    ) -> tuple[list[S | SuspendedSession | Glance], int | None]:
+        """As `select`, for who only looks: packed sessions stay packed."""
 
     def end_all(self, now: float, reason: TerminationReason) -> int:
         """End every session, for shutdown; how many there were. Takes time in proportion to that."""

@@ -271,13 +271,23 @@ class ShardedStore(Generic[S]):
         self, tenant: str, *, peer_id: str = "", group: str = "", after: int = 0, limit: int = 100
     ) -> tuple[list[S | SuspendedSession], int | None]:
         """A page of the tenant's sessions; see `SessionStore.select`. Errors: ValueError for a limit below 1."""
+        page, cursor = self._page(self._table.find, tenant, peer_id, group, after, limit)
+        return [session for session in page if not isinstance(session, Glance)], cursor
+
+    def survey(
+        self, tenant: str, *, peer_id: str = "", group: str = "", after: int = 0, limit: int = 100
+    ) -> tuple[list[S | SuspendedSession | Glance], int | None]:
+        """The same, packed or not; see `SessionStore.survey`. Errors: likewise."""
+        return self._page(self._table.look, tenant, peer_id, group, after, limit)
+
+    def _page(
+        self, find: Callable[[int], S | Glance | None], tenant: str, peer_id: str, group: str, after: int, limit: int
+    ) -> tuple[list[S | SuspendedSession | Glance], int | None]:
         if limit < 1:
             raise ValueError("limit must be at least 1")
         handles = self._indexes.page(tenant, peer_id, group, after, limit + 1)
         page = handles[:limit]
-        found = [
-            session for handle in page if (session := self._table.find(handle) or self._asleep.find(handle)) is not None
-        ]
+        found = [each for handle in page if (each := find(handle) or self._asleep.find(handle)) is not None]
         # By its hash a key may have led to a stranger; and of a player not all sessions are of the group.
         found = [
             session

@@ -6,14 +6,14 @@ from functools import partial
 
 import pytest
 
-from noisegate_server.engine import sessions
+from noisegate_server.engine import revoke, sessions
 from noisegate_server.engine.events import EventKind, SessionEvent, Watch
 from noisegate_server.engine.policy import Options
 from noisegate_server.session.errors import ReplayDetected, SessionClosed, SessionNotFound
 from noisegate_server.session.state import RecordMode, TerminationReason
 from noisegate_server.store import packed
 from noisegate_server.store.packing import IDLE_S
-from tests.support.engines import TENANT, Engine, Engines, Link, establish
+from tests.support.engines import TENANT, Engine, Engines, Link, at_once, establish
 from tests.support.fingerprint import secrets_of
 
 
@@ -137,6 +137,38 @@ def test_a_listing_has_packed_sessions_in_their_place(engines: Engines) -> None:
     assert packed_in(engine) == 2
     assert [each.session_id for each in listed(page_token="")[0]] == before
     assert before == [each.responder.session_id for each in links[:2]]
+
+
+@pytest.mark.parametrize("mode", RecordMode)
+@pytest.mark.parametrize("ratchet", [False, True])
+def test_a_listing_unpacks_nothing_and_says_all(engines: Engines, mode: RecordMode, ratchet: bool) -> None:
+    """Every field is what the object had: who lists a million sessions does not bring them all back into memory."""
+    link = establish(engines, mode=mode, options=Options(ratchet=ratchet, idle_timeout=90.0))
+    link.talk()
+    link.talk()
+    for end in link.ends:
+        listed = partial(sessions.listing, end.engine.parts, TENANT, "", "", 1_000, "", now=engines.clock.now)
+        before = listed()
+        assert before[0][0].sealed > 0
+        doze(engines)
+        assert packed_in(end.engine) == 1
+        assert listed() == before
+        assert packed_in(end.engine) == 1
+
+
+def test_revoking_a_key_unpacks_nobody(engines: Engines) -> None:
+    """All of the tenant's sessions are looked at, those of the key end, the others stay as they are."""
+    engine = engines.make()
+    gone, stays = (establish(engines, responder=engine) for _ in range(2))
+    doze(engines)
+    parts, clock = engine.parts, engines.clock
+    key = gone.initiator.engine.identity.public
+    revoked = at_once(revoke.revoke(parts, TENANT, static_key=key, now=clock.now, wall=clock.wall))
+    assert revoked.sessions_ended == 1
+    assert packed_in(engine) == 1
+    with pytest.raises(SessionClosed, match="REVOKED"):
+        parts.store.get(TENANT, gone.responder.session_id, clock.now)
+    stays.talk()
 
 
 def test_sessions_that_share_nothing_stay_objects_once_the_table_is_full(
