@@ -86,6 +86,8 @@ class Multiplexer:
     def _enter(self, endpoint: str, kind: Kind, text: Text) -> asyncio.Future[Sealed | Opened]:
         if self._channels.closed:
             raise ClientClosed
+        # What is no bytes fails here, where it harms nobody else's call; what is mutable is copied.
+        text = Text(*(b"".join((part,)) for part in text))
         loop = asyncio.get_running_loop()
         result: asyncio.Future[Sealed | Opened] = loop.create_future()
         self._line(endpoint).add(kind, Waiting(text, result, loop.time() + self._policy.packet_deadline))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import grpc
 import pytest
 
 import noisegate
-from noisegate import Client, Multiplex, RecordMode
+from noisegate import Client, Multiplex, RecordMode, Sealed
 from noisegate.v1 import session_crypto_service_pb2 as service
 from tests.unit.sdk.scripted_carrier import BAD, Rows, ScriptedCarrier, Stream, items, scripted_carrier
 from tests.unit.sdk.scripted_service import SERVICE, Refusal, scripted_service
@@ -290,3 +291,29 @@ def test_threads_share_the_batches_of_a_blocking_client() -> None:
             assert list(threads.map(seal, sessions)) == [b"0:x"] * 40
         server.stop(None).wait(WAIT)
     assert len(carrier.batches) < 40
+
+
+@pytest.mark.parametrize("wrong", ["text", None, 5])
+async def test_a_call_with_something_else_than_bytes_fails_alone(carrier: ScriptedCarrier, wrong: Any) -> None:
+    """As it does without the multiplexer; calls beside it and after it have their results."""
+    async with connect(carrier) as client:
+        first, bad, associated = await asyncio.gather(
+            datagram(client, 1).encrypt(b"a"),
+            datagram(client, 2).encrypt(wrong),
+            datagram(client, 3).encrypt(b"x", wrong),
+            return_exceptions=True,
+        )
+        assert isinstance(first, Sealed)
+        assert isinstance(bad, TypeError)
+        assert isinstance(associated, TypeError)
+        assert (await datagram(client, 1).encrypt(b"b")).packet == b"1:b"
+
+
+async def test_a_buffer_that_changes_while_its_call_waits_is_sealed_as_it_was(carrier: ScriptedCarrier) -> None:
+    """The batch has the bytes of the moment of the call."""
+    async with connect(carrier) as client:
+        buffer = bytearray(b"before")
+        waiting = asyncio.ensure_future(datagram(client, 1).encrypt(buffer))  # type: ignore[arg-type]
+        await asyncio.sleep(0)
+        buffer[:] = b"behind"
+        assert (await waiting).packet == b"0:before"
