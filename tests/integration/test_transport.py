@@ -75,9 +75,9 @@ async def test_an_unknown_method_is_unimplemented(channel: grpc.aio.Channel) -> 
 
 
 async def test_a_frame_over_the_transports_limit_is_refused_by_it(channel: grpc.aio.Channel, client: Client) -> None:
-    """Two mebibytes never reach us; the connection goes on."""
+    """Three mebibytes never reach us; the connection goes on."""
     with pytest.raises(grpc.aio.AioRpcError) as refused:
-        await aio_method(channel, "Encrypt")(bytes(2 * 1024 * 1024), timeout=10)
+        await aio_method(channel, "Encrypt")(bytes(3 * 1024 * 1024), timeout=10)
     assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert DETAILS not in trailers(refused.value)
     assert (await client.capabilities()).protocol_version == 1

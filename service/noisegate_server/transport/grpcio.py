@@ -263,7 +263,14 @@ def _metadata(context: _Context) -> Mapping[str, str]:
 
 async def _refuse(context: _Context, code: int, status: bytes) -> None:
     message, pairs = trailers(status)
-    await context.abort(_CODES[code], message, pairs)
+    try:
+        await context.abort(_CODES[code], message, pairs)
+    except grpc.aio.AbortError:
+        raise
+    except grpc.aio.BaseError:
+        # The call has ended before it could be refused: its connection is gone, or the server stopped. grpc.aio cancels
+        # such a call as a rule; where it comes too late for that, this does.
+        raise asyncio.CancelledError from None
 
 
 async def _read(context: _Context) -> bytes | None:

@@ -59,9 +59,11 @@ async def serving(
         "/t.S/Stream": Method(stream=echo, client_streaming=True, server_streaming=True),
     }
     await transport.start(table)
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        yield Fixture(transport, channel, echo)
-    await transport.stop(0)
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            yield Fixture(transport, channel, echo)
+    finally:
+        await transport.stop(0)
     assert defects is not None or not seen, seen
 
 
@@ -257,10 +259,10 @@ async def test_draining_is_passed_on_to_open_streams() -> None:
 
 
 async def test_a_message_above_the_backstop_is_refused_by_grpc() -> None:
-    """One MiB for all shapes; the table's own limit is lower."""
+    """Two MiB for all shapes, so that the largest batch fits; the table's own limits are lower."""
     async with serving() as server:
-        assert len(await server.unary(bytes(1_000_000))) == 1_000_000
-        error = await refused(server.unary(bytes(1024 * 1024 + 1)))
+        assert len(await server.unary(bytes(2_000_000))) == 2_000_000
+        error = await refused(server.unary(bytes(2 * 1024 * 1024 + 1)))
         assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
@@ -290,3 +292,21 @@ async def test_a_taken_port_is_an_os_error() -> None:
             second.bind("127.0.0.1", port)
         await first.stop(0)
         await second.stop(0)
+
+
+@pytest.mark.parametrize("turns", range(8))
+async def test_a_stream_that_is_refused_while_it_is_cut_is_no_defect(turns: int) -> None:
+    """A second signal cuts what the first one has just told to go: then there is nobody to be refused, and no error."""
+    seen: list[tuple[str, Exception]] = []
+    async with serving(defects=seen) as server:
+        calls = [server.stream() for _ in range(20)]
+        for call in calls:
+            await call.write(b"1")
+            assert await call.read() == b"1"
+        server.transport.drain()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await server.transport.stop(0)
+        for call in calls:
+            assert await call.code() is not grpc.StatusCode.OK
+    assert seen == []
