@@ -73,7 +73,7 @@ class _Opening:
     session_ids: list[bytes] = field(default_factory=list)
 
     def find(self, start: int, stop: int, now: float) -> Sequence[Session | None]:
-        """The sessions of these runs."""
+        """The sessions of these runs that are objects: to unpack a slice of them at once would be a long pause."""
         if not self.named:
             return [self._sender(packet, now) for packet in self.packets[start:stop]]
         return self.parts.store.get_many(self.tenant, self.named[start:stop], now)
@@ -130,6 +130,6 @@ class _Opening:
         if seen is None:
             return None
         try:
-            return self.parts.store.get_by_connection(self.tenant, seen[1], now)
+            return self.parts.store.get_by_connection(self.tenant, seen[1], now, unpack=False)
         except (SessionError, Dormant):
             return None

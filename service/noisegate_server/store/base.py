@@ -209,8 +209,11 @@ class SessionStore(Protocol[S]):
         So packed sessions are None: a whole batch of them would hold the loop. `get` unpacks them one by one.
         """
 
-    def get_by_connection(self, tenant: str, connection_id: bytes, now: float) -> S:
-        """The tenant's session that has this connection id. Errors: as `get`; SessionClosed only if it ends here."""
+    def get_by_connection(self, tenant: str, connection_id: bytes, now: float, *, unpack: bool = True) -> S:
+        """The tenant's session that has this connection id. Errors: as `get`; SessionClosed only if it ends here.
+
+        Without `unpack` a packed one is not found.
+        """
 
     def bind_connection(self, session: S, connection_id: bytes) -> None:
         """Let a connection id (8 bytes) find the session; the session adds it to `connection_ids()` in the same call.

@@ -118,10 +118,10 @@ class ShardedStore(Generic[S]):
             add(session)
         return found
 
-    def get_by_connection(self, tenant: str, connection_id: bytes, now: float) -> S:
+    def get_by_connection(self, tenant: str, connection_id: bytes, now: float, *, unpack: bool = True) -> S:
         """The tenant's session that has this connection id; see `SessionStore.get_by_connection`."""
         handle = self._indexes.connections.find(tenant, connection_id)
-        session = self._table.find(handle)
+        session = self._table.find(handle) if unpack else self._table.awake(handle)
         if session is None:
             asleep = self._asleep.find(handle)
             raise SessionNotFound if asleep is None else self._refusal(tenant, asleep.session_id, now)

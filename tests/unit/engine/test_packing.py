@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from noisegate_server.engine import revoke, sessions
+from noisegate_server.engine import open_batch, revoke, sessions
 from noisegate_server.engine.events import EventKind, SessionEvent, Watch
 from noisegate_server.engine.policy import Options
 from noisegate_server.session.errors import ReplayDetected, SessionClosed, SessionNotFound
@@ -87,6 +87,20 @@ def test_a_packet_finds_a_packed_session_by_its_connection_id(engines: Engines) 
     doze(engines)
     with pytest.raises(ReplayDetected):
         link.responder.open(early)
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_a_batch_for_packed_sessions_unpacks_one_between_two_pauses(engines: Engines, named: bool) -> None:
+    """So that others wait for one of them at most, and not for a slice."""
+    engine = engines.make()
+    links = [establish(engines, responder=engine) for _ in range(4)]
+    packets = [link.initiator.seal(b"%d" % number) for number, link in enumerate(links)]
+    doze(engines)
+    ids = [link.responder.session_id for link in links] if named else []
+    steps = open_batch.decrypt_batch(engine.parts, TENANT, ids, packets, [], engines.clock.now, engines.clock.wall)
+    left = [packed_in(engine) for _ in steps]
+    assert list(dict.fromkeys(left)) == [3, 2, 1, 0]
+    assert [link.responder.datagrams.opened for link in links] == [1] * 4
 
 
 def test_another_tenant_neither_sees_nor_wakes_it(engines: Engines) -> None:
