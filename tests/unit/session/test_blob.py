@@ -157,7 +157,8 @@ def test_no_secret_is_in_a_repr(link: Link) -> None:
     shown = f"{KEYS!r} {label_of(frozen(link.initiator))!r} {session!r} {records!r}"
     if isinstance(records, DatagramRecords):
         shown += repr(records.held) + repr(records.current)
-    for secret in [*secrets_of(session), KEYS.current.key]:
+    # A key that was not needed yet is an empty buffer.
+    for secret in filter(None, [*secrets_of(session), KEYS.current.key]):
         assert bytes(secret).hex() not in shown
         assert repr(bytes(secret))[2:-1] not in shown
     session.wipe()
