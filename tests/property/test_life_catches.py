@@ -190,7 +190,8 @@ def a_new_id_ends_the_old_one_at_once(patch: pytest.MonkeyPatch) -> None:
 
 DEFECTS: Final[dict[Patch, str]] = {
     counter_is_handed_back: "nonce",
-    window_moves_before_the_tag: "trace|nobody had to open",
+    # Such a window has a highest counter without its bit, and a record refuses that where the session is packed first.
+    window_moves_before_the_tag: "trace|nobody had to open|no record of a session",
     replays_are_let_in: "not fresh|nobody had to open|opened twice",
     tag_is_not_checked: "has opened",
     epoch_has_no_grace: "old keys died early|was lost",
