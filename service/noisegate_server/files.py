@@ -19,7 +19,16 @@ from noisegate_server.session.sealing import KEY_ID, SealingKey, SealingKeys
 from noisegate_server.transport.grpcio import Credentials
 from noisegate_server.trust.identity import Identities
 
-__all__ = ["BLOB_KEYS", "TICKET_KEYS", "KeyFile", "admin_credentials", "credentials", "identities", "own_keys", "read"]
+__all__ = [
+    "BLOB_KEYS",
+    "TICKET_KEYS",
+    "KeyFile",
+    "admin_credentials",
+    "credentials",
+    "identities",
+    "read",
+    "sealing_keys",
+]
 
 _KEY_BYTES: Final = 32
 
@@ -76,11 +85,6 @@ def identities(config: Config, random_bytes: RandomBytes) -> Identities:
 # --- sealing keys ----------------------------------------------------------------------------------------------------
 
 
-def own_keys(label: bytes, random_bytes: RandomBytes) -> SealingKeys:
-    """Keys of this process alone."""
-    return SealingKeys(current=_sealing_key(label, random_bytes(_KEY_BYTES)))
-
-
 class KeyFile:
     """A file of sealing keys, the current one first and then perhaps the previous one, which may change at any time."""
 
@@ -107,6 +111,16 @@ class KeyFile:
         except OSError:
             return None
         return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+def sealing_keys(
+    option: str, path: Path | None, label: bytes, random_bytes: RandomBytes
+) -> tuple[SealingKeys, KeyFile | None]:
+    """The keys of an option's file, and the file to watch; where none is given, keys of this process. ConfigError."""
+    if path is None:
+        return SealingKeys(current=_sealing_key(label, random_bytes(_KEY_BYTES))), None
+    file = KeyFile(option, path, label)
+    return file.read(), file
 
 
 def _sealing_key(label: bytes, key: bytes) -> SealingKey:

@@ -90,19 +90,15 @@ class Server:
         policy = _policy(config)
         credentials = files.credentials(config)
         identities = files.identities(config, self._random_bytes)
-        ticket_file, ticket_keys = None, files.own_keys(files.TICKET_KEYS, self._random_bytes)
-        if config.ticket_key is not None:
-            ticket_file = files.KeyFile("--ticket-key", config.ticket_key, files.TICKET_KEYS)
-            ticket_keys = ticket_file.read()
+        ticket_keys, ticket_file = files.sealing_keys(
+            "--ticket-key", config.ticket_key, files.TICKET_KEYS, self._random_bytes
+        )
+        blob_keys, blob_file = files.sealing_keys("--blob-key", config.blob_key, files.BLOB_KEYS, self._random_bytes)
         transport = GrpcioTransport(
             policy=policy, clock=self._clock, credentials=credentials, reflected=(SERVICE,), on_defect=log_defect
         )
         bound = _bind(transport, "--listen", config.address)
         admin = self._admin_listener(config)
-        blob_file, blob_keys = None, files.own_keys(files.BLOB_KEYS, self._random_bytes)
-        if config.blob_key is not None:
-            blob_file = files.KeyFile("--blob-key", config.blob_key, files.BLOB_KEYS)
-            blob_keys = blob_file.read()
         parts = make_parts(
             instance=self._random_bytes(INSTANCE),
             endpoint=config.advertise or ("" if bound.is_wildcard else str(bound)),
