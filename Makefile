@@ -82,7 +82,7 @@ lock: ## compile requirements/*.in into hashed lock files, with the newest versi
 
 .PHONY: bench
 bench: setup ## measure what the README claims and print it
-	@$(PYTHON_ENV)/python -m tests.bench $(ARGS)
+	@$(PYTHON_ENV)/noisegate bench $(ARGS)
 
 .PHONY: clean
 clean: ## remove environments, stamps and by-products

@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 
 from noisegate.v1 import session_crypto_service_pb2
+from noisegate_server.bench.run import ROWS
 from noisegate_server.config import read_config
-from tests.bench.__main__ import ROWS
 from tests.support.vectors import not_available
 
 ROOT = Path(__file__).resolve().parents[2]

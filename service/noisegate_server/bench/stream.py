@@ -16,10 +16,10 @@ from typing import Any
 import grpc.aio
 
 from noisegate.v1 import session_crypto_service_pb2 as pb
-from tests.bench.batch import PAYLOAD, RECORD, Match
-from tests.bench.measure import Figure, figure, in_turn, process_cpu_ns
-from tests.bench.own_cost import Load, pin, process
-from tests.bench.seam import make_bench_parts
+from noisegate_server.bench.batch import PAYLOAD, RECORD, Match
+from noisegate_server.bench.measure import Figure, figure, in_turn, process_cpu_ns
+from noisegate_server.bench.own_cost import Load, pin, process
+from noisegate_server.bench.seam import make_bench_parts
 
 BATCH = 64
 UNDER_WAY = 8

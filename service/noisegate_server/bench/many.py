@@ -15,8 +15,8 @@ from typing import Any, Final
 import grpc.aio
 
 from noisegate.v1 import session_crypto_service_pb2 as pb
-from tests.bench.crowd import EXPIRE_PER_SECOND, EXPIRE_SECONDS, PAYLOAD
-from tests.bench.measure import Figure
+from noisegate_server.bench.crowd import EXPIRE_PER_SECOND, EXPIRE_SECONDS, PAYLOAD
+from noisegate_server.bench.measure import Figure
 
 MILLION: Final = 1_000_000
 FEW: Final = 200_000
@@ -32,7 +32,7 @@ async def _start(what: str, sessions: int) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "tests.bench.crowd",
+        "noisegate_server.bench.crowd",
         what,
         str(sessions),
         stdin=asyncio.subprocess.PIPE,

@@ -9,6 +9,7 @@ import time
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from noisegate.v1 import session_crypto_service_pb2 as pb
+from noisegate_server.bench.measure import Figure, figure, in_turn, own_cpu_ns
 from noisegate_server.engine import handshake
 from noisegate_server.engine.parts import INSTANCE, Parts, make_parts
 from noisegate_server.engine.policy import Options, Policy
@@ -20,7 +21,6 @@ from noisegate_server.session.state import RecordMode
 from noisegate_server.session.suites import Pattern, Suite
 from noisegate_server.session.ticket import TicketKey, TicketKeys
 from noisegate_server.trust.identity import Identities
-from tests.bench.measure import Figure, figure, in_turn, own_cpu_ns
 
 PAYLOAD = 256
 TENANT = "local"

@@ -18,11 +18,11 @@ import grpc.aio
 import noisegate
 from noisegate.v1 import session_crypto_service_pb2 as pb
 from noisegate.v1 import session_pb2
+from noisegate_server.bench.measure import Figure, figure, in_turn, process_cpu_ns
+from noisegate_server.bench.noop_server import METHOD as NO_OP
 from noisegate_server.noise import HandshakeState, KeyPair, ProtocolName
 from noisegate_server.session.hello import Flags, Hello, encode_hello, hello_prologue
 from noisegate_server.session.packets import HandshakeStep1, encode_handshake
-from tests.bench.measure import Figure, figure, in_turn, process_cpu_ns
-from tests.bench.noop_server import METHOD as NO_OP
 
 PAYLOAD = 256
 _ENCRYPT = "/noisegate.v1.SessionCryptoService/Encrypt"
@@ -131,7 +131,7 @@ async def measure() -> Figure:
     pin(os.getpid(), 1)
     with (
         process(sys.executable, "-m", "noisegate_server", "serve", "--dev", "--listen", "127.0.0.1:0") as service,
-        process(sys.executable, "-m", "tests.bench.noop_server", str(answer)) as no_op,
+        process(sys.executable, "-m", "noisegate_server.bench.noop_server", str(answer)) as no_op,
     ):
         encrypt = Load(service[1], _ENCRYPT, await _bodies(service[1]), range(answer - 3, answer + 2))
         nothing = Load(no_op[1], NO_OP, [os.urandom(PAYLOAD + 30)], range(answer, answer + 1))

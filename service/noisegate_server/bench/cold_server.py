@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from noisegate_server.cli import main
+from noisegate_server.config import read_config
+from noisegate_server.server import run
 from noisegate_server.session.aeads import AeadCache
+
+
+def _announce(line: str) -> None:
+    print(line, flush=True)
+
 
 if __name__ == "__main__":
     AeadCache.__init__.__defaults__ = (1,)
-    main()
+    run(read_config({"dev": True, "listen": "127.0.0.1:0"}), _announce)

@@ -1,7 +1,7 @@
-"""The reference of the batch rows: an AEAD loop in a process of its own, with the service's choice of instructions.
+"""The reference of the batch rows: an AEAD loop in a process of its own.
 
 For each line on standard input (`seal` or `open`) it goes through all contexts once, and prints the CPU
-nanoseconds of one operation.
+nanoseconds of one operation. Which instructions OpenSSL may use it inherits from the command, as the service does.
 """
 
 from __future__ import annotations
@@ -11,9 +11,6 @@ import os
 import struct
 import sys
 import time
-
-# Before the AEADs: it decides what OpenSSL may use.
-import noisegate_server.cli.instructions  # noqa: F401  # isort: skip
 
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 

@@ -1,25 +1,20 @@
-"""`make bench`: every claim of the README as a ratio to a reference of the same run.
-
-`python -m tests.bench [ID ...] [--json FILE]` takes all rows or the named ones. Exit code 1 when a figure misses what
-the project asks of itself.
-"""
+"""Every claim of the README as a ratio to a reference of the same run: measured, printed, judged."""
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import platform
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import batch, many, own_cost, seam, stream
-from tests.bench.measure import Figure
+from noisegate_server.bench import batch, many, own_cost, seam, stream
+from noisegate_server.bench.measure import Figure
 
 ROWS: dict[str, Callable[[], Coroutine[None, None, Figure]]] = {
     "batch": batch.measure_batch,
@@ -59,15 +54,8 @@ def _json(figures: list[Figure]) -> str:
     return json.dumps([{name: getattr(row, name) for name in columns} for row in figures], indent=2) + "\n"
 
 
-def main() -> int:
-    """Measure, print, judge."""
-    arguments = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    arguments.add_argument("rows", nargs="*", metavar="ID", help=f"rows to take, of: {', '.join(ROWS)}; default: all")
-    arguments.add_argument("--json", type=Path, metavar="FILE", help="also write the rows there")
-    options = arguments.parse_args()
-    unknown = [name for name in options.rows if name not in ROWS]
-    if unknown:
-        arguments.error(f"no such row: {', '.join(unknown)}; there are {', '.join(ROWS)}")
+def run(ids: Sequence[str] = (), json_file: Path | None = None) -> bool:
+    """Measure the rows of these ids (none: all), print them, write them to `json_file`; whether every must is met."""
     # Into a file or a pipe the table keeps the width at which it can be read.
     console = Console() if sys.stdout.isatty() else Console(width=132)
     console.print(
@@ -75,14 +63,10 @@ def main() -> int:
         f"cryptography {version('cryptography')}, {platform.machine()}; trust the ratios, not the times"
     )
     figures: list[Figure] = []
-    for name in options.rows or ROWS:
+    for name in ids or ROWS:
         with console.status(f"measuring {name}"):
             figures.append(asyncio.run(ROWS[name]()))
     console.print(_table(figures))
-    if options.json is not None:
-        options.json.write_text(_json(figures), encoding="utf-8")
-    return 0 if all(row.holds for row in figures) else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    if json_file is not None:
+        json_file.write_text(_json(figures), encoding="utf-8")
+    return all(row.holds for row in figures)

@@ -1,4 +1,4 @@
-"""A service with very many sessions in a process of its own: `python -m tests.bench.crowd WHAT COUNT`.
+"""A service with very many sessions in a process of its own: `python -m noisegate_server.bench.crowd WHAT COUNT`.
 
     idle    installs COUNT idle sessions and says how much memory the process had before and has after
     serve   does so, says its address and some session ids, and answers calls until it reads `stop`

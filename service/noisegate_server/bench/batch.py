@@ -20,14 +20,14 @@ import grpc.aio
 
 from noisegate.v1 import session_crypto_service_pb2 as pb
 from noisegate.v1 import session_pb2
+from noisegate_server.bench.measure import STRAY, Figure, figure, process_cpu_ns
+from noisegate_server.bench.own_cost import pin, process
+from noisegate_server.bench.seam import TENANT, make_bench_parts
 from noisegate_server.engine import handshake, records
 from noisegate_server.engine.parts import Parts
 from noisegate_server.engine.policy import Options
 from noisegate_server.session.state import RecordMode
 from noisegate_server.session.suites import Pattern, Suite
-from tests.bench.measure import STRAY, Figure, figure, process_cpu_ns
-from tests.bench.own_cost import pin, process
-from tests.bench.seam import TENANT, make_bench_parts
 
 SESSIONS = 1_000
 PAYLOAD = 256
@@ -129,7 +129,7 @@ async def match(*command: str) -> AsyncIterator[tuple[Match, int]]:
 @contextmanager
 def raw_loop() -> Iterator[Callable[[str], float]]:
     """The reference on core 0: (seal or open) -> CPU nanoseconds of one."""
-    command = (sys.executable, "-m", "tests.bench.raw_loop", str(SESSIONS), str(PAYLOAD))
+    command = (sys.executable, "-m", "noisegate_server.bench.raw_loop", str(SESSIONS), str(PAYLOAD))
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as loop:
         if loop.stdin is None or loop.stdout is None:
             raise RuntimeError("no pipes")
@@ -176,7 +176,7 @@ async def _rounds(
 async def _sealing(what: str, method: str, request: Any, plaintexts: list[bytes], row: dict[str, Any]) -> Figure:
     """A row of EncryptBatch or Broadcast."""
     pin(os.getpid(), 1)
-    command = (sys.executable, "-m", *row.pop("server", ("noisegate_server",)), *_SERVE)
+    command = (sys.executable, "-m", *row.pop("server", ("noisegate_server", *_SERVE)))
     async with match(*command) as (found, pid):
         request.session_ids = b"".join(found.ids)
         body = request.SerializeToString()
@@ -207,7 +207,7 @@ async def measure_batch() -> Figure:
 async def measure_cold() -> Figure:
     """Take `batch-cold`."""
     what = "EncryptBatch likewise, no AEAD context cached"
-    return await _batch(what, id="batch-cold", must=3.8, aim=3.0, server=("tests.bench.cold_server",))
+    return await _batch(what, id="batch-cold", must=3.8, aim=3.0, server=("noisegate_server.bench.cold_server",))
 
 
 async def _batch(what: str, **row: Any) -> Figure:
