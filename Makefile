@@ -35,7 +35,7 @@ fuzz: setup ## drive sessions through many more lives than a test run does (NOIS
 
 .PHONY: check
 check: ## lint, format, types, layers, generated code, contract, sizes, tracked files
-	@tools/setup.sh base codegen buf
+	@tools/setup.sh base codegen buf go
 	@$(MAKE) --no-print-directory --keep-going $(CHECKS)
 
 # One target each, so that `make check` goes on past the first failure and shows them all.
@@ -68,8 +68,8 @@ format: setup ## format the code and the contract, apply safe lint fixes
 	$(BUF) format --write proto
 
 .PHONY: generate
-generate: ## write clients/python/noisegate/v1 from proto/
-	@tools/setup.sh base codegen
+generate: ## write the committed stubs of every language from proto/
+	@tools/setup.sh base codegen go
 	$(PYTHON_ENV)/python -m tools.generate
 
 .PHONY: lock

@@ -4,6 +4,7 @@
 #   codegen  .venv-codegen, the protobuf generator
 #   lock     .venv-lock, the requirement compiler
 #   buf      the linter of proto/ (needs Node)
+#   go       the Go generators, in a cache outside the checkout (needs Go; without it nothing is done)
 # A part that is up to date costs some milliseconds: its stamp holds the hash of the files that decide it.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -37,6 +38,24 @@ debian() {
   else
     fail "missing: $*. On Debian or Ubuntu run: sudo apt-get install $*"
   fi
+}
+
+# go_tools PART FOLDER: builds the tools that FOLDER/go.mod names, checked by its go.sum, into a cache that every checkout
+# shares and that the hash of both files keys; .setup/PART leads there. False without Go, which then says so.
+go_tools() {
+  local part=$1 folder=$2 cache=${XDG_CACHE_HOME:-$HOME/.cache}/noisegate
+  if ! command -v go >/dev/null; then
+    say "$part: Go is not installed"
+    return 1
+  fi
+  stale "$part" "$folder/go.mod" "$folder/go.sum" || true
+  local bin=$cache/$part-${hash:0:16}
+  if [ ! -e "$bin/complete" ]; then
+    say "building the Go tools of $folder"
+    (cd "$folder" && GOBIN="$bin" GOFLAGS=-mod=readonly go install tool)
+    : > "$bin/complete"
+  fi
+  ln -sfn "$bin" ".setup/$part"
 }
 
 find_python() {
@@ -100,6 +119,7 @@ buf() {
 for part in "$@"; do
   case $part in
     base | codegen | lock | buf) "$part" ;;
+    go) go_tools protoc-gen-go tools/protoc-gen-go || true ;;
     *) fail "unknown part: $part" ;;
   esac
 done
