@@ -34,6 +34,7 @@ from noisegate_server.rpc.policy import Policy, PolicyError, read_policy
 from noisegate_server.rpc.repeats import Repeats
 from noisegate_server.rpc.table import BY_NAME, METHODS, SERVICE_PREFIX, STREAMS, build_table
 from noisegate_server.rpc.unary import Rpc
+from noisegate_server.session.limits import RotationLimits
 from noisegate_server.store.base import Ended, StoreLimits
 from noisegate_server.transport.grpcio import GrpcioTransport
 from noisegate_server.vault.keeper import Keeper
@@ -105,13 +106,7 @@ class Server:
             version=__version__,
             identities=identities,
             ticket_keys=ticket_keys,
-            policy=EnginePolicy(
-                handshake_timeout=config.handshake_timeout,
-                idle_timeout=config.idle_timeout,
-                lifetime=config.lifetime,
-                max_early=config.max_early_data,
-                tenant_limits=policy.limits,
-            ),
+            policy=_engine_policy(config, policy),
             random_bytes=self._random_bytes,
             started_wall=self._wall(),
             limits=_limits(config),
@@ -311,6 +306,26 @@ def _say_what_is_missing(config: Config) -> None:
         _LOG.warning("no --blob-key: suspended sessions end with the process; --state-file keeps the rest")
     if config.ticket_key is None:
         _LOG.warning("no --ticket-key: tickets of this process end with it, and no other instance takes them")
+
+
+def _engine_policy(config: Config, policy: Policy) -> EnginePolicy:
+    return EnginePolicy(
+        suites=config.suites,
+        patterns=config.patterns,
+        handshake_timeout=config.handshake_timeout,
+        idle_timeout=config.idle_timeout,
+        lifetime=config.lifetime,
+        max_early=config.max_early_data,
+        limits=RotationLimits(
+            soft_age=config.rotation_soft_age,
+            hard_age=config.rotation_hard_age,
+            soft_messages=config.rotation_soft_messages,
+            hard_messages=config.rotation_hard_messages,
+            soft_bytes=config.rotation_soft_bytes,
+            hard_bytes=config.rotation_hard_bytes,
+        ),
+        tenant_limits=policy.limits,
+    )
 
 
 def _limits(config: Config) -> StoreLimits:

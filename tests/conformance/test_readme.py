@@ -18,6 +18,7 @@ import pytest
 
 from noisegate.v1 import session_crypto_service_pb2
 from noisegate_server.bench.run import ROWS
+from noisegate_server.cli.sources import read_settings
 from noisegate_server.config import read_config
 from tests.support.vectors import not_available
 
@@ -164,6 +165,16 @@ def test_the_readme_has_something_to_run() -> None:
 def test_the_address_of_the_examples_is_the_default() -> None:
     """A reader gives no --listen."""
     assert read_config({"dev": True}).listen == ADDRESS
+
+
+def test_the_example_of_a_configuration_is_one(tmp_path: Path) -> None:
+    """Whoever copies it has no more to do than to make its files."""
+    blocks = re.findall(r"```toml\n(listen .*?)```", README, re.DOTALL)
+    assert len(blocks) == 1
+    file = tmp_path / "noisegate.toml"
+    file.write_text(blocks[0])
+    config = read_settings({}, file).config
+    assert (str(config.tls_key), config.rotation_soft_age) == ("server.key", 60)
 
 
 def test_every_target_of_make_exists() -> None:

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from noisegate_server.config import Config
+
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "service"), str(ROOT / "clients" / "python")])}
 
@@ -70,6 +72,31 @@ def test_options_come_from_the_environment_too() -> None:
     assert noisegate("serve", "--dev", NOISEGATE_MAX_SESSIONS="0").returncode == 2
 
 
+def test_the_effective_options_are_shown_and_nothing_is_served(tmp_path: Path) -> None:
+    """With the place that each is from; a file may be named by the environment."""
+    file = tmp_path / "noisegate.toml"
+    file.write_text("dev = true\n[rotation]\nsoft_age = 60\n")
+    shown = noisegate("serve", "--print-config", "--grace", "2", NOISEGATE_CONFIG=str(file), NOISEGATE_DRAIN="1")
+    assert (shown.returncode, shown.stderr) == (0, "")
+    for line in (
+        f"rotation_soft_age = 60.0  # {file}: rotation.soft_age",
+        "grace = 2.0  # --grace",
+        "drain = 1.0  # NOISEGATE_DRAIN",
+        'listen = "127.0.0.1:7443"  # default',
+    ):
+        assert line in shown.stdout.splitlines()
+
+
+def test_help_names_every_option_its_variable_and_its_default() -> None:
+    """Whole, also in a terminal of 80 columns."""
+    words = noisegate("serve", "--help", COLUMNS="80").stdout.split()
+    for name, field in Config.model_fields.items():
+        assert any(word.strip("(;)") == f"NOISEGATE_{name.upper()}" for word in words), name
+        assert f"--{name.replace('_', '-')}" in words
+        if isinstance(field.default, int | float) and not isinstance(field.default, bool):
+            assert f"{field.default:,}".removesuffix(".0") + ";" in words, name
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -78,6 +105,7 @@ def test_options_come_from_the_environment_too() -> None:
         (("--dev", "--max-sessions", "0"), ("--max-sessions",)),
         (("--dev", "--no-such-option"), ("--no-such-option",)),
         (("--identity", "/no/such/file", "--listen", "127.0.0.1:0"), ("--identity", "/no/such/file")),
+        (("--dev", "--config", "/no/such/file"), ("--config", "/no/such/file")),
     ],
 )
 def test_a_start_that_cannot_be_meant_exits_with_2_and_the_remedy(

@@ -68,6 +68,15 @@ def test_every_option_has_a_default_and_a_sentence() -> None:
         ({"tls_certificate": "c"}, "--tls-certificate"),
         ({"tls_key": "k"}, "--tls-certificate"),
         ({"tls_client_ca": "ca"}, "--tls-client-ca"),
+        ({"suites": []}, "--suites"),
+        ({"suites": ["AES256_GCM_X25519", "AES256_GCM_X25519"]}, "--suites"),
+        ({"suites": ["secret"]}, "--suites"),
+        ({"patterns": ["NNPSK0"]}, "--patterns"),
+        ({"rotation_soft_age": 121}, "--rotation-soft-age"),
+        ({"rotation_hard_age": 60}, "--rotation-soft-age"),
+        ({"rotation_hard_messages": 3_000, "rotation_soft_messages": 1_976}, "--rotation-soft-messages"),
+        ({"rotation_hard_messages": 2_047}, "--rotation-hard-messages"),
+        ({"rotation_hard_bytes": 1_000}, "--rotation-soft-bytes"),
     ],
 )
 def test_a_refusal_names_the_option_and_not_the_value(values: dict[str, Any], option: str) -> None:
@@ -78,6 +87,16 @@ def test_a_refusal_names_the_option_and_not_the_value(values: dict[str, Any], op
     assert str(caught.value).startswith(f"{option}: ")
     assert "secret" not in str(caught.value)
     assert len(str(caught.value)) > len(option) + 10
+
+
+@pytest.mark.parametrize("field", ["ticket_key", "blob_key", "tls_key", "identity"])
+@pytest.mark.parametrize("key", ["5ec7e7" * 10 + "5ec7", "-----BEGIN PRIVATE KEY-----"])
+def test_a_key_in_the_place_of_its_file_is_refused(field: str, key: str) -> None:
+    """It would be shown to whoever lists processes, and by --print-config."""
+    values = {"identity": ["a"], field: [f"chat={key}"] if field == "identity" else key}
+    with pytest.raises(ConfigError, match="never the key itself") as refused:
+        read_config(values)
+    assert key not in str(refused.value)
 
 
 def test_only_authenticated_callers_come_from_elsewhere() -> None:

@@ -15,6 +15,7 @@ import pytest
 from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health_pb2
 
+import noisegate
 from noisegate.v1 import session_crypto_service_pb2 as pb
 from noisegate.v1 import session_pb2
 from noisegate_server.config import ConfigError, HostPort, read_config
@@ -22,6 +23,7 @@ from noisegate_server.rpc.health import SERVICE
 from noisegate_server.server import Server, log_defect
 from tests.support.certificates import Authority
 from tests.support.engine_table import XX
+from tests.support.noise_client import Setup, open_noise
 from tests.support.rpc_table import Clock
 
 METHOD = "/noisegate.v1.SessionCryptoService/GetCapabilities"
@@ -259,3 +261,23 @@ def test_a_logged_defect_has_a_place_and_no_text(caplog: pytest.LogCaptureFixtur
             log_defect("/s/M", error)
     assert "ValueError at test_server.py:" in caplog.text
     assert "secret" not in caplog.text
+
+
+async def test_suites_and_patterns_are_the_operators_choice() -> None:
+    """What callers are told is what he allows, in his order."""
+    async with (
+        serving(dev=True, suites=["AES256_GCM_X25519"], patterns=["IK", "XX"]) as (_, bound),
+        grpc.aio.insecure_channel(str(bound)) as channel,
+    ):
+        told = (await capabilities(channel)).protocols
+        assert [each.name for each in told] == ["Noise_IK_25519_AESGCM_SHA256", "Noise_XX_25519_AESGCM_SHA256"]
+
+
+async def test_limits_of_rotation_are_the_operators_choice() -> None:
+    """A session that was made under them has them."""
+    async with (
+        serving(dev=True, rotation_soft_messages=2) as (_, bound),
+        noisegate.connect(str(bound)) as client,
+    ):
+        session, _ = await open_noise(client, Setup())
+        assert [(await session.encrypt(b"x")).rotation_due for _ in range(3)] == [False, False, True]
