@@ -16,7 +16,7 @@ import grpc.aio
 
 from noisegate.v1 import session_crypto_service_pb2 as pb
 from noisegate_server.bench.crowd import EXPIRE_PER_SECOND, EXPIRE_SECONDS, PAYLOAD
-from noisegate_server.bench.measure import Figure
+from noisegate_server.bench.measure import Taken
 
 MILLION: Final = 1_000_000
 FEW: Final = 200_000
@@ -89,7 +89,7 @@ async def _serving(sessions: int) -> AsyncIterator[Service]:
         await process.wait()
 
 
-async def measure_idle() -> Figure:
+async def measure_idle() -> Taken:
     """Bytes of an idle session, from two processes."""
     full, empty = {}, {}
     for sessions in (FEW, MILLION):
@@ -99,20 +99,15 @@ async def measure_idle() -> Figure:
         full[sessions], empty[sessions] = said["full"], said["empty"]
     slope = (full[MILLION] - full[FEW]) / (MILLION - FEW)
     whole = (full[MILLION] - empty[MILLION]) / MILLION
-    return Figure(
-        id="idle-bytes",
-        what="bytes of an idle session, the higher of slope and whole",
-        reference=f"slope from {FEW:,} to {MILLION:,} sessions; whole: process less empty service, at {MILLION:,}",
+    return Taken(
         ratio=max(slope, whole),
         low=min(slope, whole),
         high=max(slope, whole),
-        must=1_000,
-        aim=550,
-        detail=f"slope {slope:.0f} B\nwhole {whole:.0f} B",
+        detail=f"slope {slope:.0f} B, whole {whole:.0f} B",
     )
 
 
-async def measure_stall() -> Figure:
+async def measure_stall() -> Taken:
     """Longest step of the loop in each round of some seconds."""
     longest = []
     async with _serving(MILLION) as service:
@@ -123,20 +118,15 @@ async def measure_stall() -> Figure:
             if before - said["sessions"] < EXPIRE_SECONDS * EXPIRE_PER_SECOND * 0.9 or said["sessions"] < MILLION:
                 raise RuntimeError(f"{before - said['sessions']} sessions have expired, {said['sessions']} live")
             longest.append(said["longest_ms"])
-    return Figure(
-        id="stall-ms",
-        what="longest step of the loop in any round, ms of its thread's CPU time",
-        reference=f"{MILLION:,} sessions live, {EXPIRE_PER_SECOND:,} a second expire",
+    return Taken(
         ratio=max(longest),
         low=min(longest),
         high=max(longest),
-        must=5,
-        aim=2,
         detail=f"median {statistics.median(longest):.1f} ms",
     )
 
 
-async def measure_largest() -> Figure:
+async def measure_largest() -> Taken:
     """How long the largest calls hold the loop: of each kind the median, of the kinds the highest."""
     async with _serving(2_000) as service:
         ids = b"".join(service.ids)
@@ -158,16 +148,11 @@ async def measure_largest() -> Figure:
                     steps[f"{name}, {how}"].append((await service.ask("steps"))["longest_ms"])
     kinds = {kind: statistics.median(each) for kind, each in steps.items()}
     worst = max(kinds, key=lambda kind: kinds[kind])
-    return Figure(
-        id="largest-call-ms",
-        what=f"longest step of the loop for the largest legal call ({worst}), ms of its thread's CPU time",
-        reference="; ".join(f"{kind} {each:.1f}" for kind, each in kinds.items()),
+    return Taken(
         ratio=kinds[worst],
         low=min(steps[worst]),
         high=max(steps[worst]),
-        must=5,
-        aim=3,
-        detail="-",
+        detail="; ".join(f"{kind} {each:.1f}" for kind, each in kinds.items()),
     )
 
 
@@ -185,7 +170,7 @@ async def _latencies(service: Service, seconds: float) -> list[float]:
     return found
 
 
-async def measure_tail() -> Figure:
+async def measure_tail() -> Taken:
     """p99.9 of Encrypt while sessions expire / while none do, in turn."""
     ratios, subject, reference = [], [], []
     async with _serving(MILLION) as service:
@@ -202,15 +187,9 @@ async def measure_tail() -> Figure:
             subject.append(taken[True])
             reference.append(taken[False])
             ratios.append(taken[True] / taken[False])
-    return Figure(
-        id="tail",
-        what=f"p99.9 of Encrypt, one in flight, while {EXPIRE_PER_SECOND:,} sessions a second expire",
-        reference=f"the same while none expires, both with {MILLION:,} sessions",
+    return Taken(
         ratio=statistics.median(ratios),
         low=min(ratios),
         high=max(ratios),
-        must=2,
-        aim=1.3,
-        subject_ns=statistics.median(subject) * 1e6,
-        reference_ns=statistics.median(reference) * 1e6,
+        detail=f"{statistics.median(subject):.2f} ms / {statistics.median(reference):.2f} ms",
     )

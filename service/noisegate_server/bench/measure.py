@@ -8,39 +8,31 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
+
+__all__ = ["Taken", "from_pairs", "in_turn", "own_cpu_ns", "process_cpu_ns"]
 
 STRAY: Final = 0.3
 """How far a round's reference may lie from the median of all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Figure:
-    """One row of the table."""
+class Taken:
+    """What the rounds of one row gave."""
 
-    id: str
-    what: str
-    reference: str
     ratio: float
-    """The median of the rounds."""
+    """The row's figure: the median of the rounds, where the row does not say otherwise."""
     low: float
     high: float
-    must: float
-    aim: float
-    subject_ns: float = 0.0
-    """CPU of one operation, for orientation only."""
-    reference_ns: float = 0.0
-    detail: str = ""
-    """What the table says in their place."""
-    better: Literal["lower", "higher"] = "lower"
+    detail: str
+    """For orientation: what the subject and the reference cost on this machine."""
 
-    @property
-    def holds(self) -> bool:
-        """Whether the median keeps what the project asks of itself."""
-        return self.ratio <= self.must if self.better == "lower" else self.ratio >= self.must
+    def inverse(self) -> Taken:
+        """Reference over subject: more is better."""
+        return replace(self, ratio=1 / self.ratio, low=1 / self.high, high=1 / self.low)
 
 
 def process_cpu_ns(pid: int) -> int:
@@ -55,20 +47,16 @@ def process_cpu_ns(pid: int) -> int:
 
 
 def own_cpu_ns(work: Callable[[int], None], count: int) -> float:
-    """CPU nanoseconds of this process for one of `count` operations of `work`."""
-    began = time.process_time_ns()
+    """CPU nanoseconds of this thread for one of `count` operations of `work`."""
+    began = time.thread_time_ns()
     work(count)
-    return (time.process_time_ns() - began) / count
+    return (time.thread_time_ns() - began) / count
 
 
 async def in_turn(
     subject: Callable[[], Awaitable[float]], reference: Callable[[], Awaitable[float]], rounds: int
-) -> tuple[list[float], float, float]:
-    """Ratios of `rounds` rounds, A B then B A, with the medians of both sides (nanoseconds).
-
-    A round in which the reference strays by more than 30 % from its median says more about the machine than about us,
-    and is left out.
-    """
+) -> Taken:
+    """Rounds of one operation's nanoseconds, A B then B A."""
     pairs = []
     for number in range(rounds):
         if number % 2:
@@ -76,33 +64,22 @@ async def in_turn(
         else:
             above, below = await subject(), await reference()
         pairs.append((above, below))
+    return from_pairs(pairs)
+
+
+def from_pairs(pairs: Sequence[tuple[float, float]]) -> Taken:
+    """From the (subject, reference) of each round, in nanoseconds of one operation.
+
+    A round in which the reference strays by more than 30 % from its median says more about the machine than about us,
+    and is left out.
+    """
     usual = statistics.median(below for _, below in pairs)
     kept = [(above, below) for above, below in pairs if abs(below / usual - 1) <= STRAY]
     ratios = [above / below for above, below in kept]
-    return ratios, statistics.median(above for above, _ in kept), statistics.median(below for _, below in kept)
-
-
-def figure(
-    ratios: list[float],
-    subject_ns: float,
-    reference_ns: float,
-    *,
-    id: str,  # noqa: A002 - the name of the column
-    what: str,
-    reference: str,
-    must: float,
-    aim: float,
-) -> Figure:
-    """A row from the ratios of its rounds."""
-    return Figure(
-        id=id,
-        what=what,
-        reference=reference,
+    subject, reference = (statistics.median(side) / 1_000 for side in zip(*kept, strict=True))
+    return Taken(
         ratio=statistics.median(ratios),
         low=min(ratios),
         high=max(ratios),
-        subject_ns=subject_ns,
-        reference_ns=reference_ns,
-        must=must,
-        aim=aim,
+        detail=f"{subject:.2f} us / {reference:.2f} us",
     )

@@ -5,154 +5,78 @@ The service runs as it is shipped (uvloop, SCHED_BATCH, its collector settings);
 
 from __future__ import annotations
 
-import asyncio
 import os
-import subprocess
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from typing import Final
 
-import grpc.aio
-
-import noisegate
 from noisegate.v1 import session_crypto_service_pb2 as pb
-from noisegate.v1 import session_pb2
-from noisegate_server.bench.measure import Figure, figure, in_turn, process_cpu_ns
+from noisegate_server.bench.load import Load
+from noisegate_server.bench.measure import Taken, in_turn, process_cpu_ns
 from noisegate_server.bench.noop_server import METHOD as NO_OP
-from noisegate_server.noise import HandshakeState, KeyPair, ProtocolName
-from noisegate_server.session.hello import Flags, Hello, encode_hello, hello_prologue
-from noisegate_server.session.packets import HandshakeStep1, encode_handshake
+from noisegate_server.bench.players import OVERHEAD, PAYLOAD, PREFIX, Players, play
+from noisegate_server.bench.processes import SERVICE, pin, process
 
-PAYLOAD = 256
-_ENCRYPT = "/noisegate.v1.SessionCryptoService/Encrypt"
-_SESSIONS = 64
-_CHANNELS = 4
-_IN_FLIGHT = 64
-_CALLS = 3_000
-_ROUNDS = 11
+_SESSIONS: Final = 64
+_CALLS: Final = 3_000
+_ROUNDS: Final = 11
 
 
-@contextmanager
-def process(*command: str) -> Iterator[tuple[int, str]]:
-    """A server process on core 0 that says `... listening on HOST:PORT`: its pid and that address."""
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    try:
-        if server.stdout is None:
-            raise RuntimeError("no standard output")
-        address = server.stdout.readline().rsplit(" ", 1)[-1].strip()
-        if not address:
-            raise RuntimeError(f"{command} did not start")
-        pin(server.pid, 0)
-        yield server.pid, address
-    finally:
-        server.terminate()
-        server.wait(15)
-        if server.stdout is not None:
-            server.stdout.close()
+class Encrypts:
+    """Unary Encrypt for every player's session in turn; what comes back is checked."""
 
-
-def pin(pid: int, core: int) -> None:
-    """Keep every thread of a process on one core."""
-    cores = sorted(os.sched_getaffinity(pid))
-    for task in os.listdir(f"/proc/{pid}/task"):
-        # A thread may have ended since it was listed.
-        with suppress(ProcessLookupError):
-            os.sched_setaffinity(int(task), {cores[core % len(cores)]})
-
-
-async def _bodies(address: str) -> list[bytes]:
-    """Encrypt requests for as many DATAGRAM sessions of as many players."""
-    bodies = []
-    async with noisegate.connect(address) as client:
-        server_key = (await client.capabilities()).static_key
-        for number in range(_SESSIONS):
-            hello = encode_hello(
-                Hello(
-                    flags=Flags.DATAGRAM,
-                    timestamp_ms=int(time.time() * 1000),
-                    offer=((session_pb2.PATTERN_NK, session_pb2.SUITE_CHACHA20_POLY1305_X25519),),
-                    choice=0,
-                )
-            )
-            player = HandshakeState(
-                ProtocolName.parse("Noise_NK_25519_ChaChaPoly_SHA256"),
-                initiator=True,
-                prologue=hello_prologue(hello, b""),
-                s=KeyPair.generate(os.urandom),
-                rs=server_key,
-                random_bytes=os.urandom,
-            )
-            packet = encode_handshake(HandshakeStep1(hello=hello, message=player.write_message(b"")))
-            session = await client.respond(
-                mode=noisegate.RecordMode.DATAGRAM, message=packet, peer_id=f"player {number}"
-            )
-            session.detach()
-            request = pb.EncryptRequest(session_id=session.id, plaintext=os.urandom(PAYLOAD))
-            bodies.append(request.SerializeToString())
-    return bodies
-
-
-class Load:
-    """Calls of one raw-bytes method from a fixed number of callers, counted and checked."""
-
-    def __init__(self, address: str, method: str, bodies: list[bytes], answer_bytes: range) -> None:
-        self._channels = [
-            grpc.aio.insecure_channel(address, options=(("grpc.use_local_subchannel_pool", 1),))
-            for _ in range(_CHANNELS)
+    def __init__(self, address: str, players: Players) -> None:
+        self._players = players
+        self._plaintexts = [os.urandom(PAYLOAD) for _ in players.ids]
+        bodies = [
+            pb.EncryptRequest(session_id=each, plaintext=plaintext).SerializeToString()
+            for each, plaintext in zip(players.ids, self._plaintexts, strict=True)
         ]
-        self._calls: list[grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]] = [
-            channel.unary_unary(method, None, None) for channel in self._channels
-        ]
-        self._bodies = bodies
-        self._answer_bytes = answer_bytes
+        self._load = Load(address, PREFIX + "Encrypt", bodies)
+        self._counters: set[tuple[int, int]] = set()
+        self.close = self._load.close
 
-    async def run(self, count: int) -> None:
-        """Make `count` calls; RuntimeError for an answer of another length."""
-        left = iter(range(count))
+    async def cost(self, pid: int, calls: int) -> float:
+        """CPU nanoseconds of the server for one call.
 
-        async def caller(call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]) -> None:
-            for number in left:
-                answer = await call(self._bodies[number % len(self._bodies)])
-                if len(answer) not in self._answer_bytes:
-                    raise RuntimeError(f"an answer of {len(answer)} bytes")
+        RuntimeError where a counter came twice, or the last record of a session is not what its player expects.
+        """
+        before = process_cpu_ns(pid)
+        answers = await self._load.run(calls)
+        spent = process_cpu_ns(pid) - before
+        last: dict[int, pb.EncryptResponse] = {}
+        for player, body in answers:
+            answer = last[player] = pb.EncryptResponse.FromString(body)
+            if len(answer.ciphertext) != PAYLOAD + OVERHEAD or (player, answer.counter) in self._counters:
+                raise RuntimeError("a record of another length, or a counter that was used twice")
+            self._counters.add((player, answer.counter))
+        for player, answer in last.items():
+            self._players.read_one(player, answer.ciphertext, answer.counter, self._plaintexts[player])
+        return spent / calls
 
-        await asyncio.gather(*(caller(self._calls[n % _CHANNELS]) for n in range(_IN_FLIGHT)))
 
-    async def close(self) -> None:
-        """Close the channels."""
-        for channel in self._channels:
-            await channel.close(None)
-
-
-async def measure() -> Figure:
+async def measure() -> Taken:
     """Take the figure."""
-    answer = pb.EncryptResponse(ciphertext=bytes(PAYLOAD + 32), counter=5_000).ByteSize()
+    answer = pb.EncryptResponse(ciphertext=bytes(PAYLOAD + OVERHEAD), counter=5_000).ByteSize()
     pin(os.getpid(), 1)
     with (
-        process(sys.executable, "-m", "noisegate_server", "serve", "--dev", "--listen", "127.0.0.1:0") as service,
-        process(sys.executable, "-m", "noisegate_server.bench.noop_server", str(answer)) as no_op,
+        process(*SERVICE) as (pid, address),
+        process(sys.executable, "-m", "noisegate_server.bench.noop_server", str(answer)) as (no_op_pid, no_op_address),
     ):
-        encrypt = Load(service[1], _ENCRYPT, await _bodies(service[1]), range(answer - 3, answer + 2))
-        nothing = Load(no_op[1], NO_OP, [os.urandom(PAYLOAD + 30)], range(answer, answer + 1))
+        async with play(address, _SESSIONS) as players:
+            encrypts = Encrypts(address, players)
+            nothing = Load(no_op_address, NO_OP, [os.urandom(PAYLOAD + 30)])
 
-        async def cost(load: Load, pid: int) -> float:
-            before = process_cpu_ns(pid)
-            await load.run(_CALLS)
-            return (process_cpu_ns(pid) - before) / _CALLS
+            async def no_op(calls: int = _CALLS) -> float:
+                before = process_cpu_ns(no_op_pid)
+                answers = await nothing.run(calls)
+                spent = process_cpu_ns(no_op_pid) - before
+                if {len(body) for _, body in answers} != {answer}:
+                    raise RuntimeError("an answer of another length")
+                return spent / calls
 
-        await encrypt.run(_CALLS // 3)
-        await nothing.run(_CALLS // 3)
-        ratios, above, below = await in_turn(
-            lambda: cost(encrypt, service[0]), lambda: cost(nothing, no_op[0]), _ROUNDS
-        )
-        await encrypt.close()
-        await nothing.close()
-    return figure(
-        ratios, above, below,
-        id="own-cost",
-        what="server CPU of one unary Encrypt (256 B, DATAGRAM) on grpcio",
-        reference="a no-op RPC of a bare grpc.aio server with the same channel options",
-        must=1.10,
-        aim=1.05,
-    )  # fmt: skip
+            await encrypts.cost(pid, _CALLS // 3)
+            await no_op(_CALLS // 3)
+            taken = await in_turn(lambda: encrypts.cost(pid, _CALLS), no_op, _ROUNDS)
+            await encrypts.close()
+            await nothing.close()
+    return taken

@@ -9,42 +9,24 @@ import time
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from noisegate.v1 import session_crypto_service_pb2 as pb
-from noisegate_server.bench.measure import Figure, figure, in_turn, own_cpu_ns
+from noisegate_server.bench.measure import Taken, in_turn, own_cpu_ns
+from noisegate_server.bench.players import OVERHEAD, PAYLOAD, TENANT, make_instance
 from noisegate_server.engine import handshake
-from noisegate_server.engine.parts import INSTANCE, Parts, make_parts
-from noisegate_server.engine.policy import Options, Policy
-from noisegate_server.noise import KeyPair
+from noisegate_server.engine.parts import Parts
+from noisegate_server.engine.policy import Options
 from noisegate_server.rpc.call import Call, Caller
 from noisegate_server.rpc.table import SERVICE_PREFIX, build_table
 from noisegate_server.rpc.unary import Rpc
 from noisegate_server.session.state import RecordMode
 from noisegate_server.session.suites import Pattern, Suite
-from noisegate_server.session.ticket import TicketKey, TicketKeys
-from noisegate_server.trust.identity import Identities
 
-PAYLOAD = 256
-TENANT = "local"
 _COUNT = 20_000
 _ROUNDS = 9
 
 
-def make_bench_parts() -> Parts:
-    """An instance in this process."""
-    return make_parts(
-        instance=os.urandom(INSTANCE),
-        endpoint="",
-        version="bench",
-        identities=Identities({}, default=KeyPair.generate(os.urandom)),
-        ticket_keys=TicketKeys(current=TicketKey(key_id=os.urandom(8), key=os.urandom(32))),
-        policy=Policy(),
-        random_bytes=os.urandom,
-        started_wall=time.time(),
-    )
-
-
 def _datagram_session() -> tuple[Parts, bytes]:
     """A service that has played an NK initiator against another one, and the id of its session."""
-    near, far = make_bench_parts(), make_bench_parts()
+    near, far = make_instance(), make_instance()
     now, wall = time.monotonic(), time.time()
     common = {
         "mode": RecordMode.DATAGRAM, "psk": b"", "prologue": b"", "payload": b"", "peer_id": "p", "group": "g",
@@ -74,7 +56,7 @@ def _datagram_session() -> tuple[Parts, bytes]:
     return near, first.session_id
 
 
-async def measure() -> Figure:
+async def measure() -> Taken:
     """Take the figure; asserts that every answer is a record of the right length."""
     parts, session_id = _datagram_session()
     table = build_table(Rpc(parts=parts, clock=time.monotonic, wall=time.time))
@@ -89,7 +71,7 @@ async def measure() -> Figure:
         if not isinstance(reply, tuple) or reply[0]:
             raise RuntimeError("Encrypt was refused")
         answer = pb.EncryptResponse.FromString(reply[1])
-        if len(answer.ciphertext) != PAYLOAD + 32:
+        if len(answer.ciphertext) != PAYLOAD + OVERHEAD:
             raise RuntimeError("a record of the wrong length")
         counters.add(answer.counter)
     if len(counters) != 1_000:
@@ -112,12 +94,4 @@ async def measure() -> Figure:
     async def reference() -> float:
         return own_cpu_ns(raw, _COUNT)
 
-    ratios, above, below = await in_turn(subject, reference, _ROUNDS)
-    return figure(
-        ratios, above, below,
-        id="seam",
-        what="one DATAGRAM Encrypt (256 B) through dispatch, in process, bytes to bytes",
-        reference="one raw AEAD call",
-        must=6.0,
-        aim=4.0,
-    )  # fmt: skip
+    return await in_turn(subject, reference, _ROUNDS)

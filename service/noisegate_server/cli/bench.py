@@ -15,13 +15,14 @@ __all__ = ["bench"]
 def bench(
     rows: Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Rows to take; default: all.")] = None,
     json: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write the rows there.")] = None,
+    plot: Annotated[Path | None, typer.Option("--plot", metavar="FILE", help="Also draw them there, as SVG.")] = None,
 ) -> None:
-    """Measure this machine; exit code 1 where a figure misses what the project asks of itself."""
+    """Measure on this machine what the project claims; exit code 1 where a row misses what it must keep."""
     # Imported here because it plays the player's side too, which no other command but the demo needs.
-    from noisegate_server.bench.run import ROWS, run  # noqa: PLC0415  # see above
+    from noisegate_server.bench.run import MEASURES, run  # noqa: PLC0415  # see above
 
-    unknown = [name for name in rows or () if name not in ROWS]
+    unknown = [id_ for id_ in rows or () if id_ not in MEASURES]
     if unknown:
-        refuse(f"no such row: {', '.join(unknown)}; there are {', '.join(ROWS)}")
-    if not run(rows or (), json):
+        refuse(f"no such row: {', '.join(unknown)}; there are {', '.join(MEASURES)}")
+    if not run(list(dict.fromkeys(rows or MEASURES)), json, plot):
         raise typer.Exit(1)
