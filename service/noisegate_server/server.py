@@ -27,18 +27,17 @@ from noisegate_server.config import Config, ConfigError, HostPort
 from noisegate_server.engine import upkeep
 from noisegate_server.engine.keyring import KeyRing
 from noisegate_server.engine.parts import INSTANCE, Parts, make_parts
-from noisegate_server.engine.policy import Policy as EnginePolicy
 from noisegate_server.rpc.admin import ADMIN_SERVICE, build_admin_table
-from noisegate_server.rpc.health import SERVICE, Health
-from noisegate_server.rpc.policy import Policy, PolicyError, read_policy
+from noisegate_server.rpc.health import SERVICE, Health, health_methods
+from noisegate_server.rpc.policy import Policy
 from noisegate_server.rpc.repeats import Repeats
-from noisegate_server.rpc.table import BY_NAME, METHODS, SERVICE_PREFIX, STREAMS, build_table
+from noisegate_server.rpc.table import build_table
 from noisegate_server.rpc.unary import Rpc
-from noisegate_server.session.limits import RotationLimits
-from noisegate_server.store.base import Ended, StoreLimits
+from noisegate_server.store.base import Ended
 from noisegate_server.transport.grpcio import GrpcioTransport
 from noisegate_server.vault.keeper import Keeper
 from noisegate_server.vault.opening import open_vault
+from noisegate_server.wiring import callers_policy, engine_policy, store_limits, what_is_missing
 
 __all__ = ["Server", "run"]
 
@@ -77,6 +76,10 @@ class Server:
         self._admin: GrpcioTransport | None = None
         self.admin_bound: HostPort | None = None
         """Where operators are answered, once it listens."""
+        self._probe_health = Health()
+        self._probes: GrpcioTransport | None = None
+        self.health_bound: HostPort | None = None
+        """Where probes are answered without TLS, once it listens."""
         self._repeats = Repeats()
         self._parts: Parts | None = None
         self._transport: GrpcioTransport | None = None
@@ -88,7 +91,7 @@ class Server:
     async def start(self) -> HostPort:
         """Listen and answer; returns the address. Raises ConfigError where a file or the address is of no use."""
         config = self._config
-        policy = _policy(config)
+        policy = callers_policy(config)
         credentials = files.credentials(config)
         identities = files.identities(config, self._random_bytes)
         ticket_keys, ticket_file = files.sealing_keys(
@@ -100,16 +103,17 @@ class Server:
         )
         bound = _bind(transport, "--listen", config.address)
         admin = self._admin_listener(config)
+        probes = self._probe_listener(config)
         parts = make_parts(
             instance=self._random_bytes(INSTANCE),
             endpoint=config.advertise or ("" if bound.is_wildcard else str(bound)),
             version=__version__,
             identities=identities,
             ticket_keys=ticket_keys,
-            policy=_engine_policy(config, policy),
+            policy=engine_policy(config, policy),
             random_bytes=self._random_bytes,
             started_wall=self._wall(),
-            limits=_limits(config),
+            limits=store_limits(config),
             vault=open_vault(config, self._random_bytes),
             blob_keys=blob_keys,
             latch=asyncio.Event,
@@ -130,6 +134,9 @@ class Server:
             # Who is an operator, the listener's own roots say; all of them have every right.
             await admin.start(build_admin_table(replace(rpc, policy=Policy(), health=self._admin_health)))
             self._admin = admin
+        if probes is not None:
+            await probes.start(health_methods(self._probe_health))
+            self._probes = probes
         if ticket_file is not None:
             self._watched.append((ticket_file, parts.ticket_ring))
         if blob_file is not None:
@@ -151,6 +158,14 @@ class Server:
         self.admin_bound = _bind(listener, "--admin-listen", config.admin_address)
         return listener
 
+    def _probe_listener(self, config: Config) -> GrpcioTransport | None:
+        """Without TLS, because a kubelet has no certificate; and so with health alone, watches of its own included."""
+        if config.health_address is None:
+            return None
+        listener = GrpcioTransport(policy=Policy(), clock=self._clock, credentials=None, on_defect=log_defect)
+        self.health_bound = _bind(listener, "--health-listen", config.health_address)
+        return listener
+
     @property
     def sessions(self) -> int:
         """How many sessions live, unfinished handshakes included."""
@@ -161,6 +176,7 @@ class Server:
         until = self._clock() + self._config.drain + self._config.grace
         self._health.drain()
         self._admin_health.drain()
+        self._probe_health.drain()
         if self._transport is not None:
             self._transport.drain()
             # A closed port tells a caller less than DRAINING does, and health checks need a moment to see it, too.
@@ -178,6 +194,9 @@ class Server:
             count = upkeep.end_all(self._parts, self._clock())
             _LOG.debug("ended and wiped at the stop: %d", count)
             await self._parts.vault.close()
+        if self._probes is not None:
+            # Last of all: who stops is alive, however long it takes.
+            await self._probes.stop(0)
         self._repeats.clear()
 
     def read_keys_again(self) -> None:
@@ -257,9 +276,12 @@ async def _serve(config: Config, announce: Callable[[str], None]) -> None:
     loop.add_signal_handler(signal.SIGHUP, server.read_keys_again)
     bound = await server.start()
     tune_collector()
-    _say_what_is_missing(config)
+    for line in what_is_missing(config):
+        _LOG.warning(line)
     if server.admin_bound is not None:
         _LOG.info("AdminService listening on %s", server.admin_bound)
+    if server.health_bound is not None:
+        _LOG.info("probes answered on %s", server.health_bound)
     announce(f"noisegate listening on {bound}")
     await signals.get()
     _LOG.info("stopping: running calls have %g s", config.grace)
@@ -291,59 +313,3 @@ def _bind(transport: GrpcioTransport, option: str, address: HostPort) -> HostPor
         return HostPort(host=address.host, port=transport.bind(address.host, address.port))
     except OSError:
         raise ConfigError(option, "cannot listen there: is the port taken, is the address this machine's?") from None
-
-
-def _say_what_is_missing(config: Config) -> None:
-    if config.tls_client_ca is None:
-        _LOG.warning("callers are not authenticated: only this machine can connect, and everyone is tenant 'local'")
-    if config.admin_address is not None and config.admin_client_ca is None:
-        _LOG.warning("operators are not authenticated: whoever is on this machine is one")
-    if config.dev:
-        _LOG.warning("--dev: identity keys are new at each start; players that know the last one cannot connect")
-    if config.state_file is None:
-        _LOG.warning("no --state-file: suspended sessions, used tickets and revocations end with the process")
-    elif config.blob_key is None:
-        _LOG.warning("no --blob-key: suspended sessions end with the process; --state-file keeps the rest")
-    if config.ticket_key is None:
-        _LOG.warning("no --ticket-key: tickets of this process end with it, and no other instance takes them")
-
-
-def _engine_policy(config: Config, policy: Policy) -> EnginePolicy:
-    return EnginePolicy(
-        suites=config.suites,
-        patterns=config.patterns,
-        handshake_timeout=config.handshake_timeout,
-        idle_timeout=config.idle_timeout,
-        lifetime=config.lifetime,
-        max_early=config.max_early_data,
-        limits=RotationLimits(
-            soft_age=config.rotation_soft_age,
-            hard_age=config.rotation_hard_age,
-            soft_messages=config.rotation_soft_messages,
-            hard_messages=config.rotation_hard_messages,
-            soft_bytes=config.rotation_soft_bytes,
-            hard_bytes=config.rotation_hard_bytes,
-        ),
-        tenant_limits=policy.limits,
-    )
-
-
-def _limits(config: Config) -> StoreLimits:
-    return StoreLimits(
-        capacity=config.max_sessions,
-        sessions_per_tenant=config.sessions_per_tenant,
-        sessions_per_peer=config.sessions_per_peer,
-        half_open=config.max_handshakes,
-        half_open_per_tenant=config.handshakes_per_tenant,
-        half_open_per_peer=config.handshakes_per_peer,
-    )
-
-
-def _policy(config: Config) -> Policy:
-    if config.policy is None:
-        return Policy() if config.dev else Policy(withheld=BY_NAME)
-    text = files.read("--policy", config.policy).decode("utf-8", "replace")
-    try:
-        return read_policy(text, [SERVICE_PREFIX + name for name in (*METHODS, *STREAMS)], BY_NAME)
-    except PolicyError as error:
-        raise ConfigError("--policy", str(error)) from None

@@ -107,6 +107,11 @@ class Config(BaseSettings):
     admin_client_ca: Path | None = Field(
         None, description="PEM file with the roots of operators' certificates, which --admin-listen then demands."
     )
+    health_listen: str = Field(
+        "",
+        description="HOST:PORT for a kubelet's probes: health checks alone, without TLS; empty for none. Port 0 takes a"
+        " free one.",
+    )
     max_sessions: int = Field(1_000_000, ge=1, le=10_000_000, description="Sessions in the process.")
     sessions_per_tenant: int = Field(1_000_000, ge=1, le=10_000_000, description="Sessions of one tenant.")
     sessions_per_peer: int = Field(16, ge=1, le=100_000, description="Sessions of one player of a tenant.")
@@ -182,6 +187,11 @@ class Config(BaseSettings):
     def admin_address(self) -> HostPort | None:
         """Where to listen for operators, if at all."""
         return parse_host_port(self.admin_listen) if self.admin_listen else None
+
+    @property
+    def health_address(self) -> HostPort | None:
+        """Where to listen for probes without TLS, if at all."""
+        return parse_host_port(self.health_listen) if self.health_listen else None
 
     @classmethod
     def settings_customise_sources(

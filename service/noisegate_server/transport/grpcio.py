@@ -96,7 +96,7 @@ class GrpcioTransport:
         self._pumps: set[Pump] = set()
         self._running: set[asyncio.Future[Reply]] = set()
         self._server = grpc.aio.server(options=SERVER_OPTIONS, maximum_concurrent_rpcs=_MAX_CONCURRENT_CALLS)
-        self._reflected = (*reflected, reflection.SERVICE_NAME)
+        self._reflected = reflected
 
     def bind(self, host: str, port: int) -> int:
         """Take an address, without answering yet; the port is the system's choice where it is 0. Raises OSError."""
@@ -113,7 +113,8 @@ class GrpcioTransport:
         """Answer calls of the table's methods."""
         handlers = _Handlers({name: self._handler(row) for name, row in table.items()})
         self._server.add_generic_rpc_handlers([handlers])
-        reflection.enable_server_reflection(self._reflected, self._server)
+        if self._reflected:
+            reflection.enable_server_reflection((*self._reflected, reflection.SERVICE_NAME), self._server)
         await self._server.start()
 
     def drain(self) -> None:

@@ -1,0 +1,80 @@
+"""Probes without TLS beside a listener that demands certificates: health there, and nothing else."""
+
+from __future__ import annotations
+
+import re
+import signal
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
+from noisegate.v1 import session_crypto_service_pb2 as pb
+from noisegate.v1.session_crypto_service_pb2_grpc import SessionCryptoServiceStub
+from tests.integration.conftest import Launch
+from tests.integration.raw import SERVICE
+from tests.support.certificates import Authority
+from tests.support.server import RunningServer
+
+SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+@pytest.fixture
+def probed(launch: Launch, tmp_path: Path) -> tuple[RunningServer, str]:
+    """A server with mutual TLS, and where its health is answered without."""
+    authority = Authority()
+    identity = tmp_path / "identity"
+    identity.touch(mode=0o600)
+    identity.write_text("42" * 32)
+    server = launch(
+        *("--listen", "127.0.0.1:0", "--identity", str(identity), "--health-listen", "127.0.0.1:0", "--drain", "1"),
+        *authority.write_server_files(tmp_path),
+        tls=authority.tls(authority.caller("spiffe://game.example/match")),
+    )
+    found = re.search(r"probes answered on (\S+)", server.log())
+    assert found, server.log()
+    return server, found[1]
+
+
+async def test_liveness_and_readiness_are_told_without_a_certificate(probed: tuple[RunningServer, str]) -> None:
+    """Each by its name, as a kubelet's grpc probe asks; a name of something else is unknown."""
+    _, address = probed
+    async with grpc.aio.insecure_channel(address) as channel:
+        health = health_pb2_grpc.HealthStub(channel)
+        for name in ("", SERVICE):
+            assert (await health.Check(health_pb2.HealthCheckRequest(service=name))).status == SERVING
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await health.Check(health_pb2.HealthCheckRequest(service="noisegate.v1.AdminService"))
+        assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+async def test_nothing_else_is_served_there(probed: tuple[RunningServer, str]) -> None:
+    """No method of the service, and no reflection."""
+    _, address = probed
+    async with grpc.aio.insecure_channel(address) as channel:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await SessionCryptoServiceStub(channel).GetCapabilities(pb.GetCapabilitiesRequest())
+        assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+        listing = reflection_pb2.ServerReflectionRequest(list_services="")
+        stub: Any = reflection_pb2_grpc
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            async for _ in stub.ServerReflectionStub(channel).ServerReflectionInfo(iter([listing])):
+                pass
+        assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+async def test_at_a_stop_readiness_ends_first(probed: tuple[RunningServer, str]) -> None:
+    """So that no more callers are sent, while nobody kills a process that is still at work."""
+    server, address = probed
+    async with grpc.aio.insecure_channel(address) as channel:
+        health = health_pb2_grpc.HealthStub(channel)
+        watch = health.Watch(health_pb2.HealthCheckRequest(service=SERVICE))
+        assert (await watch.read()).status == SERVING
+        server.signal(signal.SIGTERM)
+        assert (await watch.read()).status == NOT_SERVING
+        assert (await health.Check(health_pb2.HealthCheckRequest())).status == SERVING
+        watch.cancel()
+    assert server.wait() == 0
