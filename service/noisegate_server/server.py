@@ -34,6 +34,8 @@ from noisegate_server.rpc.repeats import Repeats
 from noisegate_server.rpc.table import build_table
 from noisegate_server.rpc.unary import Rpc
 from noisegate_server.store.base import Ended
+from noisegate_server.telemetry.destinations import NOWHERE, Destinations
+from noisegate_server.telemetry.pipeline import Telemetry
 from noisegate_server.transport.grpcio import GrpcioTransport
 from noisegate_server.vault.keeper import Keeper
 from noisegate_server.vault.opening import open_vault
@@ -66,8 +68,10 @@ class Server:
         clock: Clock = time.monotonic,
         wall: Clock = time.time,
         random_bytes: RandomBytes = os.urandom,
+        destinations: Destinations = NOWHERE,
     ) -> None:
         self._config = config
+        self._destinations = destinations
         self._clock = clock
         self._wall = wall
         self._random_bytes = random_bytes
@@ -84,6 +88,7 @@ class Server:
         self._parts: Parts | None = None
         self._transport: GrpcioTransport | None = None
         self._keeper: Keeper | None = None
+        self._telemetry: Telemetry | None = None
         self._sweeper: asyncio.Task[None] | None = None
         self._watched: list[tuple[files.KeyFile, KeyRing]] = []
         self._look_at = 0.0
@@ -129,10 +134,12 @@ class Server:
         )
         keeper = Keeper(parts, config, clock=self._clock, wall=self._wall)
         await keeper.recall()
-        await transport.start(build_table(rpc))
+        telemetry = Telemetry(self._destinations, parts, clock=self._clock, random_bytes=self._random_bytes)
+        await transport.start(telemetry.watch(build_table(rpc)))
         if admin is not None:
             # Who is an operator, the listener's own roots say; all of them have every right.
-            await admin.start(build_admin_table(replace(rpc, policy=Policy(), health=self._admin_health)))
+            admin_rpc = replace(rpc, policy=Policy(), health=self._admin_health)
+            await admin.start(telemetry.watch(build_admin_table(admin_rpc)))
             self._admin = admin
         if probes is not None:
             await probes.start(health_methods(self._probe_health))
@@ -141,7 +148,7 @@ class Server:
             self._watched.append((ticket_file, parts.ticket_ring))
         if blob_file is not None:
             self._watched.append((blob_file, parts.blob_ring))
-        self._parts, self._transport, self._keeper = parts, transport, keeper
+        self._parts, self._transport, self._keeper, self._telemetry = parts, transport, keeper, telemetry
         self._sweeper = asyncio.create_task(self._sweep(parts, keeper), name="sweep")
         return bound
 
@@ -194,6 +201,8 @@ class Server:
             count = upkeep.end_all(self._parts, self._clock())
             _LOG.debug("ended and wiped at the stop: %d", count)
             await self._parts.vault.close()
+        if self._telemetry is not None:
+            await self._telemetry.stop(max(0.0, until - self._clock()))
         if self._probes is not None:
             # Last of all: who stops is alive, however long it takes.
             await self._probes.stop(0)
@@ -252,10 +261,11 @@ def log_defect(where: str, error: Exception) -> None:
     _LOG.error("defect in %s: %s at %s", where, type(error).__name__, place)
 
 
-def run(config: Config, announce: Callable[[str], None]) -> None:
+def run(config: Config, announce: Callable[[str], None], destinations: Destinations = NOWHERE) -> None:
     """Serve until SIGTERM or SIGINT; a second signal cuts the grace short.
 
-    `announce` gets the one line for standard output. Raises ConfigError where the server cannot start.
+    `announce` gets the one line for standard output; `destinations`: of telemetry. Raises ConfigError where the server
+    cannot start.
     """
     process.forbid_core_files()
     if not config.traceable and not process.hide_memory():
@@ -264,15 +274,15 @@ def run(config: Config, announce: Callable[[str], None]) -> None:
     process.keep_freed_memory()
     # A seventh less CPU for a unary call than on asyncio's own loop, measured under grpc.aio.
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(config, announce))
+        runner.run(_serve(config, announce, destinations))
 
 
-async def _serve(config: Config, announce: Callable[[str], None]) -> None:
+async def _serve(config: Config, announce: Callable[[str], None], destinations: Destinations) -> None:
     signals: asyncio.Queue[int] = asyncio.Queue()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, signals.put_nowait, number)
-    server = Server(config)
+    server = Server(config, destinations=destinations)
     loop.add_signal_handler(signal.SIGHUP, server.read_keys_again)
     bound = await server.start()
     tune_collector()

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -35,18 +35,21 @@ def run_command(*arguments: str, seconds: float = START_SECONDS) -> subprocess.C
 class RunningServer:
     """One `noisegate serve`. Raises NotReadyError where it does not come up.
 
-    `sealed`: a file in which every nonce that it uses is recorded.
+    `sealed`: a file in which every nonce that it uses is recorded; `environment`: variables beside those of this
+    process.
     """
 
-    def __init__(self, arguments: Sequence[str], sealed: Path | None = None) -> None:
+    def __init__(
+        self, arguments: Sequence[str], sealed: Path | None = None, environment: Mapping[str, str] | None = None
+    ) -> None:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  # it lives as long as the process
         self._last_words = ""
         module = "noisegate_server" if sealed is None else "tests.support.recorded_server"
-        environment = os.environ | ({} if sealed is None else {SEALED_ENV: str(sealed)})
+        variables = os.environ | (environment or {}) | ({} if sealed is None else {SEALED_ENV: str(sealed)})
         self._process = subprocess.Popen(
             [sys.executable, "-m", module, "serve", *arguments],
             cwd=ROOT,
-            env=environment,
+            env=variables,
             stdout=subprocess.PIPE,
             stderr=self._log,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from typing import Annotated
 
@@ -12,6 +13,7 @@ from noisegate_server.cli.options import refuse_config, with_settings
 from noisegate_server.cli.sources import Settings
 from noisegate_server.config import ConfigError
 from noisegate_server.server import run
+from noisegate_server.telemetry.destinations import read_destinations
 
 __all__ = ["serve"]
 
@@ -36,7 +38,7 @@ def serve(
     # Our own logger alone: what libraries say in their detail is not ours to vouch for.
     logging.getLogger("noisegate").setLevel(settings.config.log_level)
     try:
-        run(settings.config, _announce)
+        run(settings.config, _announce, read_destinations(os.environ))
     except ConfigError as error:
         refuse_config(settings.respell(error))
 

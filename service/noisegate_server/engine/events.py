@@ -16,7 +16,7 @@ from noisegate_server.session.session import Session
 from noisegate_server.session.state import TerminationReason
 from noisegate_server.store.suspended import SuspendedSession
 
-__all__ = ["EventKind", "Events", "SessionEvent", "Tell", "Watch"]
+__all__ = ["EventKind", "Events", "Observe", "SessionEvent", "Subject", "Tell", "Watch"]
 
 WATCHERS_PER_TENANT: Final = 64
 WATCHERS: Final = 1_024
@@ -50,6 +50,11 @@ class SessionEvent(NamedTuple):
 
 Tell = Callable[[SessionEvent], None]
 
+Subject = Session | SuspendedSession | Glance
+
+Observe = Callable[[EventKind, Subject, str], None]
+"""(what happened, to which session, why; empty where the kind says it all)."""
+
 
 class Watch:
     """One watcher: of which sessions, and how to tell it. Hashed by identity."""
@@ -68,9 +73,11 @@ class Watch:
 class Events:
     """Who watches which tenant's sessions. Of one event loop."""
 
-    __slots__ = ("_count", "_watches")
+    __slots__ = ("_count", "_watches", "observe")
 
     def __init__(self) -> None:
+        self.observe: Observe | None = None
+        """Told of every event but ROTATION_DUE, of every tenant. Must not raise."""
         self._watches: Final[dict[str, dict[Watch, None]]] = {}
         self._count = 0
 
@@ -100,6 +107,8 @@ class Events:
 
     def happened(self, kind: EventKind, session: Session) -> None:
         """Something other than its end has happened to a session: what a use case calls."""
+        if self.observe is not None:
+            self.observe(kind, session, "")
         if session.tenant in self._watches:
             self.publish(session.tenant, _event(kind, session)._replace(resumable=kind is EventKind.SUSPENDED))
 
@@ -111,10 +120,10 @@ class Events:
                 session.due_told = event.epoch
                 self.publish(session.tenant, event)
 
-    def ended(
-        self, session: Session | SuspendedSession | Glance, reason: TerminationReason, *, resumable: bool
-    ) -> None:
+    def ended(self, session: Subject, reason: TerminationReason, *, resumable: bool) -> None:
         """An established session ends; it is not wiped yet. The store calls this, whatever ended it."""
+        if self.observe is not None:
+            self.observe(EventKind.ENDED, session, reason.name)
         if session.tenant in self._watches:
             event = _event(EventKind.ENDED, session)
             self.publish(session.tenant, event._replace(reason=reason, resumable=resumable))
@@ -126,7 +135,7 @@ class Events:
                 watch.tell(event)
 
 
-def _event(kind: EventKind, session: Session | SuspendedSession | Glance) -> SessionEvent:
+def _event(kind: EventKind, session: Subject) -> SessionEvent:
     if isinstance(session, Glance):
         epoch = session.epoch
     else:

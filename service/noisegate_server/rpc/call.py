@@ -59,7 +59,10 @@ def no_metadata() -> Mapping[str, str]:
 class Call:
     """One RPC as the seam sees it."""
 
-    __slots__ = ("_deadline", "_metadata", "caller")
+    __slots__ = ("_deadline", "_metadata", "caller", "on_abandoned")
+
+    on_abandoned: Callable[[int], None] | None
+    """Told by the transport, with the code that the caller sees, that it waits for this call's reply no longer."""
 
     def __init__(
         self,
@@ -79,6 +82,12 @@ class Call:
     def metadata(self) -> Mapping[str, str]:
         """The request's metadata, decoded on demand."""
         return self._metadata()
+
+    def abandon(self, code: Code) -> None:
+        """The transport's: it has ended the call itself, before there was a reply. Most calls tell nobody."""
+        told = getattr(self, "on_abandoned", None)
+        if told is not None:
+            told(code)
 
 
 Reply = tuple[int, bytes]

@@ -18,7 +18,7 @@ import grpc.aio
 from grpc_reflection.v1alpha import reflection
 
 from noisegate_server.rpc import limits
-from noisegate_server.rpc.call import Call, Caller, Method, Reply, Table, Unary
+from noisegate_server.rpc.call import Call, Caller, Code, Method, Reply, Table, Unary
 from noisegate_server.rpc.errors import defect
 from noisegate_server.rpc.policy import Peer, Policy
 from noisegate_server.rpc.trailers import trailers
@@ -154,7 +154,7 @@ class GrpcioTransport:
                 call.transport = self
                 reply = function(call, body)
                 if not isinstance(reply, tuple):
-                    reply = await self._wait(reply, call.deadline - self.clock(), context)
+                    reply = await self._wait(call, reply, context)
                 code, payload = reply
                 if code:
                     await _refuse(context, code, payload)
@@ -171,13 +171,20 @@ class GrpcioTransport:
             self._on_defect("transport", error)
             await _refuse(context, *defect(""))
 
-    async def _wait(self, reply: Awaitable[Reply], seconds: float, context: _Context) -> Reply:
+    async def _wait(self, call: Call, reply: Awaitable[Reply], context: _Context) -> Reply:
         # It runs to its end whatever becomes of the call: half an operation on a store is worse than an unread answer.
         running = asyncio.ensure_future(reply)
         self._running.add(running)
         running.add_done_callback(self._running.discard)
-        done, _ = await asyncio.wait([running], timeout=seconds)
+        deadline = call.deadline
+        try:
+            done, _ = await asyncio.wait([running], timeout=deadline - self.clock())
+        except asyncio.CancelledError:
+            # A caller whose deadline has passed cancels, too.
+            call.abandon(Code.CANCELLED if self.clock() < deadline else Code.DEADLINE_EXCEEDED)
+            raise
         if not done:
+            call.abandon(Code.DEADLINE_EXCEEDED)
             await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "the call took longer than it may")
         return running.result()
 
