@@ -26,6 +26,7 @@ demo: setup ## one session from handshake to close, explained on the terminal
 
 .PHONY: test
 test: setup ## run the tests (NOISEGATE_VECTORS: folder of published vectors; NOISEGATE_REQUIRE_ALL=1: no skips)
+	@tools/setup.sh helm
 	@$(PYTHON_ENV)/python -m pytest $(ARGS)
 
 .PHONY: fuzz
@@ -78,6 +79,7 @@ lock: ## compile requirements/*.in into hashed lock files, with the newest versi
 	cd requirements && for lock in server codegen lock stubs-protobuf6 stubs-protobuf7; do \
 		../$(COMPILE) $$lock.in --output-file $$lock.txt || exit 1; done
 	cd requirements && ../$(COMPILE) --constraint server.txt dev.in --output-file dev.txt
+	cd requirements && ../$(COMPILE) --no-deps kubernetes.in --output-file kubernetes.txt
 	cd tools/buf && npm install --package-lock-only --silent
 
 .PHONY: bench
@@ -86,6 +88,6 @@ bench: setup ## measure what the README claims and print it
 
 .PHONY: clean
 clean: ## remove environments, stamps and by-products
-	rm -rf .venv .venv-codegen .venv-lock .setup tools/buf/node_modules build dist
+	rm -rf .venv .venv-codegen .venv-lock .setup .helm tools/buf/node_modules build dist
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

