@@ -31,6 +31,7 @@ from noisegate_server.rpc.admin import ADMIN_SERVICE, build_admin_table
 from noisegate_server.rpc.health import SERVICE, Health, health_methods
 from noisegate_server.rpc.policy import Policy
 from noisegate_server.rpc.repeats import Repeats
+from noisegate_server.rpc.running import Running
 from noisegate_server.rpc.table import build_table
 from noisegate_server.rpc.unary import Rpc
 from noisegate_server.store.base import Ended
@@ -85,6 +86,7 @@ class Server:
         self.health_bound: HostPort | None = None
         """Where probes are answered without TLS, once it listens."""
         self._repeats = Repeats()
+        self._running = Running()
         self._parts: Parts | None = None
         self._transport: GrpcioTransport | None = None
         self._keeper: Keeper | None = None
@@ -104,7 +106,12 @@ class Server:
         )
         blob_keys, blob_file = files.sealing_keys("--blob-key", config.blob_key, files.BLOB_KEYS, self._random_bytes)
         transport = GrpcioTransport(
-            policy=policy, clock=self._clock, credentials=credentials, reflected=(SERVICE,), on_defect=log_defect
+            policy=policy,
+            clock=self._clock,
+            credentials=credentials,
+            running=self._running,
+            reflected=(SERVICE,),
+            on_defect=log_defect,
         )
         bound = _bind(transport, "--listen", config.address)
         admin = self._admin_listener(config)
@@ -129,6 +136,7 @@ class Server:
             wall=self._wall,
             policy=policy,
             repeats=self._repeats,
+            running=self._running,
             health=self._health,
             on_defect=log_defect,
         )

@@ -228,8 +228,9 @@ async def test_a_stream_ends_with_its_deadline(server: RunningServer) -> None:
     async with grpc.aio.insecure_channel(server.address) as channel:
         call = open_stream(channel, 0.5)
         batch = pb.EncryptBatchRequest(session_ids=bytes(24), lengths=[1], plaintexts=b"x")
-        await call.write(pb.TransportRequest(correlation_id=7, encrypt=batch).SerializeToString())
-        answer = pb.TransportResponse.FromString(await call.read())
+        carried = pb.TransportBatch(correlation_id=7, encrypt=batch)
+        await call.write(pb.TransportRequest(batches=[carried]).SerializeToString())
+        (answer,) = pb.TransportResponse.FromString(await call.read()).answers
         assert (answer.correlation_id, answer.encrypt.errors[0].index) == (7, 0)
         with pytest.raises(grpc.aio.AioRpcError) as ended:
             await call.read()
@@ -240,7 +241,7 @@ async def test_a_stream_that_is_not_understood_is_refused(server: RunningServer)
     """With the refusal of a unary call whose body is no message."""
     async with grpc.aio.insecure_channel(server.address) as channel:
         call = open_stream(channel)
-        await call.write(b"\x12\x05abc")
+        await call.write(b"\x0a\x05abc")
         with pytest.raises(grpc.aio.AioRpcError) as ended:
             await call.read()
         assert ended.value.code() is grpc.StatusCode.INVALID_ARGUMENT

@@ -1,7 +1,8 @@
-"""The envelope of Transport, opened by hand, against protobuf's own reading and writing of it."""
+"""The envelopes of Transport, opened by hand, against protobuf's own reading and writing of them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,7 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from noisegate.v1 import session_crypto_service_pb2 as pb
+from noisegate_server.rpc import limits
 from noisegate_server.rpc.convert import carried
+from noisegate_server.rpc.convert.sealed import varint
+from noisegate_server.session.errors import InvalidField
 
 UINT64 = st.integers(0, 2**64 - 1)
 FIELDS: dict[str, Any] = {
@@ -22,45 +26,73 @@ BATCHES = st.sampled_from(sorted(FIELDS)).flatmap(
     lambda name: st.builds(
         lambda ids, request_id: (name, FIELDS[name](session_ids=ids, request_id=request_id)),
         st.binary(max_size=300),
-        st.text(max_size=8),
+        st.sampled_from(["", "again"]),
     )
 )
-STRANGERS = st.sampled_from([b"\x38\x07", b"\x3a\x02ab", b"\x39" + bytes(8), b"\x3d" + bytes(4), b"\x0a\x01x"])
+STRANGERS = st.sampled_from([b"\x38\x07", b"\x3a\x02ab", b"\x39" + bytes(8), b"\x3d" + bytes(4), b"\x0d" + bytes(4)])
 """Fields that the contract does not have: number 7 of each kind, and number 1 of another kind."""
 
 
+REQUESTS = st.tuples(UINT64, BATCHES, st.lists(STRANGERS, max_size=3), st.lists(STRANGERS, max_size=3))
+"""Correlation id, batch, and what stands before and behind them."""
+
+
 def _number(name: str) -> int:
-    return pb.TransportRequest.DESCRIPTOR.fields_by_name[name].number
+    return pb.TransportBatch.DESCRIPTOR.fields_by_name[name].number
 
 
-@given(UINT64, BATCHES, st.lists(STRANGERS, max_size=3), st.lists(STRANGERS, max_size=3))
-def test_an_envelope_reads_as_protobuf_reads_it(
-    correlation: int, batch: tuple[str, object], before: list[bytes], after: list[bytes]
-) -> None:
-    """Whatever of a later contract stands around it."""
-    name, inside = batch
-    request = pb.TransportRequest(correlation_id=correlation, **{name: inside})  # type: ignore[arg-type]
-    body = b"".join((*before, request.SerializeToString(), *after))
-    assert carried.read(body) == (correlation, _number(name), getattr(request, name).SerializeToString())
+def _envelope(inside: bytes) -> bytes:
+    """A message whose one envelope has this inside; or two, three ones, if the inside is written so."""
+    return b"\x0a" + varint(len(inside)) + inside
+
+
+def _as_protobuf_reads_it(body: bytes) -> list[tuple[int, int, bytes]]:
+    """What `carried.read` must give, but for how a batch in parts is written."""
+    found = []
+    for each in pb.TransportRequest.FromString(body).batches:
+        name = each.WhichOneof("batch")
+        inside = b"" if name is None else getattr(each, name).SerializeToString()
+        found.append((each.correlation_id, carried.NOTHING if name is None else _number(name), inside))
+    return found
+
+
+@given(st.lists(st.one_of(REQUESTS, STRANGERS), max_size=3))
+def test_a_message_reads_as_protobuf_reads_it(parts: list[Any]) -> None:
+    """Whatever of a later contract stands in it, around its envelopes and inside of them."""
+    body = b""
+    for part in parts:
+        if isinstance(part, bytes):
+            body += part
+        else:
+            correlation, (name, inside), before, after = part
+            batch = pb.TransportBatch(correlation_id=correlation, **{name: inside})
+            body += _envelope(b"".join((*before, batch.SerializeToString(), *after)))
+    assert carried.read(body) == _as_protobuf_reads_it(body)
 
 
 @given(st.lists(st.tuples(UINT64, BATCHES), min_size=1, max_size=4))
-def test_envelopes_one_behind_the_other_merge_as_protobuf_merges_them(
+def test_what_stands_in_one_envelope_merges_as_protobuf_merges_it(
     parts: list[tuple[int, tuple[str, object]]],
 ) -> None:
     """The last number counts, the last batch too, and one in several parts is put together."""
-    requests = [pb.TransportRequest(correlation_id=n, **{name: batch}) for n, (name, batch) in parts]  # type: ignore[arg-type]
-    body = b"".join(request.SerializeToString() for request in requests)
-    expected = pb.TransportRequest.FromString(body)
-    correlation, field, inside = carried.read(body)
+    batches = [pb.TransportBatch(correlation_id=n, **{name: batch}) for n, (name, batch) in parts]  # type: ignore[arg-type]
+    body = _envelope(b"".join(batch.SerializeToString() for batch in batches))
+    ((correlation, field, inside),) = carried.read(body)
+    (expected,) = pb.TransportRequest.FromString(body).batches
     name = expected.WhichOneof("batch") or ""
     assert (correlation, field) == (expected.correlation_id, _number(name))
     assert FIELDS[name].FromString(inside) == getattr(expected, name)
 
 
-@pytest.mark.parametrize("part", [b"\x12\x02\x7a\x00", b"\x38\x07"], ids=["a batch in parts", "unknown fields"])
-def test_an_envelope_of_very_many_fields_does_not_hold_the_loop(part: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many fields two megabytes have, few of them are read by hand; the others go to protobuf at once.
+PARTS = {"a batch in parts": b"\x12\x02\x7a\x00", "unknown fields": b"\x38\x07"}
+
+
+@pytest.mark.parametrize("part", PARTS.values(), ids=PARTS)
+@pytest.mark.parametrize("wrap", [bytes, _envelope], ids=["in a message", "in an envelope"])
+def test_a_message_of_very_many_fields_does_not_hold_the_loop(
+    part: bytes, wrap: Callable[[bytes], bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many fields two megabytes have, few of them are read: no caller has a use for so many.
 
     Put together part by part, half a million of them took 18 s.
     """
@@ -70,53 +102,72 @@ def test_an_envelope_of_very_many_fields_does_not_hold_the_loop(part: bytes, mon
     def counted(body: bytes, at: int) -> tuple[int, int]:
         nonlocal calls
         calls += 1
-        assert calls <= 100, "a loop over all fields"
+        assert calls <= 200, "a loop over all fields"
         return read(body, at)
 
     monkeypatch.setattr(carried, "_varint", counted)
-    body = b"\x08\x05" + part * (2_000_000 // len(part)) + b"\x12\x02\x0a\x00"
-    expected = pb.TransportRequest.FromString(body)
-    assert carried.read(body) == (5, 2, expected.encrypt.SerializeToString())
+    with pytest.raises(DecodeError):
+        carried.read(wrap(part * (2_000_000 // len(part))))
+
+
+def test_a_message_of_too_many_batches_is_refused() -> None:
+    """However many there are; as many as may be are read."""
+    envelope = _envelope(b"\x12\x00")
+    assert carried.read(envelope * limits.MAX_CARRIED_BATCHES) == [(0, 2, b"")] * limits.MAX_CARRIED_BATCHES
+    for count in (limits.MAX_CARRIED_BATCHES + 1, 500_000):
+        with pytest.raises(InvalidField, match="at most 32"):
+            carried.read(envelope * count)
 
 
 @given(st.binary(max_size=64))
-def test_any_bytes_are_an_envelope_or_a_decode_error(body: bytes) -> None:
-    """What is read here, protobuf reads as well, and to the same number."""
+def test_any_bytes_are_a_message_or_a_decode_error(body: bytes) -> None:
+    """What is read here, protobuf reads as well, and to the same numbers."""
     try:
-        correlation, field, inside = carried.read(body)
+        found = carried.read(body)
     except DecodeError:
         return
-    again = pb.TransportRequest(correlation_id=correlation).SerializeToString()
-    assert pb.TransportRequest.FromString(again).correlation_id == correlation
-    assert (field == carried.NOTHING) == (inside == b"") or inside == b""
+    expected = pb.TransportRequest.FromString(body).batches
+    assert [correlation for correlation, _, _ in found] == [each.correlation_id for each in expected]
 
 
-@pytest.mark.parametrize(
-    "body",
-    [b"\x08", b"\x08" + b"\xff" * 9 + b"\x02", b"\x08" + b"\x80" * 11, b"\x12\x05abc", b"\x39abc", b"\x00", b"\x0b"],
-    ids=["cut varint", "65 bits", "endless varint", "cut message", "cut fixed64", "number 0", "group"],
-)
-def test_a_broken_envelope_is_refused(body: bytes) -> None:
+BROKEN = {
+    "cut varint": b"\x08", "65 bits": b"\x08" + b"\xff" * 9 + b"\x02", "endless varint": b"\x08" + b"\x80" * 11,
+    "cut message": b"\x12\x05abc", "cut fixed64": b"\x39abc", "number 0": b"\x00", "group": b"\x0b",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("body", BROKEN.values(), ids=BROKEN)
+@pytest.mark.parametrize("wrap", [bytes, _envelope], ids=["message", "envelope"])
+def test_what_is_broken_is_refused(body: bytes, wrap: Callable[[bytes], bytes]) -> None:
     """As a message that cannot be parsed."""
     with pytest.raises(DecodeError):
-        carried.read(body)
+        carried.read(wrap(body))
 
 
 def test_an_empty_envelope_has_no_batch() -> None:
-    """It has the number 0, which is as good as any."""
-    assert carried.read(b"") == (0, carried.NOTHING, b"")
+    """It has the number 0, which is as good as any; an empty message has no envelope."""
+    assert carried.read(_envelope(b"")) == [(0, carried.NOTHING, b"")]
+    assert carried.read(b"") == []
 
 
 @given(UINT64, st.binary(max_size=70_000))
 def test_an_answer_is_written_as_protobuf_writes_it(correlation: int, ciphertexts: bytes) -> None:
     """Byte by byte."""
     answer = pb.EncryptBatchResponse(ciphertexts=ciphertexts)
-    expected = pb.TransportResponse(correlation_id=correlation, encrypt=answer)
+    expected = pb.TransportAnswer(correlation_id=correlation, encrypt=answer)
     written = carried.write(correlation, _number("encrypt"), (0, answer.SerializeToString()))
-    assert written == expected.SerializeToString()
+    assert written == pb.TransportResponse(answers=[expected]).SerializeToString()
 
 
 def test_a_refusal_has_the_bytes_of_its_own_call() -> None:
     """Code and status, under the number of the batch."""
-    written = pb.TransportResponse.FromString(carried.write(7, 2, (14, b"status")))
-    assert written == pb.TransportResponse(correlation_id=7, refused=pb.TransportRefused(code=14, status=b"status"))
+    (written,) = pb.TransportResponse.FromString(carried.write(7, 2, (14, b"status"))).answers
+    assert written == pb.TransportAnswer(correlation_id=7, refused=pb.TransportRefused(code=14, status=b"status"))
+
+
+def test_messages_one_behind_the_other_say_the_same() -> None:
+    """So a transport may join them."""
+    first, second = carried.write(1, 2, (0, b"\x0a\x01x")), carried.write(2, 2, (14, b""))
+    joined = pb.TransportResponse.FromString(first + carried.DRAINING + second)
+    assert [each.correlation_id for each in joined.answers] == [1, 2]
+    assert joined.HasField("draining")

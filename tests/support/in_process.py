@@ -26,6 +26,8 @@ class Stream(Outbox):
         self.sent: deque[bytes] = deque()
         self.final: Reply | None = None
         self._waiting: deque[bytes] = deque()
+        self.busy: asyncio.Future[None] | None = None
+        """What the method still does for the last message; None when it is done."""
         self._room = room
         function = table[method].stream
         assert function is not None
@@ -40,16 +42,25 @@ class Stream(Outbox):
         self.final = (code, status)
 
     def deliver(self, body: bytes) -> None:
-        """A message of the caller; waits while the outbox is full."""
+        """A message of the caller; waits while the outbox is full or the method is busy."""
         self._waiting.append(body)
-        while self._waiting and self.final is None and len(self.sent) < self._room:
-            self.inbox.message(self._waiting.popleft())
+        self._hand_on()
 
     def take(self) -> bytes:
         """The caller takes an answer."""
         was_full, body = len(self.sent) >= self._room, self.sent.popleft()
         if was_full and self.final is None:
             self.inbox.writable()
-        while self._waiting and self.final is None and len(self.sent) < self._room:
-            self.inbox.message(self._waiting.popleft())
+        self._hand_on()
         return body
+
+    def _hand_on(self) -> None:
+        while self._waiting and self.final is None and self.busy is None and len(self.sent) < self._room:
+            more = self.inbox.message(self._waiting.popleft())
+            if more is not None:
+                self.busy = asyncio.ensure_future(more)
+                self.busy.add_done_callback(self._done)
+
+    def _done(self, _: asyncio.Future[None]) -> None:
+        self.busy = None
+        self._hand_on()

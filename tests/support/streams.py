@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Mapping
+from types import MappingProxyType
 
 from noisegate_server.rpc.call import Call, Inbox, Outbox
 
@@ -10,15 +12,23 @@ from noisegate_server.rpc.call import Call, Inbox, Outbox
 class Echo(Inbox):
     """Sends back what comes, ends when the caller does, and keeps a list of all that it heard."""
 
-    def __init__(self, outbox: Outbox, heard: list[str], ended: asyncio.Event | None = None) -> None:
+    def __init__(
+        self,
+        outbox: Outbox,
+        heard: list[str],
+        ended: asyncio.Event | None = None,
+        slow: Mapping[bytes, Awaitable[None]] = MappingProxyType({}),
+    ) -> None:
+        self.slow = slow
         self.outbox = outbox
         self.heard = heard
         self.ended = ended or asyncio.Event()
 
-    def message(self, body: bytes) -> None:
+    def message(self, body: bytes) -> Awaitable[None] | None:
         self.heard.append(f"message {body[:8].decode()}")
         if not self.outbox.send(body):
             self.heard.append("full")
+        return self.slow.get(body)
 
     def half_closed(self) -> None:
         self.heard.append("half_closed")
@@ -45,6 +55,8 @@ class EchoMethod:
         self.ended = asyncio.Event()
         """Set when the newest stream's caller is done with it."""
         self.calls: list[Call] = []
+        self.slow: dict[bytes, Awaitable[None]] = {}
+        """What a message with this body still needs."""
         self.breaks: Exception | None = None
         """Raised instead of a stream."""
 
@@ -54,4 +66,4 @@ class EchoMethod:
             raise self.breaks
         self.heard = []
         self.ended = asyncio.Event()
-        return Echo(outbox, self.heard, self.ended)
+        return Echo(outbox, self.heard, self.ended, self.slow)

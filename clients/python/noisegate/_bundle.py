@@ -85,25 +85,28 @@ class Bundle:
         return any(not call.result.done() for call in self._calls)
 
     def request(self, correlation_id: int, request_id: Callable[[], str]) -> bytes:
-        """The message that carries it. A repeat has the same request_id and the same items, where it has one at all."""
+        """A message that carries it; several of them one behind the other are one message too.
+
+        A repeat has the same request_id and the same items, where it has one at all.
+        """
         if self._body is None or self.kind is Kind.SEAL:
             # What nobody waits for any more is not sent: in NOISE mode it would cost a counter, and so the session.
             self._calls = [call for call in self._calls if not call.result.done()]
             self._body = self._made(request_id)
-        self._body.correlation_id = correlation_id
+        self._body.batches[0].correlation_id = correlation_id
         return self._body.SerializeToString()
 
     def _made(self, request_id: Callable[[], str]) -> service.TransportRequest:
         texts = [call.text for call in self._calls]
         match self.kind:
             case Kind.SEAL:
-                return service.TransportRequest(encrypt=to_encrypt_batch(texts))
+                return _alone(service.TransportBatch(encrypt=to_encrypt_batch(texts)))
             case Kind.SEAL_IN_TURN:
-                return service.TransportRequest(encrypt=to_encrypt_batch(texts, request_id()))
+                return _alone(service.TransportBatch(encrypt=to_encrypt_batch(texts, request_id())))
             case Kind.OPEN:
-                return service.TransportRequest(decrypt=to_decrypt_batch(texts, request_id()))
+                return _alone(service.TransportBatch(decrypt=to_decrypt_batch(texts, request_id())))
 
-    def settle(self, answer: service.TransportResponse) -> None:
+    def settle(self, answer: service.TransportAnswer) -> None:
         """Hand out the results."""
         results: list[Sealed | NoisegateError] | list[Opened | NoisegateError]
         try:
@@ -141,3 +144,7 @@ class Bundle:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def _alone(batch: service.TransportBatch) -> service.TransportRequest:
+    return service.TransportRequest(batches=[batch])

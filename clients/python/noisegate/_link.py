@@ -24,6 +24,9 @@ from .errors import ClientClosed, NoisegateError, ServiceUnavailable, from_rpc_e
 MAX_UNANSWERED: Final = 32
 """Batches that one stream has under way, as many as may wait at the service; more wait here, and grow together."""
 
+JOINED_BYTES: Final = 256 * 1024
+"""From here on a message takes no further batch: with the longest one it is still below the service's limit."""
+
 RawStream = grpc.aio.StreamStreamCall[bytes, bytes]
 RawStreams = grpc.aio.StreamStreamMultiCallable[bytes, bytes]
 
@@ -88,10 +91,7 @@ class Link:
     async def _write(self) -> None:
         try:
             while not self._draining:
-                while len(self._unanswered) < MAX_UNANSWERED and (bundle := self._owner.take(self)) is not None:
-                    self._number += 1
-                    body = bundle.request(self._number, self._request_id)
-                    self._unanswered[self._number] = bundle
+                while body := self._next():
                     await self._call.write(body)
                 self._wake.clear()
                 await self._wake.wait()
@@ -101,6 +101,20 @@ class Link:
             # The reading pump knows how the stream ended. A cancellation is always our own, and kept as an exception it
             # would keep the frames below it, and so the connection, until the next collection of garbage.
             return
+
+    def _next(self) -> bytes:
+        """The batches that are due, as one message: it costs both sides hardly more than one of them alone."""
+        bodies = []
+        size = 0
+        while size < JOINED_BYTES and len(self._unanswered) < MAX_UNANSWERED:
+            bundle = self._owner.take(self)
+            if bundle is None:
+                break
+            self._number += 1
+            self._unanswered[self._number] = bundle
+            bodies.append(bundle.request(self._number, self._request_id))
+            size += len(bodies[-1])
+        return b"".join(bodies)
 
     async def _read(self) -> None:
         error = await self._read_all()
@@ -128,18 +142,19 @@ class Link:
             pass
         return ServiceUnavailable(StatusCode.UNAVAILABLE, message="the service ended the stream")
 
-    def _take(self, answer: service.TransportResponse) -> None:
-        what = answer.WhichOneof("answer")
-        if what == "draining":
+    def _take(self, response: service.TransportResponse) -> None:
+        for answer in response.answers:
+            self._settle(answer)
+        if response.HasField("draining"):
             self._draining = True
             self._owner.draining(self)
-            self.wake()
-            return
-        bundle = self._unanswered.pop(answer.correlation_id, None)
         self.wake()
+
+    def _settle(self, answer: service.TransportAnswer) -> None:
+        bundle = self._unanswered.pop(answer.correlation_id, None)
         if bundle is None:
             return
-        if what == "refused":
+        if answer.WhichOneof("answer") == "refused":
             code = CODES.get(answer.refused.code, StatusCode.UNKNOWN)
             self._owner.refused(bundle, from_status(code, "", answer.refused.status))
             return

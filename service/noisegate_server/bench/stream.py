@@ -6,6 +6,7 @@ counters; the records of the last of each session are opened by their players.
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Iterator
 from itertools import islice
@@ -45,29 +46,41 @@ class Stream:
             lengths=[PAYLOAD] * BATCH,
             plaintexts=b"".join(self._plaintexts),
         )
-        return pb.TransportRequest(encrypt=batch).SerializeToString()
+        return pb.TransportBatch(encrypt=batch).SerializeToString()
 
-    async def run(self, batches: int) -> list[bytes]:
+    async def run(self, batches: int) -> list[pb.TransportAnswer]:
         """Send so many; their answers, in the order in which they came."""
         numbers = iter(range(self._next, self._next + batches))
         self._next += batches
-        answers: list[bytes] = []
-        for number in islice(numbers, UNDER_WAY):
-            await self._send(number)
+        due = asyncio.Semaphore(UNDER_WAY)
+        writing = asyncio.ensure_future(self._write(numbers, due))
+        answers: list[pb.TransportAnswer] = []
         while len(answers) < batches:
-            answers.append(await self._call.read())
-            for number in islice(numbers, 1):
-                await self._send(number)
+            response = pb.TransportResponse.FromString(await self._call.read())
+            answers += response.answers
+            for _ in response.answers:
+                due.release()
+        await writing
         return answers
 
-    async def _send(self, number: int) -> None:
-        # Behind the batch, as a field of the same message.
-        await self._call.write(self._bodies[number % len(self._bodies)] + b"\x08" + bytes(_varint(number)))
+    async def _write(self, numbers: Iterator[int], due: asyncio.Semaphore) -> None:
+        """One message for all batches that are due by then, as the SDK does it."""
+        for first in numbers:
+            await due.acquire()
+            message = [self._message(first)]
+            while not due.locked():
+                await due.acquire()
+                message += [self._message(number) for number in islice(numbers, 1)]
+            await self._call.write(b"".join(message))
 
-    def check(self, answers: list[bytes]) -> None:
+    def _message(self, number: int) -> bytes:
+        # The number stands behind the batch, as a field of the same envelope.
+        envelope = self._bodies[number % len(self._bodies)] + b"\x08" + bytes(_varint(number))
+        return b"\x0a" + bytes(_varint(len(envelope))) + envelope
+
+    def check(self, answers: list[pb.TransportAnswer]) -> None:
         """Every batch answered once, every record there, every counter new; RuntimeError otherwise."""
-        for body in answers:
-            answer = pb.TransportResponse.FromString(body)
+        for answer in answers:
             sealed = answer.encrypt
             if sealed.errors or list(sealed.lengths) != [PAYLOAD + OVERHEAD] * BATCH:
                 raise RuntimeError("a record was refused, or has another length")

@@ -97,8 +97,11 @@ Reply = tuple[int, bytes]
 class Inbox(Protocol):
     """Ours: what a transport calls on a stream. Every method returns at once."""
 
-    def message(self, body: bytes) -> None:
-        """A whole request message has come."""
+    def message(self, body: bytes) -> Awaitable[None] | None:
+        """A whole request message has come. An awaitable where it needs more time: the next one comes only after it.
+
+        The transport awaits it, once, and cancels it where the stream is gone.
+        """
 
     def half_closed(self) -> None:
         """The caller will send no more."""
@@ -137,6 +140,8 @@ class Method:
     """For a stream: does the caller send many messages?"""
     server_streaming: bool = False
     """For a stream: does the method answer with many?"""
+    joined_bytes: int = 0
+    """For a stream whose answers mean the same one behind the other in one message: how long that may become."""
 
 
 Table = Mapping[str, Method]

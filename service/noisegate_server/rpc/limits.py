@@ -74,6 +74,10 @@ MAX_TRANSPORTS: Final = 4_096
 MAX_TRANSPORTS_PER_TENANT: Final = 256
 MAX_WAITING_BATCHES: Final = 32
 """Of one Transport stream: batches that wait for a session to come back."""
+MAX_CARRIED_BATCHES: Final = 32
+"""Of one message of a Transport stream."""
+MAX_JOINED_BYTES: Final = 256 * 1024
+"""Of one message of a Transport stream with several answers: far below what any client library takes by default."""
 
 DRAIN_SECONDS: Final = 2.0
 """From the word that the service drains to the end of a Transport stream whose caller does not half-close."""

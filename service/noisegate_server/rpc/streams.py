@@ -6,7 +6,7 @@ After the end, whoever ended it, nothing more reaches the method or the outbox.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,10 +25,12 @@ class StreamRow:
 
     request: Any
     """The protobuf class of its request messages."""
-    make: Callable[[Any, Mapping[str, Unary]], Open]
-    """(parts, the unary methods by their short names) -> the method. Once for each table."""
+    make: Callable[[Rpc, Mapping[str, Unary]], Open]
+    """(what the methods share, the unary methods by their short names) -> the method. Once for each table."""
     client_streaming: bool = False
     """Does the caller send many messages?"""
+    joined_bytes: int = 0
+    """As in `rpc.call.Method`."""
 
 
 class _Guard(Inbox):
@@ -50,10 +52,15 @@ class _Guard(Inbox):
 
         self._guard(begin)
 
-    def message(self, body: bytes) -> None:
-        inner = self._inner
-        if inner is not None:
-            self._guard(lambda: inner.message(body))
+    def message(self, body: bytes) -> Awaitable[None] | None:
+        if self._inner is None or self._ended:
+            return None
+        try:
+            more = self._inner.message(body)
+        except Exception as error:  # noqa: BLE001  # the outermost frame of every stream, as in rpc.unary
+            self._fail(error)
+            return None
+        return None if more is None else self._rest(more)
 
     def half_closed(self) -> None:
         if self._inner is not None:
@@ -85,11 +92,20 @@ class _Guard(Inbox):
             return
         try:
             step()
-        except Exception as error:  # noqa: BLE001  # the outermost frame of every stream, as in rpc.unary
-            self.finish(*self._refuse(error, ""))
-            if self._inner is not None:
-                # What the method holds must go: to it, a stream that its own error ended is a stream that is gone.
-                self._inner.cancelled()
+        except Exception as error:  # noqa: BLE001  # likewise
+            self._fail(error)
+
+    async def _rest(self, more: Awaitable[None]) -> None:
+        try:
+            await more
+        except Exception as error:  # noqa: BLE001  # likewise
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        self.finish(*self._refuse(error, ""))
+        if self._inner is not None:
+            # What the method holds must go: to it, a stream that its own error ended is a stream that is gone.
+            self._inner.cancelled()
 
 
 def guarded(method: str, rpc: Rpc, start: Open) -> Stream:

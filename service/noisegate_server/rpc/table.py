@@ -148,10 +148,13 @@ METHODS: Final[Mapping[str, Row]] = {
 
 STREAMS: Final[Mapping[str, StreamRow]] = {
     "WatchSessions": StreamRow(
-        request=pb.WatchSessionsRequest, make=lambda parts, _: partial(watch.watch_sessions, parts)
+        request=pb.WatchSessionsRequest, make=lambda rpc, _: partial(watch.watch_sessions, rpc.parts)
     ),
     "Transport": StreamRow(
-        request=pb.TransportRequest, make=lambda _, methods: transport.Transports(methods).start, client_streaming=True
+        request=pb.TransportRequest,
+        make=lambda rpc, methods: transport.Transports(methods, rpc.clock, rpc.running).start,
+        client_streaming=True,
+        joined_bytes=limits.MAX_JOINED_BYTES,
     ),
 }
 """Streaming RPC of SessionCryptoService to what serves it."""
@@ -171,8 +174,10 @@ def build_table(rpc: Rpc) -> Table:
     unaries = {name: serve(SERVICE_PREFIX + name, row, rpc) for name, row in METHODS.items()}
     ours = {SERVICE_PREFIX + name: Method(unary=function) for name, function in unaries.items()}
     for name, row in STREAMS.items():
-        stream = guarded(SERVICE_PREFIX + name, rpc, row.make(rpc.parts, unaries))
         ours[SERVICE_PREFIX + name] = Method(
-            stream=stream, client_streaming=row.client_streaming, server_streaming=True
+            stream=guarded(SERVICE_PREFIX + name, rpc, row.make(rpc, unaries)),
+            client_streaming=row.client_streaming,
+            server_streaming=True,
+            joined_bytes=row.joined_bytes,
         )
     return ours | health_methods(rpc.health)

@@ -19,6 +19,7 @@ from noisegate_server.rpc.health import Health
 from noisegate_server.rpc.pacing import UnderWay
 from noisegate_server.rpc.policy import LOCAL, Policy
 from noisegate_server.rpc.repeats import Repeats
+from noisegate_server.rpc.running import Running
 from noisegate_server.rpc.waiting import run
 from noisegate_server.session.errors import MessageTooLarge
 from noisegate_server.store.suspended import Dormant
@@ -81,6 +82,7 @@ class Rpc:
     repeats: Repeats = field(default_factory=Repeats)
     health: Health = field(default_factory=Health)
     under_way: UnderWay = field(default_factory=UnderWay)
+    running: Running = field(default_factory=Running)
     on_defect: Callable[[str, Exception], None] = ignore_defect
     """Told of an error that nobody foresaw. Must not raise, nor show the error's text, which may hold a secret."""
 

@@ -147,13 +147,17 @@ class _Stream(Inbox):
         self._sent = 0
         self._ended = False
 
-    def message(self, body: bytes) -> None:
+    def message(self, body: bytes) -> Awaitable[None] | None:
         self._received += 1
         if self._span is None:
-            self.inbox.message(body)
-        else:
-            with self._span.current():
-                self.inbox.message(body)
+            return self.inbox.message(body)
+        with self._span.current():
+            more = self.inbox.message(body)
+        return None if more is None else self._rest(more, self._span)
+
+    async def _rest(self, more: Awaitable[None], span: CallSpan) -> None:
+        with span.current():
+            await more
 
     def half_closed(self) -> None:
         self.inbox.half_closed()

@@ -21,6 +21,7 @@ from noisegate_server.rpc import limits
 from noisegate_server.rpc.call import Call, Caller, Code, Method, Reply, Table, Unary
 from noisegate_server.rpc.errors import defect
 from noisegate_server.rpc.policy import Peer, Policy
+from noisegate_server.rpc.running import Running
 from noisegate_server.rpc.trailers import trailers
 from noisegate_server.rpc.unary import ignore_defect
 from noisegate_server.transport.streams import Pump
@@ -81,6 +82,7 @@ class GrpcioTransport:
         clock: Callable[[], float],
         credentials: Credentials | None,
         unary_seconds: float = limits.UNARY_SECONDS,
+        running: Running | None = None,
         reflected: Sequence[str] = (),
         on_defect: Callable[[str, Exception], None] = ignore_defect,
     ) -> None:
@@ -94,7 +96,7 @@ class GrpcioTransport:
         self.unary_seconds = unary_seconds
         self._callers: dict[tuple[str, tuple[str, ...]], Caller] = {}
         self._pumps: set[Pump] = set()
-        self._running: set[asyncio.Future[Reply]] = set()
+        self._running = Running() if running is None else running
         self._server = grpc.aio.server(options=SERVER_OPTIONS, maximum_concurrent_rpcs=_MAX_CONCURRENT_CALLS)
         self._reflected = reflected
 
@@ -129,8 +131,7 @@ class GrpcioTransport:
         """
         deadline = self.clock() + grace
         await self._server.stop(grace)
-        if self._running:
-            await asyncio.wait(self._running, timeout=max(0.0, deadline - self.clock()))
+        await self._running.end(deadline - self.clock())
 
     def _handler(self, row: Method) -> grpc.RpcMethodHandler[bytes, bytes]:
         if row.unary is not None:
@@ -172,10 +173,7 @@ class GrpcioTransport:
             await _refuse(context, *defect(""))
 
     async def _wait(self, call: Call, reply: Awaitable[Reply], context: _Context) -> Reply:
-        # It runs to its end whatever becomes of the call: half an operation on a store is worse than an unread answer.
-        running = asyncio.ensure_future(reply)
-        self._running.add(running)
-        running.add_done_callback(self._running.discard)
+        running = self._running.begin(reply)
         deadline = call.deadline
         try:
             done, _ = await asyncio.wait([running], timeout=deadline - self.clock())
@@ -201,7 +199,7 @@ class GrpcioTransport:
         remaining = context.time_remaining()
         deadline = self.clock() + remaining if remaining is not None else float("inf")
         call = Call(self._caller(context), deadline, partial(_metadata, context))
-        pump = Pump(partial(_read, context), partial(_write, context))
+        pump = Pump(partial(_read, context), partial(_write, context), joined_bytes=row.joined_bytes)
         self._pumps.add(pump)
         try:
             code, status = await pump.run(row.stream, call)

@@ -33,11 +33,14 @@ class Pump(Outbox):
     method hears nothing more.
     """
 
-    __slots__ = ("_answer", "_bytes", "_full", "_inbox", "_lost", "_queue", "_read", "_room", "_work", "_write")
+    __slots__ = (
+        "_answer", "_bytes", "_full", "_inbox", "_joined_bytes", "_lost", "_queue", "_read", "_room", "_work", "_write",
+    )  # fmt: skip
 
-    def __init__(self, read: Read, write: Write) -> None:
+    def __init__(self, read: Read, write: Write, *, joined_bytes: int = 0) -> None:
         self._read = read
         self._write = write
+        self._joined_bytes = joined_bytes
         self._inbox: Inbox | None = None
         self._queue: deque[bytes] = deque()
         self._bytes = 0
@@ -88,9 +91,7 @@ class Pump(Outbox):
     async def _send_all(self, inbox: Inbox) -> Reply:
         while True:
             while self._queue:
-                body = self._queue.popleft()
-                self._bytes -= len(body)
-                await self._write(body)
+                await self._write(self._next())
                 if self._full and len(self._queue) <= HIGH_MESSAGES // 2 and self._bytes <= HIGH_BYTES // 2:
                     self._full = False
                     self._room.set()
@@ -103,6 +104,20 @@ class Pump(Outbox):
             self._work.clear()
             await self._work.wait()
 
+    def _next(self) -> bytes:
+        """What has gathered, as one message where the method allows it: the way down is dear, however short it is."""
+        queue = self._queue
+        body = queue.popleft()
+        size = len(body)
+        if queue and size + len(queue[0]) <= self._joined_bytes:
+            bodies = [body]
+            while queue and size + len(queue[0]) <= self._joined_bytes:
+                bodies.append(queue.popleft())
+                size += len(bodies[-1])
+            body = b"".join(bodies)
+        self._bytes -= size
+        return body
+
     async def _receive(self, inbox: Inbox) -> None:
         try:
             while self._answer is None:
@@ -113,7 +128,9 @@ class Pump(Outbox):
                 if body is None:
                     inbox.half_closed()
                     return
-                inbox.message(body)
+                more = inbox.message(body)
+                if more is not None:
+                    await more
         except ConnectionError:
             self._lost = True
             self._work.set()

@@ -116,6 +116,23 @@ def test_an_error_anywhere_ends_the_stream_once(step: str, error: Exception, exp
     assert probe.defects == (["KeyError"] if expected == "INTERNAL" else [])
 
 
+@pytest.mark.parametrize(("error", "expected"), [(SessionNotFound(), "SESSION_NOT_FOUND"), (KeyError(), "INTERNAL")])
+async def test_an_error_in_the_rest_of_a_message_ends_the_stream(error: Exception, expected: str) -> None:
+    """As one in its first part."""
+
+    async def rest() -> None:
+        raise error
+
+    heard: list[str] = []
+    probe = Probe(lambda _, outbox: Echo(outbox, heard, slow={b"x": rest()}))
+    stream = probe.open()
+    more = stream.inbox.message(b"x")
+    assert more is not None
+    await more
+    assert ended_by(stream) == expected
+    assert heard == ["message x", "cancelled"]
+
+
 def test_an_error_while_opening_ends_the_stream() -> None:
     """There is no inbox yet to tell."""
 

@@ -14,6 +14,7 @@ from noisegate_server.rpc.call import Call, Caller, Code, Method, Reply, Table, 
 from noisegate_server.rpc.errors import refusal
 from noisegate_server.rpc.handlers.transport import BATCHES, Transports
 from noisegate_server.rpc.policy import Policy
+from noisegate_server.rpc.running import Running
 from noisegate_server.rpc.streams import guarded
 from noisegate_server.session.errors import SessionNotFound
 from tests.support.in_process import LOCAL, Stream
@@ -31,8 +32,15 @@ class Carrier:
         self.called: list[tuple[str, Caller, bytes]] = []
         self.waiting: list[asyncio.Future[Reply]] = []
         """A future for each call that got none of `reply`."""
+        self.again: asyncio.Future[Reply] | None = None
+        """What further calls get in place of a new one."""
         self._reply = reply
-        self.transports = Transports({name: self._method(name) for name in BATCHES}, **seconds)
+        self.now = 0.0
+        self.seconds = 0.0
+        """How long each call of a method takes."""
+        self.running = Running()
+        methods = {name: self._method(name) for name in BATCHES}
+        self.transports = Transports(methods, lambda: self.now, self.running, **seconds)
         rpc = make_rpc(policy=policy or Policy())
         stream = guarded(METHOD, rpc, self.transports.start)
         self.table: Table = {METHOD: Method(stream=stream, client_streaming=True, server_streaming=True)}
@@ -40,8 +48,11 @@ class Carrier:
     def _method(self, name: str) -> Unary:
         def unary(call: Call, body: bytes) -> Reply | Awaitable[Reply]:
             self.called.append((name, call.caller, body))
+            self.now += self.seconds
             if self._reply is not None:
                 return self._reply
+            if self.again is not None:
+                return self.again
             future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
             self.waiting.append(future)
             return future
@@ -52,21 +63,27 @@ class Carrier:
         return Stream(self.table, METHOD, caller, room=room)
 
 
-def encrypt(correlation: int) -> bytes:
-    """A batch of one."""
+def encrypt(*correlations: int) -> bytes:
+    """A message with a batch of one for each."""
     batch = pb.EncryptBatchRequest(session_ids=bytes(24), lengths=[1], plaintexts=b"p")
-    return pb.TransportRequest(correlation_id=correlation, encrypt=batch).SerializeToString()
+    batches = [pb.TransportBatch(correlation_id=each, encrypt=batch) for each in correlations]
+    return pb.TransportRequest(batches=batches).SerializeToString()
 
 
-def read(stream: Stream) -> list[pb.TransportResponse]:
-    """Everything that was answered."""
-    answers = []
+def read(stream: Stream) -> list[pb.TransportAnswer]:
+    """Every answer so far."""
+    answers: list[pb.TransportAnswer] = []
     while stream.sent:
-        answers.append(pb.TransportResponse.FromString(stream.take()))
+        answers += pb.TransportResponse.FromString(stream.take()).answers
     return answers
 
 
-def why(answer: pb.TransportResponse) -> str:
+def is_told_to_go(stream: Stream) -> bool:
+    """Whether the next message says that the service drains."""
+    return pb.TransportResponse.FromString(stream.take()) == pb.TransportResponse(draining=pb.TransportDraining())
+
+
+def why(answer: pb.TransportAnswer) -> str:
     """The reason of a refused batch."""
     assert answer.WhichOneof("answer") == "refused"
     return reason((answer.refused.code, answer.refused.status))
@@ -96,8 +113,9 @@ def test_each_batch_is_the_call_of_its_method(field: str, name: str, request_typ
     carrier = Carrier((0, response.SerializeToString()))  # type: ignore[attr-defined]
     stream = carrier.open()
     batch = request_type(session_ids=bytes(24), request_id="r")
-    stream.deliver(pb.TransportRequest(correlation_id=5, **{field: batch}).SerializeToString())
-    assert read(stream) == [pb.TransportResponse(correlation_id=5, **{field: response})]  # type: ignore[arg-type]
+    carried = pb.TransportBatch(correlation_id=5, **{field: batch})
+    stream.deliver(pb.TransportRequest(batches=[carried]).SerializeToString())
+    assert read(stream) == [pb.TransportAnswer(correlation_id=5, **{field: response})]  # type: ignore[arg-type]
     ((called, caller, body),) = carrier.called
     assert (called, caller, body) == (name, LOCAL, batch.SerializeToString())
 
@@ -115,11 +133,11 @@ def test_a_refused_batch_leaves_the_stream_open() -> None:
     assert stream.final is None
 
 
-def test_a_message_without_a_batch_is_refused_by_its_number() -> None:
+def test_an_envelope_without_a_batch_is_refused_by_its_number() -> None:
     """As one of a later contract would be; nothing is called."""
     carrier = Carrier((0, b""))
     stream = carrier.open()
-    stream.deliver(pb.TransportRequest(correlation_id=9).SerializeToString())
+    stream.deliver(pb.TransportRequest(batches=[pb.TransportBatch(correlation_id=9)]).SerializeToString())
     (answer,) = read(stream)
     assert (answer.correlation_id, why(answer)) == (9, "INVALID_REQUEST")
     assert carrier.called == []
@@ -129,7 +147,7 @@ def test_a_message_that_cannot_be_read_ends_the_stream() -> None:
     """Nobody knows which batch it was."""
     carrier = Carrier((0, b""))
     stream = carrier.open()
-    stream.deliver(b"\x12\x05abc")
+    stream.deliver(b"\x0a\x05abc")
     assert stream.final is not None
     assert reason(stream.final) == "INVALID_REQUEST"
     assert len(carrier.transports) == 0
@@ -174,6 +192,67 @@ async def test_a_caller_that_reads_nothing_is_not_heard() -> None:
     assert [each.correlation_id for each in read(stream)] == [0, 1, 2, 3, 4]
 
 
+def test_the_batches_of_one_message_are_served_in_their_order() -> None:
+    """Each has an answer of its own."""
+    carrier = Carrier((0, ANSWER.SerializeToString()))
+    stream = carrier.open()
+    stream.deliver(encrypt(*range(limits.MAX_CARRIED_BATCHES)))
+    answers = read(stream)
+    assert answers == [pb.TransportAnswer(correlation_id=n, encrypt=ANSWER) for n in range(limits.MAX_CARRIED_BATCHES)]
+
+
+def test_too_many_batches_in_one_message_end_the_stream() -> None:
+    """None of them is served: it would be the one that the caller did not get an answer for."""
+    carrier = Carrier((0, b""))
+    stream = carrier.open()
+    stream.deliver(encrypt(*range(limits.MAX_CARRIED_BATCHES + 1)))
+    assert stream.final is not None
+    assert reason(stream.final) == "INVALID_REQUEST"
+    assert (carrier.called, len(carrier.transports)) == ([], 0)
+
+
+async def test_others_run_between_the_batches_of_a_long_message() -> None:
+    """And what comes behind it on its stream waits for its end."""
+    carrier = Carrier((0, b""))
+    carrier.seconds = limits.PAUSE_SECONDS
+    stream = carrier.open()
+    stream.deliver(encrypt(1, 2, 3))
+    stream.deliver(encrypt(4))
+    assert len(carrier.called) == 1
+    others = []
+    while stream.busy is not None:
+        await asyncio.sleep(0)
+        others.append(len(carrier.called))
+    assert set(others) == {1, 2, 3, 4}
+    assert [each.correlation_id for each in read(stream)] == [1, 2, 3, 4]
+
+
+async def test_a_message_goes_on_when_the_caller_has_taken_answers() -> None:
+    """A full outbox holds up the rest of a message as it does the next one."""
+    carrier = Carrier((0, b""))
+    stream = carrier.open(room=2)
+    stream.deliver(encrypt(1, 2, 3, 4))
+    await settle()
+    assert len(carrier.called) == 2
+    answers: list[pb.TransportAnswer] = []
+    for _ in range(4):
+        answers += pb.TransportResponse.FromString(stream.take()).answers
+        await settle()
+    assert [each.correlation_id for each in answers] == [1, 2, 3, 4]
+
+
+async def test_two_batches_with_one_request_id_are_answered_both() -> None:
+    """A repeat on the same stream waits for the same result."""
+    carrier = Carrier()
+    stream = carrier.open()
+    stream.deliver(encrypt(1))
+    carrier.again = carrier.waiting[0]
+    stream.deliver(encrypt(2))
+    carrier.waiting[0].set_result((0, b""))
+    await settle()
+    assert [each.correlation_id for each in read(stream)] == [1, 2]
+
+
 async def test_a_half_closed_stream_ends_when_all_is_answered() -> None:
     """Well, and after the last answer."""
     carrier = Carrier()
@@ -196,9 +275,11 @@ async def test_a_cancelled_stream_lets_its_batches_run_to_their_end() -> None:
     stream.inbox.cancelled()
     await settle()
     assert not carrier.waiting[0].cancelled()
+    assert len(carrier.running) == 1, "a stop waits for it"
     carrier.waiting[0].set_result((0, b""))
     await settle()
     assert (list(stream.sent), stream.final, len(carrier.transports)) == ([], None, 0)
+    assert len(carrier.running) == 0
 
 
 async def test_a_draining_service_says_so_and_answers_what_it_has_read() -> None:
@@ -207,7 +288,7 @@ async def test_a_draining_service_says_so_and_answers_what_it_has_read() -> None
     stream = carrier.open()
     stream.deliver(encrypt(1))
     stream.inbox.draining()
-    assert [each.WhichOneof("answer") for each in read(stream)] == ["draining"]
+    assert is_told_to_go(stream)
     stream.inbox.half_closed()
     assert ending(stream) is None
     carrier.waiting[0].set_result((0, b""))
@@ -222,7 +303,7 @@ async def test_a_draining_stream_whose_caller_says_nothing_ends_by_itself() -> N
     stream.inbox.draining()
     assert ending(stream) is None
     await settle()
-    assert ([each.WhichOneof("answer") for each in read(stream)], ending(stream)) == (["draining"], (0, b""))
+    assert (is_told_to_go(stream), ending(stream)) == (True, (0, b""))
     assert len(carrier.transports) == 0
 
 

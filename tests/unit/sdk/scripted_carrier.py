@@ -35,19 +35,20 @@ class Stream:
         self.over = False
         """Set by a script that ends the stream with OK."""
 
-    async def answer(self, request: service.TransportRequest) -> None:
+    async def answer(self, batch: service.TransportBatch) -> None:
         """Do the work and say so."""
-        await self.send(self.carrier.work(request))
+        await self.send(service.TransportResponse(answers=[self.carrier.work(batch)]))
 
     async def send(self, response: service.TransportResponse) -> None:
         """Any word."""
         await self.context.write(response.SerializeToString())
 
-    async def refuse(self, request: service.TransportRequest, refusal: Refusal) -> None:
+    async def refuse(self, request: service.TransportBatch, refusal: Refusal) -> None:
         """Refuse one batch as a whole."""
         code: int = refusal.code.value[0]
         refused = service.TransportRefused(code=code, status=refusal.details)
-        await self.send(service.TransportResponse(correlation_id=request.correlation_id, refused=refused))
+        answer = service.TransportAnswer(correlation_id=request.correlation_id, refused=refused)
+        await self.send(service.TransportResponse(answers=[answer]))
 
     async def drain(self) -> None:
         """Say that the service is about to stop."""
@@ -59,7 +60,7 @@ class Stream:
         await self.context.abort(refusal.code, "scripted")
 
 
-Script = Callable[[Stream, service.TransportRequest], Awaitable[None]]
+Script = Callable[[Stream, service.TransportBatch], Awaitable[None]]
 
 
 class ScriptedCarrier:
@@ -69,18 +70,20 @@ class ScriptedCarrier:
         self.address = ""
         self.script: Script = Stream.answer
         self.streams: list[Stream] = []
-        self.requests: list[tuple[int, service.TransportRequest]] = []
-        """(number of the stream, request)."""
+        self.requests: list[tuple[int, service.TransportBatch]] = []
+        """(number of the stream, batch)."""
+        self.messages = 0
+        """What they came in."""
         self.sealed: Counter[bytes] = Counter()
         self.opened: set[tuple[bytes, bytes]] = set()
         self.done = asyncio.Event()
         """A half-closed stream ends once this is set."""
         self.done.set()
-        self._known: dict[str, service.TransportResponse] = {}
+        self._known: dict[str, service.TransportAnswer] = {}
 
     @property
-    def batches(self) -> list[service.TransportRequest]:
-        """Every request, in the order in which they came."""
+    def batches(self) -> list[service.TransportBatch]:
+        """Every batch, in the order in which they came."""
         return [request for _, request in self.requests]
 
     async def transport(self, _: object, context: Context) -> None:
@@ -90,15 +93,16 @@ class ScriptedCarrier:
         assert context.time_remaining() is None, "a stream has no deadline"
         # The published types know of no end of input.
         while isinstance(body := cast("Any", await context.read()), bytes):
-            request = service.TransportRequest.FromString(body)
-            self.requests.append((stream.number, request))
-            await self.script(stream, request)
-            if stream.over:
-                return
+            self.messages += 1
+            for batch in service.TransportRequest.FromString(body).batches:
+                self.requests.append((stream.number, batch))
+                await self.script(stream, batch)
+                if stream.over:
+                    return
         stream.half_closed.set()
         await self.done.wait()
 
-    def work(self, request: service.TransportRequest) -> service.TransportResponse:
+    def work(self, request: service.TransportBatch) -> service.TransportAnswer:
         """Seal or open, once for a request_id."""
         kind = request.WhichOneof("batch")
         request_id = request.decrypt.request_id if kind == "decrypt" else request.encrypt.request_id
@@ -107,11 +111,11 @@ class ScriptedCarrier:
             known = self._sealed(request.encrypt) if kind == "encrypt" else self._opened(request.decrypt)
             if request_id:
                 self._known[request_id] = known
-        answer = service.TransportResponse(correlation_id=request.correlation_id)
+        answer = service.TransportAnswer(correlation_id=request.correlation_id)
         answer.MergeFrom(known)
         return answer
 
-    def _sealed(self, batch: service.EncryptBatchRequest) -> service.TransportResponse:
+    def _sealed(self, batch: service.EncryptBatchRequest) -> service.TransportAnswer:
         answer = service.EncryptBatchResponse()
         for index, (session_id, text) in enumerate(items(batch, batch.plaintexts)):
             if text == BAD:
@@ -123,9 +127,9 @@ class ScriptedCarrier:
             answer.ciphertexts += record
             answer.lengths.append(len(record))
             answer.counters.append(counter)
-        return service.TransportResponse(encrypt=answer)
+        return service.TransportAnswer(encrypt=answer)
 
-    def _opened(self, batch: service.DecryptBatchRequest) -> service.TransportResponse:
+    def _opened(self, batch: service.DecryptBatchRequest) -> service.TransportAnswer:
         answer = service.DecryptBatchResponse()
         for index, (session_id, record) in enumerate(items(batch, batch.ciphertexts)):
             if (session_id, record) in self.opened:
@@ -135,7 +139,7 @@ class ScriptedCarrier:
             answer.plaintexts += record[::-1]
             answer.lengths.append(len(record))
             answer.counters.append(0)
-        return service.TransportResponse(decrypt=answer)
+        return service.TransportAnswer(decrypt=answer)
 
 
 def _refuse(

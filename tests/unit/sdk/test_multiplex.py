@@ -66,6 +66,17 @@ async def test_the_order_within_a_session_is_kept(carrier: ScriptedCarrier) -> N
     assert [len(batch.encrypt.lengths) for batch in carrier.batches] == [7] * 8 + [4]
 
 
+async def test_batches_that_are_due_together_are_one_message(carrier: ScriptedCarrier) -> None:
+    """Each is a batch of its own all the same; what is long goes in several, none of which the service would refuse."""
+    async with connect(carrier, max_items=7) as client:
+        await asyncio.gather(*(datagram(client, n).encrypt(b"x") for n in range(70)))
+        assert (len(carrier.batches), carrier.messages) == (10, 1)
+        long = bytes(100_000)
+        await asyncio.gather(*(datagram(client, n).encrypt(long) for n in range(14)))
+    assert [len(batch.encrypt.lengths) for batch in carrier.batches[10:]] == [2] * 7
+    assert carrier.messages == 1 + 4
+
+
 async def test_a_tick_gathers_the_calls_of_several_turns(carrier: ScriptedCarrier) -> None:
     """And a full batch does not wait for it."""
     async with connect(carrier, tick=0.1, max_items=4) as client:
@@ -119,10 +130,10 @@ async def test_a_noise_session_has_one_call_of_a_direction_under_way(carrier: Sc
 
 async def test_answers_may_overtake_each_other(carrier: ScriptedCarrier) -> None:
     """A batch that waits at the service holds up no other."""
-    held: list[service.TransportRequest] = []
+    held: list[service.TransportBatch] = []
     holding = asyncio.Event()
 
-    async def hold_the_first(stream: Stream, request: service.TransportRequest) -> None:
+    async def hold_the_first(stream: Stream, request: service.TransportBatch) -> None:
         if not held:
             held.append(request)
             holding.set()
@@ -179,9 +190,9 @@ async def test_a_call_that_is_cancelled_before_its_batch_goes_is_not_sent(carrie
 
 async def test_a_call_whose_time_is_over_fails_alone(carrier: ScriptedCarrier) -> None:
     """It says that nothing is known; a late answer is dropped, and the stream goes on."""
-    late: list[service.TransportRequest] = []
+    late: list[service.TransportBatch] = []
 
-    async def answer_late(stream: Stream, request: service.TransportRequest) -> None:
+    async def answer_late(stream: Stream, request: service.TransportBatch) -> None:
         late.append(request)
         if len(late) > 1:
             for each in late:
@@ -200,7 +211,7 @@ async def test_a_closed_client_ends_its_calls(carrier: ScriptedCarrier) -> None:
     """Those that wait, and those that come later; nothing is left running."""
     holding = asyncio.Event()
 
-    async def hold(stream: Stream, request: service.TransportRequest) -> None:
+    async def hold(stream: Stream, request: service.TransportBatch) -> None:
         if len(carrier.batches) == 10:
             holding.set()
 
@@ -229,9 +240,9 @@ async def test_a_refusal_of_all_is_raised_by_each(
     carrier: ScriptedCarrier, refusal: Refusal, raised: type[Exception], whole: str
 ) -> None:
     """Of a batch or of the stream; the next call may be luckier."""
-    refused: list[service.TransportRequest] = []
+    refused: list[service.TransportBatch] = []
 
-    async def refuse_once(stream: Stream, request: service.TransportRequest) -> None:
+    async def refuse_once(stream: Stream, request: service.TransportBatch) -> None:
         if refused:
             await stream.answer(request)
             return
@@ -272,9 +283,9 @@ def test_threads_share_the_batches_of_a_blocking_client() -> None:
 
     def transport(requests: Iterator[bytes], _: object) -> Iterator[bytes]:
         for body in requests:
-            request = service.TransportRequest.FromString(body)
-            carrier.requests.append((0, request))
-            yield carrier.work(request).SerializeToString()
+            for batch in service.TransportRequest.FromString(body).batches:
+                carrier.requests.append((0, batch))
+                yield service.TransportResponse(answers=[carrier.work(batch)]).SerializeToString()
 
     def seal(session: noisegate.SyncSession) -> bytes:
         return session.encrypt(b"x").packet

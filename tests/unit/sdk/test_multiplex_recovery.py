@@ -81,7 +81,7 @@ async def test_a_cut_anywhere_in_the_traffic_loses_nothing(
 ) -> None:
     """Both directions, both kinds of session, many batches under way; cut at the answer number `place`, then again."""
 
-    async def cut_before(stream: Stream, request: service.TransportRequest) -> None:
+    async def cut_before(stream: Stream, request: service.TransportBatch) -> None:
         if len(carrier.batches) in (place, place + 3):
             relay.cuts = 1
         await stream.answer(request)
@@ -109,7 +109,7 @@ async def test_a_cut_anywhere_in_the_traffic_loses_nothing(
 async def test_what_was_not_done_goes_again(carrier: ScriptedCarrier, refusal: Refusal, whole: str) -> None:
     """After a while, a bounded number of times."""
 
-    async def refuse_twice(stream: Stream, request: service.TransportRequest) -> None:
+    async def refuse_twice(stream: Stream, request: service.TransportBatch) -> None:
         if len(carrier.batches) > 2:
             await stream.answer(request)
         else:
@@ -126,7 +126,7 @@ async def test_what_was_not_done_goes_again(carrier: ScriptedCarrier, refusal: R
 async def test_a_service_that_refuses_for_good_is_believed(carrier: ScriptedCarrier, whole: str) -> None:
     """After as many attempts as a unary call has, with the last refusal."""
 
-    async def refuse(stream: Stream, request: service.TransportRequest) -> None:
+    async def refuse(stream: Stream, request: service.TransportBatch) -> None:
         await (stream.refuse(request, OVERLOADED) if whole == "batch" else stream.abort(OVERLOADED))
 
     carrier.script = refuse
@@ -148,10 +148,10 @@ async def test_a_service_that_is_not_there_is_unavailable() -> None:
 
 async def test_draining_moves_new_calls_and_waits_for_the_old_answers(carrier: ScriptedCarrier) -> None:
     """New ones go over another connection at once; the old stream is half-closed and read to its end."""
-    held: list[service.TransportRequest] = []
+    held: list[service.TransportBatch] = []
     opened = asyncio.Event()
 
-    async def drain_the_first(stream: Stream, request: service.TransportRequest) -> None:
+    async def drain_the_first(stream: Stream, request: service.TransportBatch) -> None:
         if stream.number:
             await stream.answer(request)
             return
@@ -178,7 +178,7 @@ async def test_draining_moves_new_calls_and_waits_for_the_old_answers(carrier: S
 async def test_an_orderly_end_gives_back_what_was_not_done(carrier: ScriptedCarrier) -> None:
     """A service that has drained ends the stream with OK: what has no answer then goes to the next one."""
 
-    async def end_the_first(stream: Stream, request: service.TransportRequest) -> None:
+    async def end_the_first(stream: Stream, request: service.TransportBatch) -> None:
         if stream.number:
             await stream.answer(request)
         stream.over = not stream.number

@@ -190,6 +190,28 @@ def test_what_happens_meanwhile_belongs_to_the_span_and_nothing_after_it(spans: 
     assert trace.get_current_span().get_span_context().trace_id == 0
 
 
+async def test_a_message_of_a_stream_that_needs_time_belongs_to_the_span(spans: Spans) -> None:
+    """To its end, which the transport waits for."""
+    current: list[Any] = []
+
+    async def rest() -> None:
+        await asyncio.sleep(0)
+        current.append(trace.get_current_span())
+
+    method = EchoMethod()
+    method.slow[b"slow"] = rest()
+    row = Method(stream=method, joined_bytes=7)
+    table = observed({METHOD: row}, CallDurations(), spans.calls(begins=True), Clock())
+    assert table[METHOD].joined_bytes == 7
+    stream = Stream(table, METHOD)
+    stream.deliver(b"slow")
+    assert stream.busy is not None
+    await stream.busy
+    stream.inbox.half_closed()
+    span = spans.only()
+    assert [each.get_span_context() for each in current] == [span.context]
+
+
 def test_a_stream_is_one_span_that_counts_its_messages(spans: Spans) -> None:
     """From its first byte to its last."""
     clock, durations = Clock(), CallDurations()

@@ -17,6 +17,7 @@ from noisegate_server.rpc.call import Call, Code, Method, Reply
 from noisegate_server.rpc.errors import Draining, defect, refusal
 from noisegate_server.rpc.health import SERVICE
 from noisegate_server.rpc.policy import Policy
+from noisegate_server.rpc.running import Running
 from noisegate_server.transport.grpcio import GrpcioTransport
 from tests.support.streams import EchoMethod
 
@@ -26,10 +27,11 @@ Function = Callable[[Call, bytes], Reply | Awaitable[Reply]]
 class Fixture:
     """A transport, its port and a channel to it."""
 
-    def __init__(self, transport: GrpcioTransport, channel: Any, echo: EchoMethod) -> None:
+    def __init__(self, transport: GrpcioTransport, channel: Any, echo: EchoMethod, running: Running) -> None:
         # Any: the published types want serialisers, of which raw bytes have none.
         self.transport = transport
         self.echo = echo
+        self.running = running
         self.unary = channel.unary_unary("/t.S/Unary")
         self.stream = channel.stream_stream("/t.S/Stream")
         self.channel = channel
@@ -45,10 +47,12 @@ async def serving(
     """A running transport with one unary method and one stream; what its adapter stumbled over goes to `defects`."""
     echo = EchoMethod()
     seen = [] if defects is None else defects
+    running = Running()
     transport = GrpcioTransport(
         policy=Policy(),
         clock=time.monotonic,
         credentials=None,
+        running=running,
         unary_seconds=unary_seconds,
         reflected=(SERVICE,),
         on_defect=lambda where, error: seen.append((where, error)),
@@ -61,7 +65,7 @@ async def serving(
     await transport.start(table)
     try:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-            yield Fixture(transport, channel, echo)
+            yield Fixture(transport, channel, echo, running)
     finally:
         await transport.stop(0)
     assert defects is not None or not seen, seen
@@ -191,6 +195,19 @@ async def test_a_cancelled_call_that_waits_runs_to_its_end() -> None:
         assert not done.is_set()
         gate.set()
         await asyncio.wait_for(done.wait(), 5)
+
+
+async def test_a_stop_waits_for_what_a_method_has_begun() -> None:
+    """What goes on behind a stream that is gone as well as behind a call."""
+    async with serving() as server:
+        gate: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        server.running.begin(gate)
+        stopping = asyncio.ensure_future(server.transport.stop(5))
+        done, _ = await asyncio.wait([stopping], timeout=0.1)
+        assert not done
+        gate.set_result((0, b""))
+        await stopping
+        assert not len(server.running)
 
 
 @pytest.mark.parametrize("shape", ["unary", "waits", "its status", "stream"])

@@ -16,14 +16,14 @@ from tests.support.streams import EchoMethod
 class Socket:
     """Both directions of a stream that tests drive by hand."""
 
-    def __init__(self) -> None:
+    def __init__(self, joined_bytes: int = 0) -> None:
         self.incoming: asyncio.Queue[bytes | Exception | None] = asyncio.Queue()
         self.written: list[bytes] = []
         self.open = asyncio.Event()
         self.open.set()
         self.broken = False
         self.method = EchoMethod()
-        self.pump = Pump(self.read, self.write)
+        self.pump = Pump(self.read, self.write, joined_bytes=joined_bytes)
 
     async def read(self) -> bytes | None:
         body = await self.incoming.get()
@@ -62,6 +62,41 @@ async def test_messages_keep_their_order_and_the_end_comes_last() -> None:
     assert await socket.serve() == (0, b"")
     assert socket.written == [b"1", b"2"]
     assert socket.method.heard == ["message 1", "message 2", "half_closed"]
+
+
+@pytest.mark.parametrize(("joined_bytes", "written"), [(0, [b"1", b"22", b"333", b"4"]), (5, [b"1", b"22333", b"4"])])
+async def test_what_gathers_behind_a_write_goes_as_one_message(joined_bytes: int, written: list[bytes]) -> None:
+    """Where the method allows it, and no longer than it allows; a longer one goes alone."""
+    socket = Socket(joined_bytes)
+    socket.open.clear()
+    serving = socket.serve()
+    for body in (b"1", b"22", b"333", b"4"):
+        socket.incoming.put_nowait(body)
+        await settle()
+    socket.incoming.put_nowait(None)
+    socket.open.set()
+    assert await serving == (0, b"")
+    assert socket.written == written
+
+
+@pytest.mark.parametrize("end", ["done", "gone"])
+async def test_a_message_that_needs_time_holds_up_the_next_one(end: str) -> None:
+    """Of its own stream; where that is gone, it is given up."""
+    socket = Socket()
+    slow = asyncio.get_running_loop().create_future()
+    socket.method.slow[b"slow"] = slow
+    for body in (b"slow", b"next"):
+        socket.incoming.put_nowait(body)
+    serving = socket.serve()
+    await settle()
+    assert socket.method.heard == ["message slow"]
+    if end == "done":
+        slow.set_result(None)
+        await settle()
+        assert socket.method.heard == ["message slow", "message next"]
+    await cancel(serving)
+    assert slow.cancelled() is (end == "gone")
+    assert socket.method.heard[-1] == "cancelled"
 
 
 async def test_a_caller_that_takes_nothing_is_not_heard() -> None:

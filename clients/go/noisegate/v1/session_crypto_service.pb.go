@@ -4778,9 +4778,8 @@ func (x *BroadcastResponse) GetToPeer() []*ItemMessages {
 	return nil
 }
 
-// One batch. At most 256 streams of a tenant are open, and 32 batches of a stream may wait for their sessions to come
-// back; one more is refused with OVERLOADED.
-type TransportRequest struct {
+// A batch on its way.
+type TransportBatch struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The answer has the same. The caller's choice: any number that none of its open batches has.
 	CorrelationId uint64 `protobuf:"varint,1,opt,name=correlation_id,json=correlationId,proto3" json:"correlation_id,omitempty"`
@@ -4788,17 +4787,124 @@ type TransportRequest struct {
 	//
 	// Types that are valid to be assigned to Batch:
 	//
-	//	*TransportRequest_Encrypt
-	//	*TransportRequest_Decrypt
-	//	*TransportRequest_Broadcast
-	Batch         isTransportRequest_Batch `protobuf_oneof:"batch"`
+	//	*TransportBatch_Encrypt
+	//	*TransportBatch_Decrypt
+	//	*TransportBatch_Broadcast
+	Batch         isTransportBatch_Batch `protobuf_oneof:"batch"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TransportBatch) Reset() {
+	*x = TransportBatch{}
+	mi := &file_noisegate_v1_session_crypto_service_proto_msgTypes[53]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TransportBatch) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TransportBatch) ProtoMessage() {}
+
+func (x *TransportBatch) ProtoReflect() protoreflect.Message {
+	mi := &file_noisegate_v1_session_crypto_service_proto_msgTypes[53]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TransportBatch.ProtoReflect.Descriptor instead.
+func (*TransportBatch) Descriptor() ([]byte, []int) {
+	return file_noisegate_v1_session_crypto_service_proto_rawDescGZIP(), []int{53}
+}
+
+func (x *TransportBatch) GetCorrelationId() uint64 {
+	if x != nil {
+		return x.CorrelationId
+	}
+	return 0
+}
+
+func (x *TransportBatch) GetBatch() isTransportBatch_Batch {
+	if x != nil {
+		return x.Batch
+	}
+	return nil
+}
+
+func (x *TransportBatch) GetEncrypt() *EncryptBatchRequest {
+	if x != nil {
+		if x, ok := x.Batch.(*TransportBatch_Encrypt); ok {
+			return x.Encrypt
+		}
+	}
+	return nil
+}
+
+func (x *TransportBatch) GetDecrypt() *DecryptBatchRequest {
+	if x != nil {
+		if x, ok := x.Batch.(*TransportBatch_Decrypt); ok {
+			return x.Decrypt
+		}
+	}
+	return nil
+}
+
+func (x *TransportBatch) GetBroadcast() *BroadcastRequest {
+	if x != nil {
+		if x, ok := x.Batch.(*TransportBatch_Broadcast); ok {
+			return x.Broadcast
+		}
+	}
+	return nil
+}
+
+type isTransportBatch_Batch interface {
+	isTransportBatch_Batch()
+}
+
+type TransportBatch_Encrypt struct {
+	// As in EncryptBatch.
+	Encrypt *EncryptBatchRequest `protobuf:"bytes,2,opt,name=encrypt,proto3,oneof"`
+}
+
+type TransportBatch_Decrypt struct {
+	// As in DecryptBatch.
+	Decrypt *DecryptBatchRequest `protobuf:"bytes,3,opt,name=decrypt,proto3,oneof"`
+}
+
+type TransportBatch_Broadcast struct {
+	// As in Broadcast.
+	Broadcast *BroadcastRequest `protobuf:"bytes,4,opt,name=broadcast,proto3,oneof"`
+}
+
+func (*TransportBatch_Encrypt) isTransportBatch_Batch() {}
+
+func (*TransportBatch_Decrypt) isTransportBatch_Batch() {}
+
+func (*TransportBatch_Broadcast) isTransportBatch_Batch() {}
+
+// What there is to send: whatever has gathered while the message before it was on its way costs less as one message. At
+// most 256 streams of a tenant are open, and 32 batches of a stream may wait for their sessions to come back; one more
+// is refused with OVERLOADED.
+type TransportRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Batches, each answered on its own: at most 32. A message of more, or of more than 2 MiB, ends the stream.
+	Batches       []*TransportBatch `protobuf:"bytes,1,rep,name=batches,proto3" json:"batches,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *TransportRequest) Reset() {
 	*x = TransportRequest{}
-	mi := &file_noisegate_v1_session_crypto_service_proto_msgTypes[53]
+	mi := &file_noisegate_v1_session_crypto_service_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4810,7 +4916,7 @@ func (x *TransportRequest) String() string {
 func (*TransportRequest) ProtoMessage() {}
 
 func (x *TransportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_noisegate_v1_session_crypto_service_proto_msgTypes[53]
+	mi := &file_noisegate_v1_session_crypto_service_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4823,74 +4929,15 @@ func (x *TransportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransportRequest.ProtoReflect.Descriptor instead.
 func (*TransportRequest) Descriptor() ([]byte, []int) {
-	return file_noisegate_v1_session_crypto_service_proto_rawDescGZIP(), []int{53}
+	return file_noisegate_v1_session_crypto_service_proto_rawDescGZIP(), []int{54}
 }
 
-func (x *TransportRequest) GetCorrelationId() uint64 {
+func (x *TransportRequest) GetBatches() []*TransportBatch {
 	if x != nil {
-		return x.CorrelationId
-	}
-	return 0
-}
-
-func (x *TransportRequest) GetBatch() isTransportRequest_Batch {
-	if x != nil {
-		return x.Batch
+		return x.Batches
 	}
 	return nil
 }
-
-func (x *TransportRequest) GetEncrypt() *EncryptBatchRequest {
-	if x != nil {
-		if x, ok := x.Batch.(*TransportRequest_Encrypt); ok {
-			return x.Encrypt
-		}
-	}
-	return nil
-}
-
-func (x *TransportRequest) GetDecrypt() *DecryptBatchRequest {
-	if x != nil {
-		if x, ok := x.Batch.(*TransportRequest_Decrypt); ok {
-			return x.Decrypt
-		}
-	}
-	return nil
-}
-
-func (x *TransportRequest) GetBroadcast() *BroadcastRequest {
-	if x != nil {
-		if x, ok := x.Batch.(*TransportRequest_Broadcast); ok {
-			return x.Broadcast
-		}
-	}
-	return nil
-}
-
-type isTransportRequest_Batch interface {
-	isTransportRequest_Batch()
-}
-
-type TransportRequest_Encrypt struct {
-	// As in EncryptBatch.
-	Encrypt *EncryptBatchRequest `protobuf:"bytes,2,opt,name=encrypt,proto3,oneof"`
-}
-
-type TransportRequest_Decrypt struct {
-	// As in DecryptBatch.
-	Decrypt *DecryptBatchRequest `protobuf:"bytes,3,opt,name=decrypt,proto3,oneof"`
-}
-
-type TransportRequest_Broadcast struct {
-	// As in Broadcast.
-	Broadcast *BroadcastRequest `protobuf:"bytes,4,opt,name=broadcast,proto3,oneof"`
-}
-
-func (*TransportRequest_Encrypt) isTransportRequest_Batch() {}
-
-func (*TransportRequest_Decrypt) isTransportRequest_Batch() {}
-
-func (*TransportRequest_Broadcast) isTransportRequest_Batch() {}
 
 // A batch was refused as a whole.
 type TransportRefused struct {
@@ -4905,7 +4952,7 @@ type TransportRefused struct {
 
 func (x *TransportRefused) Reset() {
 	*x = TransportRefused{}
-	mi := &file_noisegate_v1_session_crypto_service_proto_msgTypes[54]
+	mi := &file_noisegate_v1_session_crypto_service_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4917,7 +4964,7 @@ func (x *TransportRefused) String() string {
 func (*TransportRefused) ProtoMessage() {}
 
 func (x *TransportRefused) ProtoReflect() protoreflect.Message {
-	mi := &file_noisegate_v1_session_crypto_service_proto_msgTypes[54]
+	mi := &file_noisegate_v1_session_crypto_service_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4930,7 +4977,7 @@ func (x *TransportRefused) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransportRefused.ProtoReflect.Descriptor instead.
 func (*TransportRefused) Descriptor() ([]byte, []int) {
-	return file_noisegate_v1_session_crypto_service_proto_rawDescGZIP(), []int{54}
+	return file_noisegate_v1_session_crypto_service_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *TransportRefused) GetCode() uint32 {
@@ -4947,6 +4994,136 @@ func (x *TransportRefused) GetStatus() []byte {
 	return nil
 }
 
+// What became of a batch.
+type TransportAnswer struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The batch's.
+	CorrelationId uint64 `protobuf:"varint,1,opt,name=correlation_id,json=correlationId,proto3" json:"correlation_id,omitempty"`
+	// What.
+	//
+	// Types that are valid to be assigned to Answer:
+	//
+	//	*TransportAnswer_Encrypt
+	//	*TransportAnswer_Decrypt
+	//	*TransportAnswer_Broadcast
+	//	*TransportAnswer_Refused
+	Answer        isTransportAnswer_Answer `protobuf_oneof:"answer"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TransportAnswer) Reset() {
+	*x = TransportAnswer{}
+	mi := &file_noisegate_v1_session_crypto_service_proto_msgTypes[56]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TransportAnswer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TransportAnswer) ProtoMessage() {}
+
+func (x *TransportAnswer) ProtoReflect() protoreflect.Message {
+	mi := &file_noisegate_v1_session_crypto_service_proto_msgTypes[56]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TransportAnswer.ProtoReflect.Descriptor instead.
+func (*TransportAnswer) Descriptor() ([]byte, []int) {
+	return file_noisegate_v1_session_crypto_service_proto_rawDescGZIP(), []int{56}
+}
+
+func (x *TransportAnswer) GetCorrelationId() uint64 {
+	if x != nil {
+		return x.CorrelationId
+	}
+	return 0
+}
+
+func (x *TransportAnswer) GetAnswer() isTransportAnswer_Answer {
+	if x != nil {
+		return x.Answer
+	}
+	return nil
+}
+
+func (x *TransportAnswer) GetEncrypt() *EncryptBatchResponse {
+	if x != nil {
+		if x, ok := x.Answer.(*TransportAnswer_Encrypt); ok {
+			return x.Encrypt
+		}
+	}
+	return nil
+}
+
+func (x *TransportAnswer) GetDecrypt() *DecryptBatchResponse {
+	if x != nil {
+		if x, ok := x.Answer.(*TransportAnswer_Decrypt); ok {
+			return x.Decrypt
+		}
+	}
+	return nil
+}
+
+func (x *TransportAnswer) GetBroadcast() *BroadcastResponse {
+	if x != nil {
+		if x, ok := x.Answer.(*TransportAnswer_Broadcast); ok {
+			return x.Broadcast
+		}
+	}
+	return nil
+}
+
+func (x *TransportAnswer) GetRefused() *TransportRefused {
+	if x != nil {
+		if x, ok := x.Answer.(*TransportAnswer_Refused); ok {
+			return x.Refused
+		}
+	}
+	return nil
+}
+
+type isTransportAnswer_Answer interface {
+	isTransportAnswer_Answer()
+}
+
+type TransportAnswer_Encrypt struct {
+	// Of an `encrypt`.
+	Encrypt *EncryptBatchResponse `protobuf:"bytes,2,opt,name=encrypt,proto3,oneof"`
+}
+
+type TransportAnswer_Decrypt struct {
+	// Of a `decrypt`.
+	Decrypt *DecryptBatchResponse `protobuf:"bytes,3,opt,name=decrypt,proto3,oneof"`
+}
+
+type TransportAnswer_Broadcast struct {
+	// Of a `broadcast`.
+	Broadcast *BroadcastResponse `protobuf:"bytes,4,opt,name=broadcast,proto3,oneof"`
+}
+
+type TransportAnswer_Refused struct {
+	// The batch was refused.
+	Refused *TransportRefused `protobuf:"bytes,5,opt,name=refused,proto3,oneof"`
+}
+
+func (*TransportAnswer_Encrypt) isTransportAnswer_Answer() {}
+
+func (*TransportAnswer_Decrypt) isTransportAnswer_Answer() {}
+
+func (*TransportAnswer_Broadcast) isTransportAnswer_Answer() {}
+
+func (*TransportAnswer_Refused) isTransportAnswer_Answer() {}
+
 // The service is about to stop: what it has read is still answered, what comes now is refused with DRAINING. Half-close
 // this stream and open one to another instance. The service ends it with OK once everything is answered and the caller
 // has half-closed, or 2 s later. What has no answer at an end with OK was not done.
@@ -4958,7 +5135,7 @@ type TransportDraining struct {
 
 func (x *TransportDraining) Reset() {
 	*x = TransportDraining{}
-	mi := &file_noisegate_v1_session_crypto_service_proto_msgTypes[55]
+	mi := &file_noisegate_v1_session_crypto_service_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4970,7 +5147,7 @@ func (x *TransportDraining) String() string {
 func (*TransportDraining) ProtoMessage() {}
 
 func (x *TransportDraining) ProtoReflect() protoreflect.Message {
-	mi := &file_noisegate_v1_session_crypto_service_proto_msgTypes[55]
+	mi := &file_noisegate_v1_session_crypto_service_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4983,31 +5160,23 @@ func (x *TransportDraining) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransportDraining.ProtoReflect.Descriptor instead.
 func (*TransportDraining) Descriptor() ([]byte, []int) {
-	return file_noisegate_v1_session_crypto_service_proto_rawDescGZIP(), []int{55}
+	return file_noisegate_v1_session_crypto_service_proto_rawDescGZIP(), []int{57}
 }
 
-// What became of a batch, or a word of the service.
+// What there is to say.
 type TransportResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The request's.
-	CorrelationId uint64 `protobuf:"varint,1,opt,name=correlation_id,json=correlationId,proto3" json:"correlation_id,omitempty"`
-	// What.
-	//
-	// Types that are valid to be assigned to Answer:
-	//
-	//	*TransportResponse_Encrypt
-	//	*TransportResponse_Decrypt
-	//	*TransportResponse_Broadcast
-	//	*TransportResponse_Refused
-	//	*TransportResponse_Draining
-	Answer        isTransportResponse_Answer `protobuf_oneof:"answer"`
+	// Answers, in the order in which they were ready: several, at most 262,144 bytes together, or one of any length.
+	Answers []*TransportAnswer `protobuf:"bytes,1,rep,name=answers,proto3" json:"answers,omitempty"`
+	// Go elsewhere.
+	Draining      *TransportDraining `protobuf:"bytes,2,opt,name=draining,proto3" json:"draining,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *TransportResponse) Reset() {
 	*x = TransportResponse{}
-	mi := &file_noisegate_v1_session_crypto_service_proto_msgTypes[56]
+	mi := &file_noisegate_v1_session_crypto_service_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5019,7 +5188,7 @@ func (x *TransportResponse) String() string {
 func (*TransportResponse) ProtoMessage() {}
 
 func (x *TransportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_noisegate_v1_session_crypto_service_proto_msgTypes[56]
+	mi := &file_noisegate_v1_session_crypto_service_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5032,106 +5201,22 @@ func (x *TransportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransportResponse.ProtoReflect.Descriptor instead.
 func (*TransportResponse) Descriptor() ([]byte, []int) {
-	return file_noisegate_v1_session_crypto_service_proto_rawDescGZIP(), []int{56}
+	return file_noisegate_v1_session_crypto_service_proto_rawDescGZIP(), []int{58}
 }
 
-func (x *TransportResponse) GetCorrelationId() uint64 {
+func (x *TransportResponse) GetAnswers() []*TransportAnswer {
 	if x != nil {
-		return x.CorrelationId
-	}
-	return 0
-}
-
-func (x *TransportResponse) GetAnswer() isTransportResponse_Answer {
-	if x != nil {
-		return x.Answer
-	}
-	return nil
-}
-
-func (x *TransportResponse) GetEncrypt() *EncryptBatchResponse {
-	if x != nil {
-		if x, ok := x.Answer.(*TransportResponse_Encrypt); ok {
-			return x.Encrypt
-		}
-	}
-	return nil
-}
-
-func (x *TransportResponse) GetDecrypt() *DecryptBatchResponse {
-	if x != nil {
-		if x, ok := x.Answer.(*TransportResponse_Decrypt); ok {
-			return x.Decrypt
-		}
-	}
-	return nil
-}
-
-func (x *TransportResponse) GetBroadcast() *BroadcastResponse {
-	if x != nil {
-		if x, ok := x.Answer.(*TransportResponse_Broadcast); ok {
-			return x.Broadcast
-		}
-	}
-	return nil
-}
-
-func (x *TransportResponse) GetRefused() *TransportRefused {
-	if x != nil {
-		if x, ok := x.Answer.(*TransportResponse_Refused); ok {
-			return x.Refused
-		}
+		return x.Answers
 	}
 	return nil
 }
 
 func (x *TransportResponse) GetDraining() *TransportDraining {
 	if x != nil {
-		if x, ok := x.Answer.(*TransportResponse_Draining); ok {
-			return x.Draining
-		}
+		return x.Draining
 	}
 	return nil
 }
-
-type isTransportResponse_Answer interface {
-	isTransportResponse_Answer()
-}
-
-type TransportResponse_Encrypt struct {
-	// Of an `encrypt`.
-	Encrypt *EncryptBatchResponse `protobuf:"bytes,2,opt,name=encrypt,proto3,oneof"`
-}
-
-type TransportResponse_Decrypt struct {
-	// Of a `decrypt`.
-	Decrypt *DecryptBatchResponse `protobuf:"bytes,3,opt,name=decrypt,proto3,oneof"`
-}
-
-type TransportResponse_Broadcast struct {
-	// Of a `broadcast`.
-	Broadcast *BroadcastResponse `protobuf:"bytes,4,opt,name=broadcast,proto3,oneof"`
-}
-
-type TransportResponse_Refused struct {
-	// The batch was refused.
-	Refused *TransportRefused `protobuf:"bytes,5,opt,name=refused,proto3,oneof"`
-}
-
-type TransportResponse_Draining struct {
-	// Of no batch: go elsewhere.
-	Draining *TransportDraining `protobuf:"bytes,6,opt,name=draining,proto3,oneof"`
-}
-
-func (*TransportResponse_Encrypt) isTransportResponse_Answer() {}
-
-func (*TransportResponse_Decrypt) isTransportResponse_Answer() {}
-
-func (*TransportResponse_Broadcast) isTransportResponse_Answer() {}
-
-func (*TransportResponse_Refused) isTransportResponse_Answer() {}
-
-func (*TransportResponse_Draining) isTransportResponse_Answer() {}
 
 var File_noisegate_v1_session_crypto_service_proto protoreflect.FileDescriptor
 
@@ -5503,25 +5588,29 @@ const file_noisegate_v1_session_crypto_service_proto_rawDesc = "" +
 	"\x06epochs\x18\x04 \x03(\aR\x06epochs\x12!\n" +
 	"\frotation_due\x18\x05 \x03(\rR\vrotationDue\x12/\n" +
 	"\x06errors\x18\x06 \x03(\v2\x17.noisegate.v1.ItemErrorR\x06errors\x123\n" +
-	"\ato_peer\x18\a \x03(\v2\x1a.noisegate.v1.ItemMessagesR\x06toPeer\"\x80\x02\n" +
-	"\x10TransportRequest\x12%\n" +
+	"\ato_peer\x18\a \x03(\v2\x1a.noisegate.v1.ItemMessagesR\x06toPeer\"\xfe\x01\n" +
+	"\x0eTransportBatch\x12%\n" +
 	"\x0ecorrelation_id\x18\x01 \x01(\x04R\rcorrelationId\x12=\n" +
 	"\aencrypt\x18\x02 \x01(\v2!.noisegate.v1.EncryptBatchRequestH\x00R\aencrypt\x12=\n" +
 	"\adecrypt\x18\x03 \x01(\v2!.noisegate.v1.DecryptBatchRequestH\x00R\adecrypt\x12>\n" +
 	"\tbroadcast\x18\x04 \x01(\v2\x1e.noisegate.v1.BroadcastRequestH\x00R\tbroadcastB\a\n" +
-	"\x05batch\">\n" +
+	"\x05batch\"J\n" +
+	"\x10TransportRequest\x126\n" +
+	"\abatches\x18\x01 \x03(\v2\x1c.noisegate.v1.TransportBatchR\abatches\">\n" +
 	"\x10TransportRefused\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\rR\x04code\x12\x16\n" +
-	"\x06status\x18\x02 \x01(\fR\x06status\"\x13\n" +
-	"\x11TransportDraining\"\x80\x03\n" +
-	"\x11TransportResponse\x12%\n" +
+	"\x06status\x18\x02 \x01(\fR\x06status\"\xbf\x02\n" +
+	"\x0fTransportAnswer\x12%\n" +
 	"\x0ecorrelation_id\x18\x01 \x01(\x04R\rcorrelationId\x12>\n" +
 	"\aencrypt\x18\x02 \x01(\v2\".noisegate.v1.EncryptBatchResponseH\x00R\aencrypt\x12>\n" +
 	"\adecrypt\x18\x03 \x01(\v2\".noisegate.v1.DecryptBatchResponseH\x00R\adecrypt\x12?\n" +
 	"\tbroadcast\x18\x04 \x01(\v2\x1f.noisegate.v1.BroadcastResponseH\x00R\tbroadcast\x12:\n" +
-	"\arefused\x18\x05 \x01(\v2\x1e.noisegate.v1.TransportRefusedH\x00R\arefused\x12=\n" +
-	"\bdraining\x18\x06 \x01(\v2\x1f.noisegate.v1.TransportDrainingH\x00R\bdrainingB\b\n" +
-	"\x06answer*\xce\x01\n" +
+	"\arefused\x18\x05 \x01(\v2\x1e.noisegate.v1.TransportRefusedH\x00R\arefusedB\b\n" +
+	"\x06answer\"\x13\n" +
+	"\x11TransportDraining\"\x89\x01\n" +
+	"\x11TransportResponse\x127\n" +
+	"\aanswers\x18\x01 \x03(\v2\x1d.noisegate.v1.TransportAnswerR\aanswers\x12;\n" +
+	"\bdraining\x18\x02 \x01(\v2\x1f.noisegate.v1.TransportDrainingR\bdraining*\xce\x01\n" +
 	"\vControlKind\x12\x1c\n" +
 	"\x18CONTROL_KIND_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15CONTROL_KIND_ROTATION\x10\x01\x12\x17\n" +
@@ -5586,7 +5675,7 @@ func file_noisegate_v1_session_crypto_service_proto_rawDescGZIP() []byte {
 }
 
 var file_noisegate_v1_session_crypto_service_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
-var file_noisegate_v1_session_crypto_service_proto_msgTypes = make([]protoimpl.MessageInfo, 58)
+var file_noisegate_v1_session_crypto_service_proto_msgTypes = make([]protoimpl.MessageInfo, 60)
 var file_noisegate_v1_session_crypto_service_proto_goTypes = []any{
 	(ControlKind)(0),                // 0: noisegate.v1.ControlKind
 	(RotationKind)(0),               // 1: noisegate.v1.RotationKind
@@ -5647,73 +5736,75 @@ var file_noisegate_v1_session_crypto_service_proto_goTypes = []any{
 	(*DecryptBatchResponse)(nil),    // 56: noisegate.v1.DecryptBatchResponse
 	(*BroadcastRequest)(nil),        // 57: noisegate.v1.BroadcastRequest
 	(*BroadcastResponse)(nil),       // 58: noisegate.v1.BroadcastResponse
-	(*TransportRequest)(nil),        // 59: noisegate.v1.TransportRequest
-	(*TransportRefused)(nil),        // 60: noisegate.v1.TransportRefused
-	(*TransportDraining)(nil),       // 61: noisegate.v1.TransportDraining
-	(*TransportResponse)(nil),       // 62: noisegate.v1.TransportResponse
-	nil,                             // 63: noisegate.v1.ItemError.MetadataEntry
-	(*Protocol)(nil),                // 64: noisegate.v1.Protocol
-	(RecordMode)(0),                 // 65: noisegate.v1.RecordMode
-	(*SessionOptions)(nil),          // 66: noisegate.v1.SessionOptions
-	(*durationpb.Duration)(nil),     // 67: google.protobuf.Duration
-	(*Established)(nil),             // 68: noisegate.v1.Established
-	(SessionState)(0),               // 69: noisegate.v1.SessionState
-	(*Session)(nil),                 // 70: noisegate.v1.Session
-	(Network)(0),                    // 71: noisegate.v1.Network
-	(TerminationReason)(0),          // 72: noisegate.v1.TerminationReason
-	(ErrorReason)(0),                // 73: noisegate.v1.ErrorReason
+	(*TransportBatch)(nil),          // 59: noisegate.v1.TransportBatch
+	(*TransportRequest)(nil),        // 60: noisegate.v1.TransportRequest
+	(*TransportRefused)(nil),        // 61: noisegate.v1.TransportRefused
+	(*TransportAnswer)(nil),         // 62: noisegate.v1.TransportAnswer
+	(*TransportDraining)(nil),       // 63: noisegate.v1.TransportDraining
+	(*TransportResponse)(nil),       // 64: noisegate.v1.TransportResponse
+	nil,                             // 65: noisegate.v1.ItemError.MetadataEntry
+	(*Protocol)(nil),                // 66: noisegate.v1.Protocol
+	(RecordMode)(0),                 // 67: noisegate.v1.RecordMode
+	(*SessionOptions)(nil),          // 68: noisegate.v1.SessionOptions
+	(*durationpb.Duration)(nil),     // 69: google.protobuf.Duration
+	(*Established)(nil),             // 70: noisegate.v1.Established
+	(SessionState)(0),               // 71: noisegate.v1.SessionState
+	(*Session)(nil),                 // 72: noisegate.v1.Session
+	(Network)(0),                    // 73: noisegate.v1.Network
+	(TerminationReason)(0),          // 74: noisegate.v1.TerminationReason
+	(ErrorReason)(0),                // 75: noisegate.v1.ErrorReason
 }
 var file_noisegate_v1_session_crypto_service_proto_depIdxs = []int32{
-	64, // 0: noisegate.v1.SupportedProtocol.protocol:type_name -> noisegate.v1.Protocol
+	66, // 0: noisegate.v1.SupportedProtocol.protocol:type_name -> noisegate.v1.Protocol
 	7,  // 1: noisegate.v1.GetCapabilitiesResponse.protocols:type_name -> noisegate.v1.SupportedProtocol
-	65, // 2: noisegate.v1.GetCapabilitiesResponse.modes:type_name -> noisegate.v1.RecordMode
+	67, // 2: noisegate.v1.GetCapabilitiesResponse.modes:type_name -> noisegate.v1.RecordMode
 	10, // 3: noisegate.v1.HandshakeRequest.initiate:type_name -> noisegate.v1.InitiateHandshake
 	11, // 4: noisegate.v1.HandshakeRequest.respond:type_name -> noisegate.v1.RespondHandshake
 	12, // 5: noisegate.v1.HandshakeRequest.proceed:type_name -> noisegate.v1.ProceedHandshake
-	65, // 6: noisegate.v1.InitiateHandshake.mode:type_name -> noisegate.v1.RecordMode
-	64, // 7: noisegate.v1.InitiateHandshake.protocol:type_name -> noisegate.v1.Protocol
-	64, // 8: noisegate.v1.InitiateHandshake.offer:type_name -> noisegate.v1.Protocol
-	66, // 9: noisegate.v1.InitiateHandshake.options:type_name -> noisegate.v1.SessionOptions
-	65, // 10: noisegate.v1.RespondHandshake.mode:type_name -> noisegate.v1.RecordMode
-	64, // 11: noisegate.v1.RespondHandshake.protocol:type_name -> noisegate.v1.Protocol
-	66, // 12: noisegate.v1.RespondHandshake.options:type_name -> noisegate.v1.SessionOptions
-	67, // 13: noisegate.v1.HandshakePending.expires_in:type_name -> google.protobuf.Duration
+	67, // 6: noisegate.v1.InitiateHandshake.mode:type_name -> noisegate.v1.RecordMode
+	66, // 7: noisegate.v1.InitiateHandshake.protocol:type_name -> noisegate.v1.Protocol
+	66, // 8: noisegate.v1.InitiateHandshake.offer:type_name -> noisegate.v1.Protocol
+	68, // 9: noisegate.v1.InitiateHandshake.options:type_name -> noisegate.v1.SessionOptions
+	67, // 10: noisegate.v1.RespondHandshake.mode:type_name -> noisegate.v1.RecordMode
+	66, // 11: noisegate.v1.RespondHandshake.protocol:type_name -> noisegate.v1.Protocol
+	68, // 12: noisegate.v1.RespondHandshake.options:type_name -> noisegate.v1.SessionOptions
+	69, // 13: noisegate.v1.HandshakePending.expires_in:type_name -> google.protobuf.Duration
 	5,  // 14: noisegate.v1.HandshakeRetry.reason:type_name -> noisegate.v1.HandshakeRetry.Reason
 	13, // 15: noisegate.v1.HandshakeResponse.pending:type_name -> noisegate.v1.HandshakePending
-	68, // 16: noisegate.v1.HandshakeResponse.established:type_name -> noisegate.v1.Established
+	70, // 16: noisegate.v1.HandshakeResponse.established:type_name -> noisegate.v1.Established
 	14, // 17: noisegate.v1.HandshakeResponse.retry:type_name -> noisegate.v1.HandshakeRetry
 	0,  // 18: noisegate.v1.Control.kind:type_name -> noisegate.v1.ControlKind
 	19, // 19: noisegate.v1.DecryptResponse.control:type_name -> noisegate.v1.Control
 	1,  // 20: noisegate.v1.RotateRequest.kind:type_name -> noisegate.v1.RotationKind
 	2,  // 21: noisegate.v1.RotateRequest.direction:type_name -> noisegate.v1.Direction
-	69, // 22: noisegate.v1.RotateResponse.state:type_name -> noisegate.v1.SessionState
+	71, // 22: noisegate.v1.RotateResponse.state:type_name -> noisegate.v1.SessionState
 	24, // 23: noisegate.v1.ResumeRequest.initiate:type_name -> noisegate.v1.InitiateResume
 	25, // 24: noisegate.v1.ResumeRequest.respond:type_name -> noisegate.v1.RespondResume
 	26, // 25: noisegate.v1.ResumeRequest.proceed:type_name -> noisegate.v1.ProceedResume
-	65, // 26: noisegate.v1.RespondResume.mode:type_name -> noisegate.v1.RecordMode
-	64, // 27: noisegate.v1.RespondResume.fallback_protocol:type_name -> noisegate.v1.Protocol
-	66, // 28: noisegate.v1.RespondResume.options:type_name -> noisegate.v1.SessionOptions
+	67, // 26: noisegate.v1.RespondResume.mode:type_name -> noisegate.v1.RecordMode
+	66, // 27: noisegate.v1.RespondResume.fallback_protocol:type_name -> noisegate.v1.Protocol
+	68, // 28: noisegate.v1.RespondResume.options:type_name -> noisegate.v1.SessionOptions
 	13, // 29: noisegate.v1.ResumeResponse.pending:type_name -> noisegate.v1.HandshakePending
-	68, // 30: noisegate.v1.ResumeResponse.established:type_name -> noisegate.v1.Established
+	70, // 30: noisegate.v1.ResumeResponse.established:type_name -> noisegate.v1.Established
 	14, // 31: noisegate.v1.ResumeResponse.retry:type_name -> noisegate.v1.HandshakeRetry
 	3,  // 32: noisegate.v1.ResumeResponse.early:type_name -> noisegate.v1.EarlyData
-	67, // 33: noisegate.v1.IssueTicketResponse.expires_in:type_name -> google.protobuf.Duration
-	70, // 34: noisegate.v1.GetSessionResponse.session:type_name -> noisegate.v1.Session
-	70, // 35: noisegate.v1.ListSessionsResponse.sessions:type_name -> noisegate.v1.Session
-	67, // 36: noisegate.v1.SuspendSessionResponse.expires_in:type_name -> google.protobuf.Duration
-	70, // 37: noisegate.v1.RestoreSessionResponse.session:type_name -> noisegate.v1.Session
-	71, // 38: noisegate.v1.ChangeNetworkRequest.network:type_name -> noisegate.v1.Network
-	69, // 39: noisegate.v1.NetworkChange.state:type_name -> noisegate.v1.SessionState
-	67, // 40: noisegate.v1.NetworkChange.keep_alive:type_name -> google.protobuf.Duration
-	67, // 41: noisegate.v1.NetworkChange.idle_timeout:type_name -> google.protobuf.Duration
+	69, // 33: noisegate.v1.IssueTicketResponse.expires_in:type_name -> google.protobuf.Duration
+	72, // 34: noisegate.v1.GetSessionResponse.session:type_name -> noisegate.v1.Session
+	72, // 35: noisegate.v1.ListSessionsResponse.sessions:type_name -> noisegate.v1.Session
+	69, // 36: noisegate.v1.SuspendSessionResponse.expires_in:type_name -> google.protobuf.Duration
+	72, // 37: noisegate.v1.RestoreSessionResponse.session:type_name -> noisegate.v1.Session
+	73, // 38: noisegate.v1.ChangeNetworkRequest.network:type_name -> noisegate.v1.Network
+	71, // 39: noisegate.v1.NetworkChange.state:type_name -> noisegate.v1.SessionState
+	69, // 40: noisegate.v1.NetworkChange.keep_alive:type_name -> google.protobuf.Duration
+	69, // 41: noisegate.v1.NetworkChange.idle_timeout:type_name -> google.protobuf.Duration
 	41, // 42: noisegate.v1.ChangeNetworkResponse.changes:type_name -> noisegate.v1.NetworkChange
 	4,  // 43: noisegate.v1.SessionEvent.kind:type_name -> noisegate.v1.SessionEventKind
-	72, // 44: noisegate.v1.SessionEvent.termination_reason:type_name -> noisegate.v1.TerminationReason
+	74, // 44: noisegate.v1.SessionEvent.termination_reason:type_name -> noisegate.v1.TerminationReason
 	46, // 45: noisegate.v1.WatchSessionsResponse.watching:type_name -> noisegate.v1.Watching
 	44, // 46: noisegate.v1.WatchSessionsResponse.event:type_name -> noisegate.v1.SessionEvent
 	45, // 47: noisegate.v1.WatchSessionsResponse.lagged:type_name -> noisegate.v1.Lagged
-	73, // 48: noisegate.v1.ItemError.reason:type_name -> noisegate.v1.ErrorReason
-	63, // 49: noisegate.v1.ItemError.metadata:type_name -> noisegate.v1.ItemError.MetadataEntry
+	75, // 48: noisegate.v1.ItemError.reason:type_name -> noisegate.v1.ErrorReason
+	65, // 49: noisegate.v1.ItemError.metadata:type_name -> noisegate.v1.ItemError.MetadataEntry
 	0,  // 50: noisegate.v1.ItemControl.kind:type_name -> noisegate.v1.ControlKind
 	51, // 51: noisegate.v1.EncryptBatchResponse.errors:type_name -> noisegate.v1.ItemError
 	52, // 52: noisegate.v1.EncryptBatchResponse.to_peer:type_name -> noisegate.v1.ItemMessages
@@ -5722,57 +5813,59 @@ var file_noisegate_v1_session_crypto_service_proto_depIdxs = []int32{
 	53, // 55: noisegate.v1.DecryptBatchResponse.controls:type_name -> noisegate.v1.ItemControl
 	51, // 56: noisegate.v1.BroadcastResponse.errors:type_name -> noisegate.v1.ItemError
 	52, // 57: noisegate.v1.BroadcastResponse.to_peer:type_name -> noisegate.v1.ItemMessages
-	50, // 58: noisegate.v1.TransportRequest.encrypt:type_name -> noisegate.v1.EncryptBatchRequest
-	55, // 59: noisegate.v1.TransportRequest.decrypt:type_name -> noisegate.v1.DecryptBatchRequest
-	57, // 60: noisegate.v1.TransportRequest.broadcast:type_name -> noisegate.v1.BroadcastRequest
-	54, // 61: noisegate.v1.TransportResponse.encrypt:type_name -> noisegate.v1.EncryptBatchResponse
-	56, // 62: noisegate.v1.TransportResponse.decrypt:type_name -> noisegate.v1.DecryptBatchResponse
-	58, // 63: noisegate.v1.TransportResponse.broadcast:type_name -> noisegate.v1.BroadcastResponse
-	60, // 64: noisegate.v1.TransportResponse.refused:type_name -> noisegate.v1.TransportRefused
-	61, // 65: noisegate.v1.TransportResponse.draining:type_name -> noisegate.v1.TransportDraining
-	6,  // 66: noisegate.v1.SessionCryptoService.GetCapabilities:input_type -> noisegate.v1.GetCapabilitiesRequest
-	9,  // 67: noisegate.v1.SessionCryptoService.Handshake:input_type -> noisegate.v1.HandshakeRequest
-	16, // 68: noisegate.v1.SessionCryptoService.Encrypt:input_type -> noisegate.v1.EncryptRequest
-	18, // 69: noisegate.v1.SessionCryptoService.Decrypt:input_type -> noisegate.v1.DecryptRequest
-	50, // 70: noisegate.v1.SessionCryptoService.EncryptBatch:input_type -> noisegate.v1.EncryptBatchRequest
-	55, // 71: noisegate.v1.SessionCryptoService.DecryptBatch:input_type -> noisegate.v1.DecryptBatchRequest
-	57, // 72: noisegate.v1.SessionCryptoService.Broadcast:input_type -> noisegate.v1.BroadcastRequest
-	59, // 73: noisegate.v1.SessionCryptoService.Transport:input_type -> noisegate.v1.TransportRequest
-	21, // 74: noisegate.v1.SessionCryptoService.Rotate:input_type -> noisegate.v1.RotateRequest
-	23, // 75: noisegate.v1.SessionCryptoService.Resume:input_type -> noisegate.v1.ResumeRequest
-	28, // 76: noisegate.v1.SessionCryptoService.IssueTicket:input_type -> noisegate.v1.IssueTicketRequest
-	30, // 77: noisegate.v1.SessionCryptoService.GetSession:input_type -> noisegate.v1.GetSessionRequest
-	32, // 78: noisegate.v1.SessionCryptoService.ListSessions:input_type -> noisegate.v1.ListSessionsRequest
-	34, // 79: noisegate.v1.SessionCryptoService.CloseSession:input_type -> noisegate.v1.CloseSessionRequest
-	36, // 80: noisegate.v1.SessionCryptoService.SuspendSession:input_type -> noisegate.v1.SuspendSessionRequest
-	38, // 81: noisegate.v1.SessionCryptoService.RestoreSession:input_type -> noisegate.v1.RestoreSessionRequest
-	40, // 82: noisegate.v1.SessionCryptoService.ChangeNetwork:input_type -> noisegate.v1.ChangeNetworkRequest
-	43, // 83: noisegate.v1.SessionCryptoService.WatchSessions:input_type -> noisegate.v1.WatchSessionsRequest
-	48, // 84: noisegate.v1.SessionCryptoService.ExportSecret:input_type -> noisegate.v1.ExportSecretRequest
-	8,  // 85: noisegate.v1.SessionCryptoService.GetCapabilities:output_type -> noisegate.v1.GetCapabilitiesResponse
-	15, // 86: noisegate.v1.SessionCryptoService.Handshake:output_type -> noisegate.v1.HandshakeResponse
-	17, // 87: noisegate.v1.SessionCryptoService.Encrypt:output_type -> noisegate.v1.EncryptResponse
-	20, // 88: noisegate.v1.SessionCryptoService.Decrypt:output_type -> noisegate.v1.DecryptResponse
-	54, // 89: noisegate.v1.SessionCryptoService.EncryptBatch:output_type -> noisegate.v1.EncryptBatchResponse
-	56, // 90: noisegate.v1.SessionCryptoService.DecryptBatch:output_type -> noisegate.v1.DecryptBatchResponse
-	58, // 91: noisegate.v1.SessionCryptoService.Broadcast:output_type -> noisegate.v1.BroadcastResponse
-	62, // 92: noisegate.v1.SessionCryptoService.Transport:output_type -> noisegate.v1.TransportResponse
-	22, // 93: noisegate.v1.SessionCryptoService.Rotate:output_type -> noisegate.v1.RotateResponse
-	27, // 94: noisegate.v1.SessionCryptoService.Resume:output_type -> noisegate.v1.ResumeResponse
-	29, // 95: noisegate.v1.SessionCryptoService.IssueTicket:output_type -> noisegate.v1.IssueTicketResponse
-	31, // 96: noisegate.v1.SessionCryptoService.GetSession:output_type -> noisegate.v1.GetSessionResponse
-	33, // 97: noisegate.v1.SessionCryptoService.ListSessions:output_type -> noisegate.v1.ListSessionsResponse
-	35, // 98: noisegate.v1.SessionCryptoService.CloseSession:output_type -> noisegate.v1.CloseSessionResponse
-	37, // 99: noisegate.v1.SessionCryptoService.SuspendSession:output_type -> noisegate.v1.SuspendSessionResponse
-	39, // 100: noisegate.v1.SessionCryptoService.RestoreSession:output_type -> noisegate.v1.RestoreSessionResponse
-	42, // 101: noisegate.v1.SessionCryptoService.ChangeNetwork:output_type -> noisegate.v1.ChangeNetworkResponse
-	47, // 102: noisegate.v1.SessionCryptoService.WatchSessions:output_type -> noisegate.v1.WatchSessionsResponse
-	49, // 103: noisegate.v1.SessionCryptoService.ExportSecret:output_type -> noisegate.v1.ExportSecretResponse
-	85, // [85:104] is the sub-list for method output_type
-	66, // [66:85] is the sub-list for method input_type
-	66, // [66:66] is the sub-list for extension type_name
-	66, // [66:66] is the sub-list for extension extendee
-	0,  // [0:66] is the sub-list for field type_name
+	50, // 58: noisegate.v1.TransportBatch.encrypt:type_name -> noisegate.v1.EncryptBatchRequest
+	55, // 59: noisegate.v1.TransportBatch.decrypt:type_name -> noisegate.v1.DecryptBatchRequest
+	57, // 60: noisegate.v1.TransportBatch.broadcast:type_name -> noisegate.v1.BroadcastRequest
+	59, // 61: noisegate.v1.TransportRequest.batches:type_name -> noisegate.v1.TransportBatch
+	54, // 62: noisegate.v1.TransportAnswer.encrypt:type_name -> noisegate.v1.EncryptBatchResponse
+	56, // 63: noisegate.v1.TransportAnswer.decrypt:type_name -> noisegate.v1.DecryptBatchResponse
+	58, // 64: noisegate.v1.TransportAnswer.broadcast:type_name -> noisegate.v1.BroadcastResponse
+	61, // 65: noisegate.v1.TransportAnswer.refused:type_name -> noisegate.v1.TransportRefused
+	62, // 66: noisegate.v1.TransportResponse.answers:type_name -> noisegate.v1.TransportAnswer
+	63, // 67: noisegate.v1.TransportResponse.draining:type_name -> noisegate.v1.TransportDraining
+	6,  // 68: noisegate.v1.SessionCryptoService.GetCapabilities:input_type -> noisegate.v1.GetCapabilitiesRequest
+	9,  // 69: noisegate.v1.SessionCryptoService.Handshake:input_type -> noisegate.v1.HandshakeRequest
+	16, // 70: noisegate.v1.SessionCryptoService.Encrypt:input_type -> noisegate.v1.EncryptRequest
+	18, // 71: noisegate.v1.SessionCryptoService.Decrypt:input_type -> noisegate.v1.DecryptRequest
+	50, // 72: noisegate.v1.SessionCryptoService.EncryptBatch:input_type -> noisegate.v1.EncryptBatchRequest
+	55, // 73: noisegate.v1.SessionCryptoService.DecryptBatch:input_type -> noisegate.v1.DecryptBatchRequest
+	57, // 74: noisegate.v1.SessionCryptoService.Broadcast:input_type -> noisegate.v1.BroadcastRequest
+	60, // 75: noisegate.v1.SessionCryptoService.Transport:input_type -> noisegate.v1.TransportRequest
+	21, // 76: noisegate.v1.SessionCryptoService.Rotate:input_type -> noisegate.v1.RotateRequest
+	23, // 77: noisegate.v1.SessionCryptoService.Resume:input_type -> noisegate.v1.ResumeRequest
+	28, // 78: noisegate.v1.SessionCryptoService.IssueTicket:input_type -> noisegate.v1.IssueTicketRequest
+	30, // 79: noisegate.v1.SessionCryptoService.GetSession:input_type -> noisegate.v1.GetSessionRequest
+	32, // 80: noisegate.v1.SessionCryptoService.ListSessions:input_type -> noisegate.v1.ListSessionsRequest
+	34, // 81: noisegate.v1.SessionCryptoService.CloseSession:input_type -> noisegate.v1.CloseSessionRequest
+	36, // 82: noisegate.v1.SessionCryptoService.SuspendSession:input_type -> noisegate.v1.SuspendSessionRequest
+	38, // 83: noisegate.v1.SessionCryptoService.RestoreSession:input_type -> noisegate.v1.RestoreSessionRequest
+	40, // 84: noisegate.v1.SessionCryptoService.ChangeNetwork:input_type -> noisegate.v1.ChangeNetworkRequest
+	43, // 85: noisegate.v1.SessionCryptoService.WatchSessions:input_type -> noisegate.v1.WatchSessionsRequest
+	48, // 86: noisegate.v1.SessionCryptoService.ExportSecret:input_type -> noisegate.v1.ExportSecretRequest
+	8,  // 87: noisegate.v1.SessionCryptoService.GetCapabilities:output_type -> noisegate.v1.GetCapabilitiesResponse
+	15, // 88: noisegate.v1.SessionCryptoService.Handshake:output_type -> noisegate.v1.HandshakeResponse
+	17, // 89: noisegate.v1.SessionCryptoService.Encrypt:output_type -> noisegate.v1.EncryptResponse
+	20, // 90: noisegate.v1.SessionCryptoService.Decrypt:output_type -> noisegate.v1.DecryptResponse
+	54, // 91: noisegate.v1.SessionCryptoService.EncryptBatch:output_type -> noisegate.v1.EncryptBatchResponse
+	56, // 92: noisegate.v1.SessionCryptoService.DecryptBatch:output_type -> noisegate.v1.DecryptBatchResponse
+	58, // 93: noisegate.v1.SessionCryptoService.Broadcast:output_type -> noisegate.v1.BroadcastResponse
+	64, // 94: noisegate.v1.SessionCryptoService.Transport:output_type -> noisegate.v1.TransportResponse
+	22, // 95: noisegate.v1.SessionCryptoService.Rotate:output_type -> noisegate.v1.RotateResponse
+	27, // 96: noisegate.v1.SessionCryptoService.Resume:output_type -> noisegate.v1.ResumeResponse
+	29, // 97: noisegate.v1.SessionCryptoService.IssueTicket:output_type -> noisegate.v1.IssueTicketResponse
+	31, // 98: noisegate.v1.SessionCryptoService.GetSession:output_type -> noisegate.v1.GetSessionResponse
+	33, // 99: noisegate.v1.SessionCryptoService.ListSessions:output_type -> noisegate.v1.ListSessionsResponse
+	35, // 100: noisegate.v1.SessionCryptoService.CloseSession:output_type -> noisegate.v1.CloseSessionResponse
+	37, // 101: noisegate.v1.SessionCryptoService.SuspendSession:output_type -> noisegate.v1.SuspendSessionResponse
+	39, // 102: noisegate.v1.SessionCryptoService.RestoreSession:output_type -> noisegate.v1.RestoreSessionResponse
+	42, // 103: noisegate.v1.SessionCryptoService.ChangeNetwork:output_type -> noisegate.v1.ChangeNetworkResponse
+	47, // 104: noisegate.v1.SessionCryptoService.WatchSessions:output_type -> noisegate.v1.WatchSessionsResponse
+	49, // 105: noisegate.v1.SessionCryptoService.ExportSecret:output_type -> noisegate.v1.ExportSecretResponse
+	87, // [87:106] is the sub-list for method output_type
+	68, // [68:87] is the sub-list for method input_type
+	68, // [68:68] is the sub-list for extension type_name
+	68, // [68:68] is the sub-list for extension extendee
+	0,  // [0:68] is the sub-list for field type_name
 }
 
 func init() { file_noisegate_v1_session_crypto_service_proto_init() }
@@ -5820,16 +5913,15 @@ func file_noisegate_v1_session_crypto_service_proto_init() {
 		(*WatchSessionsResponse_Lagged)(nil),
 	}
 	file_noisegate_v1_session_crypto_service_proto_msgTypes[53].OneofWrappers = []any{
-		(*TransportRequest_Encrypt)(nil),
-		(*TransportRequest_Decrypt)(nil),
-		(*TransportRequest_Broadcast)(nil),
+		(*TransportBatch_Encrypt)(nil),
+		(*TransportBatch_Decrypt)(nil),
+		(*TransportBatch_Broadcast)(nil),
 	}
 	file_noisegate_v1_session_crypto_service_proto_msgTypes[56].OneofWrappers = []any{
-		(*TransportResponse_Encrypt)(nil),
-		(*TransportResponse_Decrypt)(nil),
-		(*TransportResponse_Broadcast)(nil),
-		(*TransportResponse_Refused)(nil),
-		(*TransportResponse_Draining)(nil),
+		(*TransportAnswer_Encrypt)(nil),
+		(*TransportAnswer_Decrypt)(nil),
+		(*TransportAnswer_Broadcast)(nil),
+		(*TransportAnswer_Refused)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -5837,7 +5929,7 @@ func file_noisegate_v1_session_crypto_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_noisegate_v1_session_crypto_service_proto_rawDesc), len(file_noisegate_v1_session_crypto_service_proto_rawDesc)),
 			NumEnums:      6,
-			NumMessages:   58,
+			NumMessages:   60,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -65,8 +65,9 @@ type SessionCryptoServiceClient interface {
 	DecryptBatch(ctx context.Context, in *DecryptBatchRequest, opts ...grpc.CallOption) (*DecryptBatchResponse, error)
 	// Seals one plaintext for many sessions.
 	Broadcast(ctx context.Context, in *BroadcastRequest, opts ...grpc.CallOption) (*BroadcastResponse, error)
-	// Carries batches of many sessions. Each is the call of its method, with the same rights, limits and refusals; answers
-	// may overtake each other. A caller that does not read its answers is not read either.
+	// Carries batches of many sessions, as many in one message as are ready. Each is the call of its method, with the same
+	// rights, limits and refusals; answers may overtake each other. A caller that does not read its answers is not read
+	// either.
 	Transport(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[TransportRequest, TransportResponse], error)
 	// Changes keys: REKEY one way and without a round trip, RENEGOTIATE by a new key agreement inside the session.
 	Rotate(ctx context.Context, in *RotateRequest, opts ...grpc.CallOption) (*RotateResponse, error)
@@ -328,8 +329,9 @@ type SessionCryptoServiceServer interface {
 	DecryptBatch(context.Context, *DecryptBatchRequest) (*DecryptBatchResponse, error)
 	// Seals one plaintext for many sessions.
 	Broadcast(context.Context, *BroadcastRequest) (*BroadcastResponse, error)
-	// Carries batches of many sessions. Each is the call of its method, with the same rights, limits and refusals; answers
-	// may overtake each other. A caller that does not read its answers is not read either.
+	// Carries batches of many sessions, as many in one message as are ready. Each is the call of its method, with the same
+	// rights, limits and refusals; answers may overtake each other. A caller that does not read its answers is not read
+	// either.
 	Transport(grpc.BidiStreamingServer[TransportRequest, TransportResponse]) error
 	// Changes keys: REKEY one way and without a round trip, RENEGOTIATE by a new key agreement inside the session.
 	Rotate(context.Context, *RotateRequest) (*RotateResponse, error)

@@ -2322,10 +2322,8 @@ class BroadcastResponse(_message.Message):
 Global___BroadcastResponse: _TypeAlias = BroadcastResponse  # noqa: Y015
 
 @_typing.final
-class TransportRequest(_message.Message):
-    """One batch. At most 256 streams of a tenant are open, and 32 batches of a stream may wait for their sessions to come
-    back; one more is refused with OVERLOADED.
-    """
+class TransportBatch(_message.Message):
+    """A batch on its way."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -2363,6 +2361,33 @@ class TransportRequest(_message.Message):
     _WhichOneofArgType_batch: _TypeAlias = _typing.Literal["batch", b"batch"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_batch) -> _WhichOneofReturnType_batch | None: ...
 
+Global___TransportBatch: _TypeAlias = TransportBatch  # noqa: Y015
+
+@_typing.final
+class TransportRequest(_message.Message):
+    """What there is to send: whatever has gathered while the message before it was on its way costs less as one message. At
+    most 256 streams of a tenant are open, and 32 batches of a stream may wait for their sessions to come back; one more
+    is refused with OVERLOADED.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BATCHES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def batches(self) -> _containers.RepeatedCompositeFieldContainer[Global___TransportBatch]:
+        """Batches, each answered on its own: at most 32. A message of more, or of more than 2 MiB, ends the stream."""
+
+    def __init__(
+        self,
+        *,
+        batches: _abc.Iterable[Global___TransportBatch] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batches", b"batches"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
 Global___TransportRequest: _TypeAlias = TransportRequest  # noqa: Y015
 
 @_typing.final
@@ -2392,6 +2417,54 @@ class TransportRefused(_message.Message):
 Global___TransportRefused: _TypeAlias = TransportRefused  # noqa: Y015
 
 @_typing.final
+class TransportAnswer(_message.Message):
+    """What became of a batch."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CORRELATION_ID_FIELD_NUMBER: _builtins.int
+    ENCRYPT_FIELD_NUMBER: _builtins.int
+    DECRYPT_FIELD_NUMBER: _builtins.int
+    BROADCAST_FIELD_NUMBER: _builtins.int
+    REFUSED_FIELD_NUMBER: _builtins.int
+    correlation_id: _builtins.int
+    """The batch's."""
+    @_builtins.property
+    def encrypt(self) -> Global___EncryptBatchResponse:
+        """Of an `encrypt`."""
+
+    @_builtins.property
+    def decrypt(self) -> Global___DecryptBatchResponse:
+        """Of a `decrypt`."""
+
+    @_builtins.property
+    def broadcast(self) -> Global___BroadcastResponse:
+        """Of a `broadcast`."""
+
+    @_builtins.property
+    def refused(self) -> Global___TransportRefused:
+        """The batch was refused."""
+
+    def __init__(
+        self,
+        *,
+        correlation_id: _builtins.int = ...,
+        encrypt: Global___EncryptBatchResponse | None = ...,
+        decrypt: Global___DecryptBatchResponse | None = ...,
+        broadcast: Global___BroadcastResponse | None = ...,
+        refused: Global___TransportRefused | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "broadcast", b"broadcast", "decrypt", b"decrypt", "encrypt", b"encrypt", "refused", b"refused"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "broadcast", b"broadcast", "correlation_id", b"correlation_id", "decrypt", b"decrypt", "encrypt", b"encrypt", "refused", b"refused"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_answer: _TypeAlias = _typing.Literal["encrypt", "decrypt", "broadcast", "refused"]  # noqa: Y015
+    _WhichOneofArgType_answer: _TypeAlias = _typing.Literal["answer", b"answer"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_answer) -> _WhichOneofReturnType_answer | None: ...
+
+Global___TransportAnswer: _TypeAlias = TransportAnswer  # noqa: Y015
+
+@_typing.final
 class TransportDraining(_message.Message):
     """The service is about to stop: what it has read is still answered, what comes now is refused with DRAINING. Half-close
     this stream and open one to another instance. The service ends it with OK once everything is answered and the caller
@@ -2413,54 +2486,30 @@ Global___TransportDraining: _TypeAlias = TransportDraining  # noqa: Y015
 
 @_typing.final
 class TransportResponse(_message.Message):
-    """What became of a batch, or a word of the service."""
+    """What there is to say."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    CORRELATION_ID_FIELD_NUMBER: _builtins.int
-    ENCRYPT_FIELD_NUMBER: _builtins.int
-    DECRYPT_FIELD_NUMBER: _builtins.int
-    BROADCAST_FIELD_NUMBER: _builtins.int
-    REFUSED_FIELD_NUMBER: _builtins.int
+    ANSWERS_FIELD_NUMBER: _builtins.int
     DRAINING_FIELD_NUMBER: _builtins.int
-    correlation_id: _builtins.int
-    """The request's."""
     @_builtins.property
-    def encrypt(self) -> Global___EncryptBatchResponse:
-        """Of an `encrypt`."""
-
-    @_builtins.property
-    def decrypt(self) -> Global___DecryptBatchResponse:
-        """Of a `decrypt`."""
-
-    @_builtins.property
-    def broadcast(self) -> Global___BroadcastResponse:
-        """Of a `broadcast`."""
-
-    @_builtins.property
-    def refused(self) -> Global___TransportRefused:
-        """The batch was refused."""
+    def answers(self) -> _containers.RepeatedCompositeFieldContainer[Global___TransportAnswer]:
+        """Answers, in the order in which they were ready: several, at most 262,144 bytes together, or one of any length."""
 
     @_builtins.property
     def draining(self) -> Global___TransportDraining:
-        """Of no batch: go elsewhere."""
+        """Go elsewhere."""
 
     def __init__(
         self,
         *,
-        correlation_id: _builtins.int = ...,
-        encrypt: Global___EncryptBatchResponse | None = ...,
-        decrypt: Global___DecryptBatchResponse | None = ...,
-        broadcast: Global___BroadcastResponse | None = ...,
-        refused: Global___TransportRefused | None = ...,
+        answers: _abc.Iterable[Global___TransportAnswer] | None = ...,
         draining: Global___TransportDraining | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "broadcast", b"broadcast", "decrypt", b"decrypt", "draining", b"draining", "encrypt", b"encrypt", "refused", b"refused"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["draining", b"draining"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "broadcast", b"broadcast", "correlation_id", b"correlation_id", "decrypt", b"decrypt", "draining", b"draining", "encrypt", b"encrypt", "refused", b"refused"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "draining", b"draining"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_answer: _TypeAlias = _typing.Literal["encrypt", "decrypt", "broadcast", "refused", "draining"]  # noqa: Y015
-    _WhichOneofArgType_answer: _TypeAlias = _typing.Literal["answer", b"answer"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType_answer) -> _WhichOneofReturnType_answer | None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TransportResponse: _TypeAlias = TransportResponse  # noqa: Y015

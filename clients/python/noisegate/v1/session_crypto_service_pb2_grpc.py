@@ -192,8 +192,9 @@ class SessionCryptoServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def Transport(self, request_iterator, context):
-        """Carries batches of many sessions. Each is the call of its method, with the same rights, limits and refusals; answers
-        may overtake each other. A caller that does not read its answers is not read either.
+        """Carries batches of many sessions, as many in one message as are ready. Each is the call of its method, with the same
+        rights, limits and refusals; answers may overtake each other. A caller that does not read its answers is not read
+        either.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -52,8 +52,9 @@ class SessionCryptoServiceStub:
     Broadcast: _grpc.UnaryUnaryMultiCallable[_session_crypto_service_pb2.BroadcastRequest, _session_crypto_service_pb2.BroadcastResponse]
     """Seals one plaintext for many sessions."""
     Transport: _grpc.StreamStreamMultiCallable[_session_crypto_service_pb2.TransportRequest, _session_crypto_service_pb2.TransportResponse]
-    """Carries batches of many sessions. Each is the call of its method, with the same rights, limits and refusals; answers
-    may overtake each other. A caller that does not read its answers is not read either.
+    """Carries batches of many sessions, as many in one message as are ready. Each is the call of its method, with the same
+    rights, limits and refusals; answers may overtake each other. A caller that does not read its answers is not read
+    either.
     """
     Rotate: _grpc.UnaryUnaryMultiCallable[_session_crypto_service_pb2.RotateRequest, _session_crypto_service_pb2.RotateResponse]
     """Changes keys: REKEY one way and without a round trip, RENEGOTIATE by a new key agreement inside the session."""
@@ -107,8 +108,9 @@ class SessionCryptoServiceAsyncStub(SessionCryptoServiceStub):
     Broadcast: _aio.UnaryUnaryMultiCallable[_session_crypto_service_pb2.BroadcastRequest, _session_crypto_service_pb2.BroadcastResponse]  # type: ignore[assignment]
     """Seals one plaintext for many sessions."""
     Transport: _aio.StreamStreamMultiCallable[_session_crypto_service_pb2.TransportRequest, _session_crypto_service_pb2.TransportResponse]  # type: ignore[assignment]
-    """Carries batches of many sessions. Each is the call of its method, with the same rights, limits and refusals; answers
-    may overtake each other. A caller that does not read its answers is not read either.
+    """Carries batches of many sessions, as many in one message as are ready. Each is the call of its method, with the same
+    rights, limits and refusals; answers may overtake each other. A caller that does not read its answers is not read
+    either.
     """
     Rotate: _aio.UnaryUnaryMultiCallable[_session_crypto_service_pb2.RotateRequest, _session_crypto_service_pb2.RotateResponse]  # type: ignore[assignment]
     """Changes keys: REKEY one way and without a round trip, RENEGOTIATE by a new key agreement inside the session."""
@@ -207,8 +209,9 @@ class SessionCryptoServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_session_crypto_service_pb2.TransportRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_session_crypto_service_pb2.TransportResponse], _abc.AsyncIterator[_session_crypto_service_pb2.TransportResponse]]:
-        """Carries batches of many sessions. Each is the call of its method, with the same rights, limits and refusals; answers
-        may overtake each other. A caller that does not read its answers is not read either.
+        """Carries batches of many sessions, as many in one message as are ready. Each is the call of its method, with the same
+        rights, limits and refusals; answers may overtake each other. A caller that does not read its answers is not read
+        either.
         """
 
     @_abc_1.abstractmethod

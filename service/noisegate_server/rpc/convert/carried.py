@@ -1,87 +1,110 @@
-"""The messages of Transport: an envelope around the request or the answer of a batch method, opened by hand.
+"""The messages of Transport: envelopes around the requests and the answers of batch methods, opened by hand.
 
 What is inside goes on as the bytes that it came as, to the unary method whose message it is; only that one parses it.
-The envelope has two fields (Protocol Buffers, "Encoding"): a varint, and a message with its length.
+A message is a sequence of envelopes and nothing else, so that messages one behind the other are one message too
+(Protocol Buffers, "Encoding"). An envelope has two fields: a varint, and a message with its length.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 from google.protobuf.message import DecodeError
 
 from noisegate.v1 import session_crypto_service_pb2 as pb
+from noisegate_server.rpc import limits
 from noisegate_server.rpc.call import Reply
+from noisegate_server.rpc.convert.sealed import varint
+from noisegate_server.session.errors import InvalidField
 
-__all__ = ["DRAINING", "NOTHING", "read", "write"]
+__all__ = ["DRAINING", "NOTHING", "Batch", "read", "write"]
 
-_CORRELATION: Final = 1
-_REFUSED: Final = pb.TransportResponse.REFUSED_FIELD_NUMBER
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 _FIXED: Final = {_FIXED64: 8, _FIXED32: 4}
+_ENVELOPE: Final = 1 << 3 | _LENGTH
+"""Tag of an envelope: field number << 3 | kind; the same in requests and in answers, as are those inside."""
+_CORRELATION: Final = 1 << 3 | _VARINT
+_BATCHES: Final = frozenset(
+    each.number << 3 | _LENGTH for each in pb.TransportBatch.DESCRIPTOR.oneofs_by_name["batch"].fields
+)
+_FIRST: Final = 8
+"""The least tag of a field that may be: numbers begin with 1."""
 _MAX_UINT64: Final = (1 << 64) - 1
 _VARINT_BYTES: Final = 10
-_BATCHES: Final = frozenset(each.number for each in pb.TransportRequest.DESCRIPTOR.oneofs_by_name["batch"].fields)
-_FIRST_NUMBER: Final = 8
-"""The least tag of a field that may be: numbers begin with 1."""
-_MAX_FIELDS: Final = 16
-"""An envelope of as many is left to protobuf: by hand it would cost more for each, and most as one batch in parts."""
+_MAX_FIELDS: Final = 64
+"""Of a message and of each envelope: twice what a message may have, with room for those of later contracts."""
 
 NOTHING: Final = 0
 """In the place of a field's number: the envelope is empty."""
 
 DRAINING: Final = pb.TransportResponse(draining=pb.TransportDraining()).SerializeToString()
 
+Batch = tuple[int, int, bytes]
+"""(correlation id, number of the batch's field or NOTHING, the batch's bytes)."""
 
-def read(body: bytes) -> tuple[int, int, bytes]:
-    """(correlation id, number of the batch's field or NOTHING, the batch's bytes). Raises DecodeError.
 
-    As any reader of the format does it: the last batch counts, one that stands there in parts is put together, and
-    fields of a later contract are passed over.
+def read(body: bytes) -> list[Batch]:
+    """The batches of a request, in their order. Raises DecodeError, InvalidField for too many of them.
+
+    As any reader of the format does it: of one envelope the last batch counts, one that stands there in parts is put
+    together, and fields of a later contract are passed over.
     """
-    correlation, batch, inside = 0, NOTHING, b""
-    at, end = 0, len(body)
-    for _ in range(_MAX_FIELDS):
-        if at >= end:
-            return correlation, batch, inside
-        tag, at = _varint(body, at)
-        number, kind = tag >> 3, tag & 7
-        if tag < _FIRST_NUMBER:
-            raise DecodeError
-        if kind == _VARINT:
-            value, at = _varint(body, at)
-            if number == _CORRELATION:
-                correlation = value
-            continue
-        size = _FIXED.get(kind, -1)
-        if kind == _LENGTH:
-            size, at = _varint(body, at)
-        if not 0 <= size <= end - at:
-            raise DecodeError
-        if kind == _LENGTH and number in _BATCHES:
-            part = body[at : at + size]
-            batch, inside = number, inside + part if batch == number else part
-        at += size
-    return _by_protobuf(body)
-
-
-def _by_protobuf(body: bytes) -> tuple[int, int, bytes]:
-    request = pb.TransportRequest.FromString(body)
-    name = request.WhichOneof("batch")
-    if name is None:
-        return request.correlation_id, NOTHING, b""
-    batch = getattr(request, name)
-    return request.correlation_id, request.DESCRIPTOR.fields_by_name[name].number, batch.SerializeToString()
+    found: list[Batch] = []
+    for tag, start, end in _fields(body, 0, len(body)):
+        if tag == _ENVELOPE:
+            if len(found) == limits.MAX_CARRIED_BATCHES:
+                raise InvalidField("batches", f"at most {limits.MAX_CARRIED_BATCHES} in one message")
+            found.append(_batch(body, start, end))
+    return found
 
 
 def write(correlation: int, batch: int, reply: Reply) -> bytes:
-    """The envelope around a unary method's reply; `batch` is the field's number of its request and of its answer."""
+    """A message with a unary method's reply; `batch` is the field's number of its request and of its answer."""
     code, body = reply
     if code:
         refused = pb.TransportRefused(code=code, status=body)
-        return pb.TransportResponse(correlation_id=correlation, refused=refused).SerializeToString()
-    head = bytes((_CORRELATION << 3 | _VARINT,)) + _to_varint(correlation) if correlation else b""
-    return b"%b%c%b%b" % (head, batch << 3 | _LENGTH, _to_varint(len(body)), body)
+        answer = pb.TransportAnswer(correlation_id=correlation, refused=refused)
+        return pb.TransportResponse(answers=[answer]).SerializeToString()
+    head = b"%c%b" % (_CORRELATION, varint(correlation)) if correlation else b""
+    head = b"%b%c%b" % (head, batch << 3 | _LENGTH, varint(len(body)))
+    return b"%c%b%b%b" % (_ENVELOPE, varint(len(head) + len(body)), head, body)
+
+
+def _batch(body: bytes, start: int, end: int) -> Batch:
+    correlation, batch = 0, NOTHING
+    parts: list[bytes] = []
+    for tag, first, last in _fields(body, start, end):
+        if tag == _CORRELATION:
+            correlation = first
+        elif tag in _BATCHES:
+            if tag >> 3 != batch:
+                batch, parts = tag >> 3, []
+            parts.append(body[first:last])
+    return correlation, batch, b"".join(parts)
+
+
+def _fields(body: bytes, at: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """(tag, start, end) of each field's value between two places; of a varint (tag, the number itself, 0)."""
+    for _ in range(_MAX_FIELDS):
+        if at == end:
+            return
+        tag, at = _varint(body, at)
+        kind = tag & 7
+        if kind == _VARINT:
+            value, at = _varint(body, at)
+            size, field = 0, (tag, value, 0)
+        else:
+            size = _FIXED.get(kind, -1)
+            if kind == _LENGTH:
+                size, at = _varint(body, at)
+            field = tag, at, at + size
+        at += size
+        if tag < _FIRST or size < 0 or at > end:
+            raise DecodeError
+        yield field
+    if at != end:
+        raise DecodeError
 
 
 def _varint(body: bytes, at: int) -> tuple[int, int]:
@@ -95,12 +118,3 @@ def _varint(body: bytes, at: int) -> tuple[int, int]:
             return value, at
         shift += 7
     raise DecodeError
-
-
-def _to_varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:  # what one byte holds
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)

@@ -7,40 +7,49 @@ knows what a batch is. A batch that has to wait is answered when it is done, and
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Final
 
 from google.rpc import status_pb2
 
 from noisegate.v1 import session_crypto_service_pb2 as pb
+from noisegate_server.engine.waiting import turn
 from noisegate_server.rpc import limits
 from noisegate_server.rpc.call import Call, Code, Inbox, Outbox, Reply, Unary
 from noisegate_server.rpc.convert import carried
 from noisegate_server.rpc.errors import refusal
+from noisegate_server.rpc.running import Running
 from noisegate_server.session.errors import InvalidField, Overloaded, SessionError, SessionQuota
 
 __all__ = ["BATCHES", "Transports"]
 
 BATCHES: Final[Mapping[str, int]] = {
-    "EncryptBatch": pb.TransportRequest.ENCRYPT_FIELD_NUMBER,
-    "DecryptBatch": pb.TransportRequest.DECRYPT_FIELD_NUMBER,
-    "Broadcast": pb.TransportRequest.BROADCAST_FIELD_NUMBER,
+    "EncryptBatch": pb.TransportBatch.ENCRYPT_FIELD_NUMBER,
+    "DecryptBatch": pb.TransportBatch.DECRYPT_FIELD_NUMBER,
+    "Broadcast": pb.TransportBatch.BROADCAST_FIELD_NUMBER,
 }
-"""Unary method to the field of TransportRequest with its request, and of TransportResponse with its answer."""
+"""Unary method to the field of TransportBatch with its request, and of TransportAnswer with its answer."""
 
 
 class Transports:
     """What the streams of one table share: the methods that they carry, and how many each tenant has open."""
 
-    __slots__ = ("_count", "_methods", "_open", "_running", "answer_seconds", "drain_seconds")
+    __slots__ = ("_count", "_methods", "_open", "answer_seconds", "clock", "drain_seconds", "running")
 
     def __init__(
         self,
         methods: Mapping[str, Unary],
+        clock: Callable[[], float],
+        running: Running,
         *,
         answer_seconds: float = limits.UNARY_SECONDS,
         drain_seconds: float = limits.DRAIN_SECONDS,
     ) -> None:
+        self.clock = clock
+        """Monotonic seconds."""
+        self.running = running
+        """What is under way, for streams that are gone too: it runs to its end, as behind a cancelled unary call."""
         self.answer_seconds = answer_seconds
         """How long a batch may take."""
         self.drain_seconds = drain_seconds
@@ -48,8 +57,6 @@ class Transports:
         self._methods: Final = {field: methods[name] for name, field in BATCHES.items()}
         self._open: Final[dict[str, int]] = {}
         self._count = 0
-        self._running: Final[set[asyncio.Future[Reply]]] = set()
-        """What is under way, for streams that are gone too: it runs to its end, as behind a cancelled unary call."""
 
     def __len__(self) -> int:
         """How many streams are open."""
@@ -78,31 +85,67 @@ class Transports:
         """The unary method whose request stands in this field."""
         return self._methods.get(field)
 
-    def run(self, reply: Awaitable[Reply]) -> asyncio.Future[Reply]:
-        """Keep what has to wait until it is done, whatever becomes of its stream."""
-        running = asyncio.ensure_future(reply)
-        self._running.add(running)
-        running.add_done_callback(self._running.discard)
-        return running
-
 
 class _Transport(Inbox):
     """One stream."""
 
-    __slots__ = ("_call", "_ending", "_left", "_no_more", "_outbox", "_transports", "_waiting")
+    __slots__ = ("_call", "_ending", "_full", "_left", "_no_more", "_outbox", "_room", "_transports", "_waiting")
 
     def __init__(self, transports: Transports, call: Call, outbox: Outbox) -> None:
         self._transports = transports
         self._call = call
         self._outbox = outbox
-        self._waiting: set[asyncio.Task[None]] = set()
+        self._waiting: dict[object, asyncio.TimerHandle] = {}
+        """A key for each batch that waits, and what ends its wait."""
+        self._full = False
+        self._room = asyncio.Event()
         self._no_more = False
         self._ending: asyncio.TimerHandle | None = None
         self._left = False
 
-    def message(self, body: bytes) -> None:
-        """One batch; answered at once unless it has to wait."""
-        correlation, field, request = carried.read(body)
+    def message(self, body: bytes) -> Awaitable[None] | None:
+        """Some batches; each is answered at once unless it has to wait."""
+        batches = carried.read(body)
+        served = self._serve(batches)
+        return None if served == len(batches) else self._serve_rest(batches[served:])
+
+    def half_closed(self) -> None:
+        self._finish()
+
+    def writable(self) -> None:
+        self._full = False
+        self._room.set()
+
+    def draining(self) -> None:
+        """What was read is still answered; then the stream ends, by the caller's half-close or soon without it.
+
+        To end it at once could cost answers: a caller in the middle of a write may drop what it has not read yet.
+        """
+        self._send(carried.DRAINING)
+        self._ending = asyncio.get_running_loop().call_later(self._transports.drain_seconds, self._finish)
+
+    def cancelled(self) -> None:
+        for late in self._waiting.values():
+            late.cancel()
+        self._waiting.clear()
+        self._leave()
+
+    def _serve(self, batches: Sequence[carried.Batch]) -> int:
+        """Serve batches for as long as one call may take and as the outbox has room; how many."""
+        clock = self._transports.clock
+        until = clock() + limits.PAUSE_SECONDS
+        for served, batch in enumerate(batches, 1):
+            self._serve_one(*batch)
+            if self._full or clock() >= until:
+                return served
+        return len(batches)
+
+    async def _serve_rest(self, batches: Sequence[carried.Batch]) -> None:
+        while batches:
+            await (self._room.wait() if self._full else turn())
+            batches = batches[self._serve(batches) :]
+
+    def _serve_one(self, correlation: int, field: int, request: bytes) -> None:
         method = self._transports.method(field)
         if method is None:
             self._refuse(correlation, InvalidField("batch", "one of encrypt, decrypt and broadcast"))
@@ -111,44 +154,38 @@ class _Transport(Inbox):
         else:
             reply = method(self._call, request)
             if isinstance(reply, tuple):
-                self._outbox.send(carried.write(correlation, field, reply))
+                self._send(carried.write(correlation, field, reply))
             else:
-                task = asyncio.ensure_future(self._wait(correlation, field, self._transports.run(reply)))
-                self._waiting.add(task)
-                task.add_done_callback(self._answered)
+                self._wait(correlation, field, reply)
 
-    def half_closed(self) -> None:
-        self._finish()
+    def _wait(self, correlation: int, field: int, reply: Awaitable[Reply]) -> None:
+        """Answer when it is done, or that it was late."""
+        # Not the future: where two batches have one request_id both wait for the same.
+        key = object()
+        running = self._transports.running.begin(reply)
+        answer = partial(self._answer, key, correlation, field)
+        loop = asyncio.get_running_loop()
+        self._waiting[key] = loop.call_later(self._transports.answer_seconds, answer, running)
+        running.add_done_callback(answer)
 
-    def writable(self) -> None:
-        """Nothing is held back here: a full outbox is not read, and what waits is bounded."""
-
-    def draining(self) -> None:
-        """What was read is still answered; then the stream ends, by the caller's half-close or soon without it.
-
-        To end it at once could cost answers: a caller in the middle of a write may drop what it has not read yet.
-        """
-        self._outbox.send(carried.DRAINING)
-        self._ending = asyncio.get_running_loop().call_later(self._transports.drain_seconds, self._finish)
-
-    def cancelled(self) -> None:
-        for task in self._waiting:
-            task.cancel()
-        self._leave()
+    def _answer(self, key: object, correlation: int, field: int, running: asyncio.Future[Reply]) -> None:
+        late = self._waiting.pop(key, None)
+        if late is None or running.cancelled():
+            return
+        late.cancel()
+        self._send(carried.write(correlation, field, running.result() if running.done() else _LATE))
+        if self._no_more:
+            self._finish()
 
     def _refuse(self, correlation: int, error: SessionError) -> None:
         reply = refusal(error)
         if reply is not None:
-            self._outbox.send(carried.write(correlation, carried.NOTHING, reply))
+            self._send(carried.write(correlation, carried.NOTHING, reply))
 
-    async def _wait(self, correlation: int, field: int, running: asyncio.Future[Reply]) -> None:
-        done, _ = await asyncio.wait([running], timeout=self._transports.answer_seconds)
-        self._outbox.send(carried.write(correlation, field, running.result() if done else _LATE))
-
-    def _answered(self, task: asyncio.Task[None]) -> None:
-        self._waiting.discard(task)
-        if self._no_more:
-            self._finish()
+    def _send(self, body: bytes) -> None:
+        if not self._outbox.send(body):
+            self._full = True
+            self._room.clear()
 
     def _finish(self) -> None:
         self._no_more = True
