@@ -26,6 +26,7 @@ __all__ = [
     "admin_credentials",
     "credentials",
     "identities",
+    "is_private",
     "read",
     "sealing_keys",
 ]
@@ -48,9 +49,20 @@ def read(option: str, path: Path) -> bytes:
 
 def _read_secret(option: str, path: Path) -> bytes:
     text = read(option, path)
-    if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+    found = path.stat()
+    if not is_private(owner=found.st_uid, mode=found.st_mode, process=os.geteuid()):
         raise ConfigError(option, f"{path}: others on this machine may read it; run chmod 600 on it")
     return text
+
+
+def is_private(*, owner: int, mode: int, process: int) -> bool:
+    """Whether a file of user `owner` is kept for user `process`.
+
+    Its owner's alone, or root's who lets a group read it: so has a process that is not root its keys from a Secret of
+    Kubernetes (`fsGroup`), and daemons theirs from /etc.
+    """
+    lent = owner == 0 != process
+    return not mode & (stat.S_IRWXO | (stat.S_IWGRP | stat.S_IXGRP if lent else stat.S_IRWXG))
 
 
 def _read_keys(option: str, path: Path, *, at_most: int) -> list[bytes]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from noisegate_server.config import ConfigError, read_config
-from noisegate_server.files import TICKET_KEYS, KeyFile
+from noisegate_server.files import TICKET_KEYS, KeyFile, is_private
 from noisegate_server.server import Server
 
 FIRST, SECOND, THIRD = (digit * 64 for digit in "123")
@@ -73,6 +73,24 @@ def test_a_file_that_others_may_read_is_refused(tmp_path: Path) -> None:
     """It says what to do."""
     with pytest.raises(ConfigError, match="chmod 600"):
         file_of(written(tmp_path / "keys", FIRST, mode=0o640)).read()
+
+
+@pytest.mark.parametrize(
+    ("owner", "mode", "process", "private"),
+    [
+        (65_532, 0o600, 65_532, True),
+        (65_532, 0o640, 65_532, False),
+        (0, 0o440, 65_532, True),
+        (0, 0o640, 65_532, True),
+        (0, 0o660, 65_532, False),
+        (0, 0o444, 65_532, False),
+        (0, 0o640, 0, False),
+        (1_000, 0o440, 65_532, False),
+    ],
+)
+def test_root_may_lend_a_key_to_a_group(owner: int, mode: int, process: int, private: bool) -> None:
+    """A pod that is not root reads its Secret through its group: nobody but root could have changed that."""
+    assert is_private(owner=owner, mode=mode, process=process) is private
 
 
 async def test_a_running_server_takes_new_keys_and_survives_broken_ones(
