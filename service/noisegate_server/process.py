@@ -1,14 +1,15 @@
-"""What this process asks of the system for itself: to keep its memory to itself, and a scheduler that suits gRPC."""
+"""What this process asks of the system and of Python: to keep its memory to itself, and to hold nobody up."""
 
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import resource
 from contextlib import suppress
 from typing import Final
 
-__all__ = ["forbid_core_files", "hide_memory", "keep_freed_memory", "run_in_batches"]
+__all__ = ["collect_what_is_new", "forbid_core_files", "hide_memory", "keep_freed_memory", "run_in_batches"]
 
 _PR_SET_DUMPABLE: Final = 4
 """prctl(2)."""
@@ -17,6 +18,9 @@ _M_TRIM_THRESHOLD: Final = -1
 _M_MMAP_THRESHOLD: Final = -3
 _LARGEST_FROM_HEAP: Final = 32 * 1024 * 1024
 _KEPT_FREE: Final = 64 * 1024 * 1024
+
+_GC_THRESHOLDS: Final = (1_000, 3, 1)
+"""New objects until a young collection, and how many of those until an older one: 0.2 and 1 ms."""
 
 
 def forbid_core_files() -> None:
@@ -58,3 +62,24 @@ def keep_freed_memory() -> None:
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(_M_MMAP_THRESHOLD, _LARGEST_FROM_HEAP)
         mallopt(_M_TRIM_THRESHOLD, _KEPT_FREE)
+
+
+def collect_what_is_new() -> None:
+    """Have the garbage collector look at new objects alone: what has outlived two collections it never looks at again.
+
+    It holds the loop for some 0.2 microseconds for each object that it looks at, and a session in use is 16 of them:
+    of 30,000 such sessions a full collection took 200 ms. Reference counts free sessions, as they free all but cycles.
+    Of these gRPC leaves one behind every call, dead at birth, and frames of refused calls; so there must be collections
+    of what is new. Left over are cycles that live longer before they die: those of a stream, 3 KB each.
+    """
+    gc.collect()
+    gc.freeze()
+    if _put_survivors_aside not in gc.callbacks:
+        gc.callbacks.append(_put_survivors_aside)
+    gc.set_threshold(*_GC_THRESHOLDS)
+
+
+def _put_survivors_aside(phase: str, info: dict[str, int]) -> None:
+    if phase == "stop" and info["generation"] > 0:
+        # Joins lists, whatever their length.
+        gc.freeze()

@@ -7,7 +7,6 @@ answered; everything else goes to the log, which the command line sends to stand
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import os
 import signal
@@ -51,9 +50,6 @@ _LOOK_SECONDS: Final = 1.0
 """Between two looks at whether a file of keys has changed."""
 _SWEEP_BUDGET: Final = 24
 """Entries of one slice: about a millisecond, so that calls do not wait behind a sweep."""
-
-_GC_THRESHOLDS: Final = (20_000, 20, 50)
-"""New objects until a young collection, and how many of those until the next older one."""
 
 Clock = Callable[[], float]
 RandomBytes = Callable[[int], bytes]
@@ -293,7 +289,7 @@ async def _serve(config: Config, announce: Callable[[str], None], destinations: 
     server = Server(config, destinations=destinations)
     loop.add_signal_handler(signal.SIGHUP, server.read_keys_again)
     bound = await server.start()
-    tune_collector()
+    process.collect_what_is_new()
     for line in what_is_missing(config):
         _LOG.warning(line)
     if server.admin_bound is not None:
@@ -313,17 +309,6 @@ async def _serve(config: Config, announce: Callable[[str], None], destinations: 
         await server.stop(now=True)
     hurry.cancel()
     _LOG.info("stopped")
-
-
-def tune_collector() -> None:
-    """Have the collector look less often, and never at what is there now.
-
-    That stays, and calls make no cycles for which every 700th object would be worth a look. Packed sessions and the
-    indexes are nothing that it walks.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*_GC_THRESHOLDS)
 
 
 def _bind(transport: GrpcioTransport, option: str, address: HostPort) -> HostPort:

@@ -28,11 +28,12 @@ from typing import Any, Final
 
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
+from noisegate_server import process
 from noisegate_server.config import Config
 from noisegate_server.engine import records, upkeep
 from noisegate_server.engine.parts import Parts
 from noisegate_server.noise.primitives import CIPHERS
-from noisegate_server.server import Server, tune_collector
+from noisegate_server.server import Server
 from noisegate_server.session.datagram import RECORD, DatagramRecords
 from noisegate_server.session.epoch import begin_epoch
 from noisegate_server.session.hello import Flags
@@ -84,7 +85,7 @@ class Crowd:
     async def start(self) -> None:
         """Listen, and let the collector be as it is in a running service."""
         self.address = str(await self.server.start())
-        tune_collector()
+        process.collect_what_is_new()
 
     @property
     def parts(self) -> Parts:

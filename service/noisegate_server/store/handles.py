@@ -2,7 +2,7 @@
 
 Listing needs a cursor that survives additions and removals, so the set is kept in order; and no single step may move
 memory in proportion to the set's size, so it is kept in chunks. `array` rather than `list`, because the garbage
-collector does not walk it.
+collector does not walk what is in one.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections import deque
 from typing import Final, NamedTuple
 
@@ -13,7 +14,8 @@ from noisegate_server.store.base import StoreLimits
 __all__ = ["Tombstone", "Tombstones"]
 
 
-_EXPIRES_AT: Final = 3
+_ROW: Final = struct.Struct("=dB?")
+"""A Tombstone's expires_at, reason and resumable; its tenant follows."""
 
 
 class Tombstone(NamedTuple):
@@ -37,9 +39,8 @@ class Tombstones:
     def __init__(self, limits: StoreLimits, shards: int) -> None:
         self._limits = limits
         self._mask = shards - 1
-        # The fields of a Tombstone, the reason as a number: the garbage collector stops walking plain tuples of plain
-        # values, and nothing else. A hundred thousand objects would hold the loop for some 10 ms whenever it looks.
-        self._shards: list[dict[bytes, tuple[str, int, bool, float]]] = [{} for _ in range(shards)]
+        # Bytes, because the garbage collector walks whatever can hold a reference.
+        self._shards: list[dict[bytes, bytes]] = [{} for _ in range(shards)]
         self._order: deque[bytes] = deque()
 
     def __len__(self) -> int:
@@ -48,7 +49,7 @@ class Tombstones:
     def __contains__(self, session_id: bytes) -> bool:
         return session_id in self._shard(session_id)
 
-    def _shard(self, session_id: bytes) -> dict[bytes, tuple[str, int, bool, float]]:
+    def _shard(self, session_id: bytes) -> dict[bytes, bytes]:
         return self._shards[xxh3_64_intdigest(session_id) & self._mask]
 
     def add(self, session_id: bytes, tenant: str, reason: TerminationReason, now: float, *, resumable: bool) -> None:
@@ -56,39 +57,39 @@ class Tombstones:
         if len(self._order) >= self._limits.tombstones:
             self._drop_oldest()
         self._order.append(session_id)
-        self._shard(session_id)[session_id] = (tenant, int(reason), resumable, now + self._limits.tombstone_s)
+        row = _ROW.pack(now + self._limits.tombstone_s, reason, resumable) + tenant.encode()
+        self._shard(session_id)[session_id] = row
 
     def find(self, tenant: str, session_id: bytes, now: float) -> Tombstone | None:
         """The tenant's own tombstone while it lives."""
         row = self._shard(session_id).get(session_id)
         if row is None:
             return None
-        tombstone = Tombstone(row[0], TerminationReason(row[1]), row[2], row[3])
-        if tombstone.tenant != tenant or tombstone.expires_at <= now:
+        expires_at, reason, resumable = _ROW.unpack_from(row)
+        if expires_at <= now or row[_ROW.size :] != tenant.encode():
             return None
-        return tombstone
+        return Tombstone(tenant, TerminationReason(reason), resumable, expires_at)
 
     def expire(self, now: float, budget: int) -> int:
         """Drop those whose time is over, `budget` at most; how many were looked at."""
         looked_at = 0
         while looked_at < budget and self._order:
             looked_at += 1
-            oldest = self._order[0]
-            if self._shard(oldest)[oldest][_EXPIRES_AT] > now:
+            if self._end_of(self._order[0]) > now:
                 break
             self._drop_oldest()
         return looked_at
 
     def next_expiry(self) -> float | None:
         """When the oldest one's time is over; None if there is none."""
-        if not self._order:
-            return None
-        oldest = self._order[0]
-        return self._shard(oldest)[oldest][_EXPIRES_AT]
+        return self._end_of(self._order[0]) if self._order else None
 
     def is_empty(self) -> bool:
         """Whether nothing is remembered."""
         return not self._order and not any(self._shards)
+
+    def _end_of(self, session_id: bytes) -> float:
+        return float(_ROW.unpack_from(self._shard(session_id)[session_id])[0])
 
     def _drop_oldest(self) -> None:
         oldest = self._order.popleft()
