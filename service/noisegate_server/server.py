@@ -88,6 +88,7 @@ class Server:
         self._keeper: Keeper | None = None
         self._telemetry: Telemetry | None = None
         self._sweeper: asyncio.Task[None] | None = None
+        self._leaving: asyncio.Task[None] | None = None
         self._watched: list[tuple[files.KeyFile, KeyRing]] = []
         self._look_at = 0.0
 
@@ -183,7 +184,10 @@ class Server:
         return 0 if self._parts is None else self._parts.store.counts().sessions
 
     async def stop(self, *, now: bool = False) -> None:
-        """Refuse new calls, let running ones finish, suspend or end every session; with `now`, wait for nothing."""
+        """Refuse new calls, let running ones finish, suspend or end every session.
+
+        With `now` no call is waited for, as after a stop that was cancelled; sessions are suspended all the same.
+        """
         until = self._clock() + self._config.drain + self._config.grace
         self._health.drain()
         self._admin_health.drain()
@@ -199,8 +203,11 @@ class Server:
             self._sweeper.cancel()
             with suppress(asyncio.CancelledError):
                 await self._sweeper
-        if self._keeper is not None and not now:
-            await self._keeper.drain(max(0.0, until - self._clock()))
+        if self._keeper is not None:
+            # A task, because half of it would lose sessions: whoever is cancelled here leaves it at work.
+            if self._leaving is None:
+                self._leaving = asyncio.create_task(self._keeper.drain(self._config.suspend_grace), name="leaving")
+            await asyncio.shield(self._leaving)
         if self._parts is not None:
             count = upkeep.end_all(self._parts, self._clock())
             _LOG.debug("ended and wiped at the stop: %d", count)
@@ -298,7 +305,7 @@ async def _serve(config: Config, announce: Callable[[str], None], destinations: 
         _LOG.info("probes answered on %s", server.health_bound)
     announce(f"noisegate listening on {bound}")
     await signals.get()
-    _LOG.info("stopping: running calls have %g s", config.grace)
+    _LOG.info("stopping: running calls have %g s, and then sessions to be suspended", config.grace)
     stopping = asyncio.create_task(server.stop())
     hurry = asyncio.create_task(signals.get())
     await asyncio.wait((stopping, hurry), return_when=asyncio.FIRST_COMPLETED)

@@ -171,6 +171,12 @@ class Config(BaseSettings):
         description="Seconds at a stop in which new calls are told to go elsewhere, before the port closes.",
     )
     grace: Seconds = Field(10.0, ge=0, le=300, description="Seconds that running calls have to finish at a stop.")
+    suspend_grace: Seconds = Field(
+        15.0,
+        ge=0,
+        le=3_600,
+        description="Seconds at a stop for suspending sessions, once running calls have ended; what is left then ends.",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="What is logged to standard error at least: DEBUG, INFO, WARNING or ERROR; never a secret."
     )

@@ -1,8 +1,7 @@
-"""What the service suspends by itself: idle sessions, and at a stop all of them. A slice at a time."""
+"""What the service suspends by itself while it runs: idle sessions, a slice at a time."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator
 from typing import Final
 
@@ -24,7 +23,7 @@ async def suspend_idle(parts: Parts, shards: Iterable[int], now: float, wall: fl
         await put_away(parts, group, by_service=True, now=now, wall=wall)
 
 
-def leaving(parts: Parts, shards: Iterable[int], *, used_before: float = math.inf) -> Iterator[list[Session]]:
+def leaving(parts: Parts, shards: Iterable[int], *, used_before: float) -> Iterator[list[Session]]:
     """The established sessions of some shards that were last used at `used_before` (monotonic seconds) or before.
 
     In slices: whoever takes one suspends it before it takes the next.

@@ -13,9 +13,9 @@ from noisegate_server.noise.primitives import wipe
 from noisegate_server.session.constants import HASH, KEY, MAX_HELD_ROOTS
 from noisegate_server.session.epoch import Epoch
 
-_HEAD: Final = struct.Struct(f">IB{HASH}s")
+ROOT_HEAD: Final = struct.Struct(f">IB{HASH}s")
 _LAYOUT: Final = struct.Struct(f">IB{HASH}s{KEY}s")
-_CONFIRMED: Final = 1
+CONFIRMED: Final = 1
 _AGREED: Final = 2
 
 
@@ -71,7 +71,7 @@ def write_roots(roots: list[Root]) -> bytearray:
     """Their fixed layout, one after the other; the caller wipes it."""
     written = bytearray(_LAYOUT.size * len(roots))
     for at, root in enumerate(roots):
-        kind = _CONFIRMED * root.confirmed | _AGREED * root.agreed
+        kind = CONFIRMED * root.confirmed | _AGREED * root.agreed
         _LAYOUT.pack_into(written, at * _LAYOUT.size, root.number, kind, root.h, root.root)
     return written
 
@@ -82,16 +82,16 @@ def read_roots(data: memoryview) -> list[Root]:
         raise ValueError("roots: length")
     roots = []
     for at in range(0, len(data), _LAYOUT.size):
-        number, kind, h = _HEAD.unpack_from(data, at)
-        if kind > _CONFIRMED | _AGREED:
+        number, kind, h = ROOT_HEAD.unpack_from(data, at)
+        if kind > CONFIRMED | _AGREED:
             raise ValueError("roots: kind")
         roots.append(
             Root(
                 number=number,
                 h=h,
                 # Straight from buffer to buffer: struct would leave a copy that nobody can wipe.
-                root=bytearray(data[at + _HEAD.size : at + _LAYOUT.size]),
-                confirmed=bool(kind & _CONFIRMED),
+                root=bytearray(data[at + ROOT_HEAD.size : at + _LAYOUT.size]),
+                confirmed=bool(kind & CONFIRMED),
                 agreed=bool(kind & _AGREED),
                 ours=False,
             )

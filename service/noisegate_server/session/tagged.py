@@ -15,7 +15,8 @@ from noisegate_server.session.constants import KEY
 
 Buffer = bytes | bytearray | memoryview
 
-_HEAD: Final = struct.Struct(">BH")
+TAG_HEAD: Final = struct.Struct(">BH")
+"""Before every value: its tag and its length."""
 _DOUBLE: Final = struct.Struct(">d")
 
 
@@ -32,15 +33,11 @@ class Codec(NamedTuple):
 
 def write_values(values: Mapping[int, Buffer], head: bytes = b"") -> bytearray:
     """`head`, then every value behind its tag (1 to 255)."""
-    written = bytearray(len(head) + sum(_HEAD.size + len(value) for value in values.values()))
-    written[: len(head)] = head
-    at = len(head)
+    pieces: list[Buffer] = [head]
     for tag, value in sorted(values.items()):
-        _HEAD.pack_into(written, at, tag, len(value))
-        at += _HEAD.size
-        written[at : at + len(value)] = value
-        at += len(value)
-    return written
+        pieces += (TAG_HEAD.pack(tag, len(value)), value)
+    # Joined by bytearray, which makes one buffer of the final size.
+    return bytearray().join(pieces)
 
 
 def read_values(data: Buffer) -> dict[int, memoryview]:
@@ -49,10 +46,10 @@ def read_values(data: Buffer) -> dict[int, memoryview]:
     values: dict[int, memoryview] = {}
     at = last = 0
     while at < len(view):
-        if len(view) - at < _HEAD.size:
+        if len(view) - at < TAG_HEAD.size:
             raise MalformedValues("head")
-        tag, length = _HEAD.unpack_from(view, at)
-        at += _HEAD.size
+        tag, length = TAG_HEAD.unpack_from(view, at)
+        at += TAG_HEAD.size
         if tag <= last or len(view) - at < length:
             raise MalformedValues("tag or length")
         values[tag] = view[at : at + length]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from noisegate_server.session.record_layout import Glance
 from noisegate_server.session.state import SessionState, TerminationReason
@@ -271,6 +271,15 @@ class SessionStore(Protocol[S]):
         They are those that are there now, each handed out when it comes up; of the idle ones only those that were last
         used at `used_before` (monotonic seconds) or before.
         """
+
+    def packed_records(self, number: int) -> Iterator[tuple[int, Any, memoryview]]:
+        """(handle, what it shares with others, record) of the packed sessions of one part, each when it comes up.
+
+        Views of the store's own memory, full of secrets, good until the next call.
+        """
+
+    def leave(self, session: S | Glance) -> None:
+        """Forget a session as if it had never been here: another process has it. Wipes a packed one's record."""
 
     def sweep(self, now: float, budget: int) -> list[Ended]:
         """End sessions whose time is over, and pack idle ones, for no more than `budget` entries of the queues.

@@ -164,6 +164,13 @@ class PackedSessions(Generic[S]):
         """The handles of one shard, as they are when they come up."""
         return self._by_handle.shard(number)
 
+    def records(self, number: int) -> Iterator[tuple[int, Any, memoryview]]:
+        """(handle, what it shares, record) of each of one shard, as it is when it comes up; a view, to read at once."""
+        for handle in list(self._by_handle.shard(number)):
+            if reference := self._by_handle.first(handle):
+                _, shared, record = self._read(reference)
+                yield handle, self._shared.rows[shared][0], record
+
     def is_empty(self) -> bool:
         """Whether nothing is left, what sessions shared among it."""
         return not (len(self._by_handle) or len(self._by_id) or len(self._shared) or len(self._slots))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 from noisegate_server.session.record_layout import Glance
 from noisegate_server.store.base import S
@@ -102,6 +102,10 @@ class PackingTable(SessionTable[S]):
                 found = self.find(handle) if found.last_used <= used_before else None
             if found is not None:
                 yield found
+
+    def packed_records(self, number: int) -> Iterator[tuple[int, Any, memoryview]]:
+        """(handle, what it shares, record) of the packed sessions of one shard, each when it comes up."""
+        return iter(()) if self._packed is None else self._packed.records(number)
 
     def everything(self) -> Iterator[S | Glance]:
         """Every session as it is at present, so that each may be removed on the way."""

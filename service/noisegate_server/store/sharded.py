@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final, Generic
+from typing import Any, Final, Generic
 
 from xxhash import xxh3_64_intdigest
 
@@ -224,6 +224,15 @@ class ShardedStore(Generic[S]):
         """The sessions of one shard; see `SessionStore.shard`."""
         return self._table.shard(number, used_before)
 
+    def packed_records(self, number: int) -> Iterator[tuple[int, Any, memoryview]]:
+        """The packed sessions of one shard; see `SessionStore.packed_records`."""
+        return self._table.packed_records(number)
+
+    def leave(self, session: S | Glance) -> None:
+        """Forget a session that has left the process; see `SessionStore.leave`."""
+        if self._table.remove(session):
+            self._indexes.remove(session)
+
     def sweep(self, now: float, budget: int) -> list[Ended]:
         """End sessions whose time is over; see `SessionStore.sweep`."""
         self._wheel.turn(now)
@@ -259,13 +268,8 @@ class ShardedStore(Generic[S]):
         """Before this moment a sweep has nothing to do; None while nothing waits."""
         if self._unreported:
             return 0.0
-        moments = (
-            self._wheel.next_due(),
-            self._tending.next_due(),
-            self._tombstones.next_expiry(),
-            self._table.next_idle(),
-        )
-        return min((each for each in moments if each is not None), default=None)
+        queues = (self._wheel.next_due, self._tending.next_due, self._tombstones.next_expiry, self._table.next_idle)
+        return min((moment for next_of in queues if (moment := next_of()) is not None), default=None)
 
     def select(
         self, tenant: str, *, peer_id: str = "", group: str = "", after: int = 0, limit: int = 100
@@ -289,12 +293,8 @@ class ShardedStore(Generic[S]):
         page = handles[:limit]
         found = [each for handle in page if (each := find(handle) or self._asleep.find(handle)) is not None]
         # By its hash a key may have led to a stranger; and of a player not all sessions are of the group.
-        found = [
-            session
-            for session in found
-            if session.tenant == tenant and peer_id in {"", session.peer_id} and group in {"", session.group}
-        ]
-        return found, page[-1] if len(handles) > limit else None
+        found = [each for each in found if each.tenant == tenant and peer_id in {"", each.peer_id}]
+        return [each for each in found if group in {"", each.group}], page[-1] if len(handles) > limit else None
 
     def end_all(self, now: float, reason: TerminationReason) -> int:
         """End every session, for shutdown; how many there were."""

@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from itertools import islice
 from typing import Final
 
 from noisegate_server.config import Config, ConfigError
+from noisegate_server.engine.departure import departures
 from noisegate_server.engine.parts import Parts
 from noisegate_server.engine.restore import recall_suspended
 from noisegate_server.engine.revoke import recall
-from noisegate_server.engine.slumber import leaving, suspend_idle
-from noisegate_server.engine.suspend import put_away
+from noisegate_server.engine.slumber import suspend_idle
 from noisegate_server.session.errors import Overloaded
-from noisegate_server.store.vault import VaultFailed
+from noisegate_server.store.vault import KeptSession, VaultFailed
 
 __all__ = ["Keeper"]
 
@@ -24,6 +25,8 @@ _EXPIRE_SECONDS: Final = 1.0
 _EXPIRE_BUDGET: Final = 1_000
 _SHARDS_A_TICK: Final = 8
 """Looked at for idle sessions: some 3 s for all, at ten ticks a second."""
+_GROUP: Final = 256
+"""Sessions that leave at a stop together: some 10 ms, after which probes have their turn."""
 _SILENCE_SECONDS: Final = 60.0
 """Between two lines of the log about a vault that fails."""
 
@@ -72,23 +75,35 @@ class Keeper:
             self._complain(failure, now)
 
     async def drain(self, seconds: float) -> None:
-        """At a stop: suspend every session, where another process can bring them back, for so long at most."""
+        """At a stop: suspend every session, where another process can bring them back, for so long at most.
+
+        Must not be cancelled: what has left the store and is not written yet would be lost.
+        """
         if not self._lasting:
             return
         until = self._clock() + seconds
+        leaving = departures(self._parts, self._clock, self._wall)
         suspended = 0
-        for group in leaving(self._parts, range(self._parts.store.shards)):
-            if self._clock() >= until:
-                _LOG.warning("the grace is over: sessions that have not been suspended yet end")
-                break
-            try:
-                await put_away(self._parts, group, by_service=True, now=self._clock(), wall=self._wall())
-            except Overloaded as failure:
-                self._complain(failure, self._clock())
-                break
-            suspended += len(group)
-            await asyncio.sleep(0)
+        writing: asyncio.Task[int] | None = None
+        try:
+            # Who was on the way in or out of memory arrives first.
+            await self._parts.vault.settle()
+            while self._clock() < until and (group := list(islice(leaving, _GROUP))):
+                before, writing = writing, asyncio.create_task(self._write(group))
+                # While one group is written the next one is sealed; nobody runs further ahead of the disk.
+                suspended += 0 if before is None else await before
+                await asyncio.sleep(0)
+            suspended += 0 if writing is None else await writing
+        except VaultFailed as failure:
+            self._complain(failure, self._clock())
+        left = self._parts.store.counts().sessions
+        if left:
+            _LOG.warning("the time to suspend sessions is over: %d that are left end", left)
         _LOG.info("%d sessions suspended: their first calls bring them back", suspended)
+
+    async def _write(self, group: list[KeptSession]) -> int:
+        await self._parts.vault.keep(group)
+        return len(group)
 
     def _complain(self, failure: Exception, now: float) -> None:
         if now >= self._said_at + _SILENCE_SECONDS:

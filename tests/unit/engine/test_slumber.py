@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from noisegate_server.engine import slumber
@@ -25,7 +27,7 @@ def two_of_one_shard(engines: Engines, engine: Engine) -> tuple[int, list[End]]:
 def test_a_session_that_a_call_unpacks_meanwhile_leaves_with_the_others(
     engines: Engines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At a stop too, where one that is passed over would be lost: packed or an object, it is found where it is then."""
+    """Packed or an object, it is found where it is then."""
     monkeypatch.setattr(slumber, "_SLICE", 1)
     engine = engines.make(limits=StoreLimits(sessions_per_peer=1_000))
     number, ends = two_of_one_shard(engines, engine)
@@ -35,7 +37,7 @@ def test_a_session_that_a_call_unpacks_meanwhile_leaves_with_the_others(
     counts = engine.parts.store.counts()
     assert counts.packed == counts.sessions
     left = []
-    for group in slumber.leaving(engine.parts, [number]):
+    for group in slumber.leaving(engine.parts, [number], used_before=math.inf):
         left += [session.session_id for session in group]
         assert [end.session.session_id for end in ends] == ids
     assert sorted(left) == sorted(ids)
@@ -49,12 +51,12 @@ async def test_a_session_that_is_on_its_way_out_already_does_not_leave_again(
     vault = SlowVault()
     engine = engines.make(vault=vault, limits=StoreLimits(sessions_per_peer=1_000))
     number, (first, second) = two_of_one_shard(engines, engine)
-    groups = slumber.leaving(engine.parts, [number])
+    groups = slumber.leaving(engine.parts, [number], used_before=math.inf)
     assert next(groups) == [first.session]
     waiting = suspending(second)
     await turns()
     assert list(groups) == []
     vault.gate.set()
     await waiting
-    assert list(slumber.leaving(engine.parts, [number])) == [[first.session]]
+    assert list(slumber.leaving(engine.parts, [number], used_before=math.inf)) == [[first.session]]
     await engine.parts.vault.forget([second.session_id])

@@ -16,6 +16,8 @@ from noisegate_server.session.constants import GRACE_S
 from noisegate_server.session.datagram import DatagramRecords
 from noisegate_server.session.epoch import Epoch
 from noisegate_server.session.errors import CounterTooOld, ReplayDetected
+from noisegate_server.session.frozen import freeze
+from noisegate_server.session.frozen_record import freeze_record
 from noisegate_server.session.limits import LowerLimits
 from noisegate_server.session.network import Network
 from noisegate_server.session.noise_records import NoiseRecords
@@ -112,6 +114,22 @@ def test_what_comes_back_is_what_went_in(link: Link) -> None:
         after.wipe()
 
 
+def both_frozen(session: Session, now: float) -> tuple[bytearray, bytearray]:
+    """What a suspended session's record is when it is made of the session, and when of its idle record."""
+    label = {"blob_id": bytes(range(16)), "issuer": b"issuer and identity", "now": now, "wall": 1.8e9}
+    shared, record = pack(session)
+    straight, shown = freeze_record(shared, memoryview(record), 7, **label)  # type: ignore[arg-type]
+    assert shown == glance(shared, memoryview(record), 7)
+    return straight, freeze(session, expires_wall=1.8e9 + session.expires_at - now, **label)  # type: ignore[arg-type]
+
+
+def test_it_is_frozen_as_the_session_would_be(link: Link) -> None:
+    """At a stop idle sessions leave memory straight from their records: byte for byte the same."""
+    for end in link.ends:
+        straight, frozen = both_frozen(end.session, link.clock.now)
+        assert straight == frozen
+
+
 UNUSUAL: dict[str, Any] = {
     "network": Network.CELLULAR,
     "own_idle_timeout": True,
@@ -182,6 +200,8 @@ def test_what_is_seldom_set_comes_back_too(link: Link) -> None:
         if isinstance(records, DatagramRecords) and isinstance(after.records, DatagramRecords):
             for name in ("connection_id_given", "former_connection_ids", "former_until", "padded", "due_at"):
                 assert getattr(after.records, name) == getattr(records, name), name
+            straight, frozen = both_frozen(before, link.clock.now)
+            assert straight == frozen
             records.former_connection_ids = ()
         before.peer_id, before.group = keys
         after.wipe()
