@@ -21,7 +21,9 @@ CONSTANT = (AeadCache, Cipher, Hash, ProtocolName, RotationLimits)
 """What belongs to no session: shared tables, caches and limits."""
 COUNTS_OF_FAILURE = frozenset({"refused", "failures", "tend_at"})
 """What a refused packet may change: counts, and when the store comes by to wipe what the packet has made us derive."""
-CACHES = frozenset({"_aead", "cached_key", "look_ahead"})
+OPAQUE = frozenset({"_aead", "_loaded_re", "_loaded_rs"})
+"""Objects of the crypto library, made of keys that stand beside them."""
+CACHES = OPAQUE | {"cached_key", "look_ahead"}
 """What is made again from the keys: a refused packet may add to it."""
 
 
@@ -36,7 +38,7 @@ def fingerprint(session: Session) -> str:
 
 def secrets_of(session: Session) -> list[bytearray]:
     """Every buffer that holds a secret of the session, caches included."""
-    return [value for _, value in _leaves(session, "session", frozenset({"_aead"})) if isinstance(value, bytearray)]
+    return [value for _, value in _leaves(session, "session", OPAQUE) if isinstance(value, bytearray)]
 
 
 def _leaves(value: Any, path: str, left_out: frozenset[str]) -> Iterator[tuple[str, Any]]:

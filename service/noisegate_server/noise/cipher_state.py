@@ -26,7 +26,8 @@ class CipherState:
         """The next nonce; 2**64 - 1 when none is left."""
         # Built on first use: many a key of a handshake never seals anything, and an idle context costs 2 kB.
         self._aead: Aead | None = None
-        self.initialize_key(key)
+        if key is not None:
+            self._replace_key(key)
 
     def __repr__(self) -> str:
         return f"CipherState(cipher={self.cipher.name}, n={self.n})"

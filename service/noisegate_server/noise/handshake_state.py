@@ -18,9 +18,11 @@ from noisegate_server.noise.primitives import (
     Encapsulate,
     KemKeyPair,
     KeyPair,
+    PublicKey,
     RandomBytes,
     dh,
     encapsulate,
+    load_public,
     wipe,
 )
 from noisegate_server.noise.protocol_name import ProtocolName
@@ -31,6 +33,9 @@ _T = TypeVar("_T")
 # Python 3.11 finds an enum's member through a descriptor of its class: as names of their own they are found at once.
 _E: Final = Token.E
 _S: Final = Token.S
+_EE: Final = Token.EE
+_ES: Final = Token.ES
+_SE: Final = Token.SE
 _E1: Final = Token.E1
 _EKEM1: Final = Token.EKEM1
 _PSK: Final = Token.PSK
@@ -41,6 +46,13 @@ class _Phase(Enum):
     FINISHED = "the handshake is finished"
     SPLIT = "the handshake is finished and split"
     DEAD = "the handshake has failed or was wiped"
+
+
+# As the tokens above.
+_MESSAGES: Final = _Phase.MESSAGES
+_FINISHED: Final = _Phase.FINISHED
+_SPLIT: Final = _Phase.SPLIT
+_DEAD: Final = _Phase.DEAD
 
 
 class HandshakeState:
@@ -55,6 +67,8 @@ class HandshakeState:
         "_e1",
         "_encapsulate",
         "_index",
+        "_loaded_re",
+        "_loaded_rs",
         "_phase",
         "_psk_mode",
         "_psks",
@@ -96,9 +110,10 @@ class HandshakeState:
         self.protocol = protocol
         self.initiator = initiator
         self._random_bytes = random_bytes
-        self._s = s if pattern.uses_static(initiator=initiator) else None
-        if self._s is None and pattern.uses_static(initiator=initiator):
+        needs_static = protocol.needs_static[initiator]
+        if needs_static and s is None:
             raise InvalidKey("the pattern needs a static key pair")
+        self._s = s if needs_static else None
         self._e = e
         self._e1: KemKeyPair | None = None
         self._re1: bytes | None = None
@@ -106,13 +121,15 @@ class HandshakeState:
         # What the pattern transmits must not be set beforehand: it would pass for authenticated.
         self._rs = _public_key(rs) if Token.S in remote_pre else None
         self._re = _public_key(re) if Token.E in remote_pre else None
-        if len(psks) != pattern.psk_count or any(len(psk) != KEYLEN for psk in psks):
+        self._loaded_rs: PublicKey | None = None
+        self._loaded_re: PublicKey | None = None
+        if len(psks) != protocol.psk_count or any(len(psk) != KEYLEN for psk in psks):
             raise InvalidKey("the pattern needs other pre-shared keys, of 32 bytes each")
         self._psks = tuple(bytearray(psk) for psk in psks)
         self._psks_used = 0
         self._psk_mode = bool(psks)
         self._index = 0
-        self._phase = _Phase.MESSAGES
+        self._phase = _MESSAGES
         self._symmetric = SymmetricState(protocol)
         self._symmetric.mix_hash(prologue)
         for side in (True, False):
@@ -126,12 +143,12 @@ class HandshakeState:
     @property
     def is_finished(self) -> bool:
         """True once the last message was written or read, also after `split`."""
-        return self._phase is _Phase.FINISHED or self._phase is _Phase.SPLIT
+        return self._phase is _FINISHED or self._phase is _SPLIT
 
     @property
     def is_my_turn(self) -> bool:
         """True if this side writes the next message."""
-        return self._phase is _Phase.MESSAGES and (self._index % 2 == 0) is self.initiator
+        return self._phase is _MESSAGES and (self._index % 2 == 0) is self.initiator
 
     @property
     def rs(self) -> bytes | None:
@@ -150,12 +167,12 @@ class HandshakeState:
 
         OutOfTurn and MessageTooLong change nothing. InvalidKey (the peer's key is of low order) kills the handshake.
         """
-        if not self.is_my_turn:
+        if self._phase is not _MESSAGES or (self._index % 2 == 0) is not self.initiator:
             raise OutOfTurn(self._phase.value)
         if len(payload) + self.protocol.overheads[self._index] > MAX_MESSAGE:
             raise MessageTooLong
         # Dead until the message is complete: an exception of whatever kind must not leave a half-moved state in use.
-        self._phase = _Phase.DEAD
+        self._phase = _DEAD
         try:
             message = self._write(payload)
             self._advance()
@@ -169,9 +186,9 @@ class HandshakeState:
         OutOfTurn changes nothing. Any other failure (DecryptError, InvalidKey, MessageTooShort, MessageTooLong) kills
         the handshake.
         """
-        if self._phase is not _Phase.MESSAGES or self.is_my_turn:
+        if self._phase is not _MESSAGES or (self._index % 2 == 0) is self.initiator:
             raise OutOfTurn(self._phase.value)
-        self._phase = _Phase.DEAD
+        self._phase = _DEAD
         try:
             payload = self._read(bytes(message))
             self._advance()
@@ -185,11 +202,11 @@ class HandshakeState:
         In a one-way pattern the second is not to be used (section 7.4). All secrets of the handshake are wiped; the
         handshake hash and the peer's static key stay. OutOfTurn before the end and the second time.
         """
-        if self._phase is not _Phase.FINISHED:
+        if self._phase is not _FINISHED:
             raise OutOfTurn(self._phase.value)
         pair = self._symmetric.split()
         self._wipe_secrets()
-        self._phase = _Phase.SPLIT
+        self._phase = _SPLIT
         return pair
 
     def copy(self) -> HandshakeState:
@@ -209,6 +226,8 @@ class HandshakeState:
         other._encapsulate = self._encapsulate
         other._rs = self._rs
         other._re = self._re
+        other._loaded_rs = self._loaded_rs
+        other._loaded_re = self._loaded_re
         other._psks = tuple(bytearray(psk) for psk in self._psks)
         other._psks_used = self._psks_used
         other._psk_mode = self._psk_mode
@@ -220,8 +239,8 @@ class HandshakeState:
     def wipe(self) -> None:
         """Overwrite and drop every secret. A handshake that was not split is dead after this."""
         self._wipe_secrets()
-        if self._phase is not _Phase.SPLIT:
-            self._phase = _Phase.DEAD
+        if self._phase is not _SPLIT:
+            self._phase = _DEAD
 
     def _wipe_secrets(self) -> None:
         self._symmetric.wipe()
@@ -232,13 +251,13 @@ class HandshakeState:
         self._e1 = None
 
     def _wipe_if_dead(self) -> None:
-        if self._phase is _Phase.DEAD:
+        if self._phase is _DEAD:
             self._wipe_secrets()
 
     def _advance(self) -> None:
         self._index += 1
-        last = self._index == len(self.protocol.pattern.messages)
-        self._phase = _Phase.FINISHED if last else _Phase.MESSAGES
+        last = self._index == len(self.protocol.overheads)
+        self._phase = _FINISHED if last else _MESSAGES
 
     def _write(self, payload: BytesLike) -> bytes:
         symmetric = self._symmetric
@@ -304,11 +323,21 @@ class HandshakeState:
             self._symmetric.mix_key_and_hash(self._psks[self._psks_used])
             self._psks_used += 1
             return
-        initiator_key, responder_key = token.value
-        local, remote = (initiator_key, responder_key) if self.initiator else (responder_key, initiator_key)
-        pair = self._e if local == "e" else self._s
-        public = self._re if remote == "e" else self._rs
-        self._symmetric.mix_key(dh(_present(pair), _present(public)))
+        # A DH's first letter is the initiator's key, its second the responder's.
+        local_e = token is _EE or token is (_ES if self.initiator else _SE)
+        remote_e = token is _EE or token is (_SE if self.initiator else _ES)
+        pair = self._e if local_e else self._s
+        self._symmetric.mix_key(dh(_present(pair), self._peer_e() if remote_e else self._peer_s()))
+
+    def _peer_e(self) -> PublicKey:
+        if self._loaded_re is None:
+            self._loaded_re = load_public(_present(self._re))
+        return self._loaded_re
+
+    def _peer_s(self) -> PublicKey:
+        if self._loaded_rs is None:
+            self._loaded_rs = load_public(_present(self._rs))
+        return self._loaded_rs
 
     def _mix_pre_message(self, token: Token, *, local: bool) -> None:
         if token is _E:

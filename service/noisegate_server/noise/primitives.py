@@ -41,6 +41,7 @@ __all__ = [
     "InvalidTag",
     "KemKeyPair",
     "KeyPair",
+    "PublicKey",
     "RandomBytes",
     "dh",
     "encapsulate",
@@ -48,6 +49,7 @@ __all__ = [
     "extract",
     "header_mask",
     "hkdf",
+    "load_public",
     "new_aead",
     "sha256",
     "wipe",
@@ -99,14 +101,26 @@ class KeyPair:
         return self._private.private_bytes_raw()
 
 
-def dh(pair: KeyPair, public: BytesLike) -> bytes:
-    """DH(key_pair, public_key) of section 4.1: 32 bytes. InvalidKey for a wrong length and for a point of low order.
+PublicKey = X25519PublicKey
+"""A peer's X25519 public key, loaded: loading takes a sixteenth of an exchange, and a handshake uses a key twice."""
+
+
+def load_public(public: BytesLike) -> PublicKey:
+    """Load a peer's public key of 32 bytes; InvalidKey for another length."""
+    try:
+        return X25519PublicKey.from_public_bytes(bytes(public))
+    except ValueError:
+        raise InvalidKey("an X25519 public key has 32 bytes") from None
+
+
+def dh(pair: KeyPair, peer: PublicKey) -> bytes:
+    """DH(key_pair, public_key) of section 4.1: 32 bytes. InvalidKey for a point of low order.
 
     Section 12.1 allows an error for the all-zero output; it is one behaviour everywhere, so that peers cannot tell
     instances apart.
     """
     try:
-        return pair._private.exchange(X25519PublicKey.from_public_bytes(bytes(public)))
+        return pair._private.exchange(peer)
     except ValueError:
         raise InvalidKey("not a usable X25519 public key") from None
 
@@ -216,18 +230,6 @@ def sha256(data: BytesLike) -> bytes:
     return hashlib.sha256(data).digest()
 
 
-def _sha512(data: BytesLike) -> bytes:
-    return hashlib.sha512(data).digest()
-
-
-def _blake2s(data: BytesLike) -> bytes:
-    return hashlib.blake2s(data).digest()
-
-
-def _blake2b(data: BytesLike) -> bytes:
-    return hashlib.blake2b(data).digest()
-
-
 def _hmac_sha256(key: BytesLike, data: BytesLike) -> bytes:
     return _hmac.digest(key, data, "sha256")
 
@@ -245,6 +247,10 @@ def _hmac_blake2b(key: BytesLike, data: BytesLike) -> bytes:
     return _hmac.new(bytes(key), data, hashlib.blake2b).digest()
 
 
+class _Hashing(Protocol):
+    def digest(self) -> bytes: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hash:
     """A hash function of section 4.3."""
@@ -255,17 +261,21 @@ class Hash:
     """Bytes of output: 32 or 64."""
     blocklen: int
     """Bytes of a block: 64 or 128 (sections 12.5 to 12.8)."""
-    hash: Callable[[BytesLike], bytes]
-    """HASH(data)."""
+    new: Callable[[BytesLike], _Hashing]
+    """HASH(data), of which `digest` gives the bytes."""
     hmac: Callable[[BytesLike, BytesLike], bytes]
     """HMAC-HASH(key, data) of RFC 2104, for keys of any length."""
 
+    def hash(self, data: BytesLike) -> bytes:
+        """HASH(data): HASHLEN bytes."""
+        return self.new(data).digest()
+
 
 HASHES: Final[dict[str, Hash]] = {
-    "SHA256": Hash(name="SHA256", hashlen=32, blocklen=64, hash=sha256, hmac=_hmac_sha256),
-    "SHA512": Hash(name="SHA512", hashlen=64, blocklen=128, hash=_sha512, hmac=_hmac_sha512),
-    "BLAKE2s": Hash(name="BLAKE2s", hashlen=32, blocklen=64, hash=_blake2s, hmac=_hmac_blake2s),
-    "BLAKE2b": Hash(name="BLAKE2b", hashlen=64, blocklen=128, hash=_blake2b, hmac=_hmac_blake2b),
+    "SHA256": Hash(name="SHA256", hashlen=32, blocklen=64, new=hashlib.sha256, hmac=_hmac_sha256),
+    "SHA512": Hash(name="SHA512", hashlen=64, blocklen=128, new=hashlib.sha512, hmac=_hmac_sha512),
+    "BLAKE2s": Hash(name="BLAKE2s", hashlen=32, blocklen=64, new=hashlib.blake2s, hmac=_hmac_blake2s),
+    "BLAKE2b": Hash(name="BLAKE2b", hashlen=64, blocklen=128, new=hashlib.blake2b, hmac=_hmac_blake2b),
 }
 
 
@@ -280,17 +290,16 @@ def hkdf(hash_: Hash, chaining_key: BytesLike, input_key_material: BytesLike, nu
     The chaining key has at most BLOCKLEN bytes. HMAC is written out here, as temp_key's pads serve two or three times:
     an IK responder runs this five times, and calls of `hmac.digest` take half as long again.
     """
-    hash_function = hash_.hash
+    new = hash_.new
     key = bytes(chaining_key).ljust(hash_.blocklen, b"\0")
-    temp_key = hash_function(key.translate(_OPAD) + hash_function(key.translate(_IPAD) + input_key_material))
-    temp_key = temp_key.ljust(hash_.blocklen, b"\0")
-    inner = temp_key.translate(_IPAD)
-    outer = temp_key.translate(_OPAD)
-    output1 = hash_function(outer + hash_function(inner + b"\x01"))
-    output2 = hash_function(outer + hash_function(inner + output1 + b"\x02"))
+    inner = new(key.translate(_IPAD) + input_key_material).digest()
+    temp_key = new(key.translate(_OPAD) + inner).digest().ljust(hash_.blocklen, b"\0")
+    inner, outer = temp_key.translate(_IPAD), temp_key.translate(_OPAD)
+    output1 = new(outer + new(inner + b"\x01").digest()).digest()
+    output2 = new(outer + new(inner + output1 + b"\x02").digest()).digest()
     if num_outputs == 2:
         return output1, output2
-    return output1, output2, hash_function(outer + hash_function(inner + output2 + b"\x03"))
+    return output1, output2, new(outer + new(inner + output2 + b"\x03").digest()).digest()
 
 
 _SHA256: Final = SHA256()

@@ -41,6 +41,10 @@ class ProtocolName:
     """h of InitializeSymmetric (section 5.2): the name padded with zeros to HASHLEN, or its hash."""
     overheads: tuple[int, ...]
     """For each handshake message the bytes that it adds to its payload: also the shortest legal length."""
+    psk_count: int
+    """Number of pre-shared keys that each side must have."""
+    needs_static: tuple[bool, bool]
+    """Whether the responder, and whether the initiator, needs a static key pair."""
 
     @staticmethod
     def parse(name: str) -> ProtocolName:
@@ -74,6 +78,8 @@ def _parse(name: str) -> ProtocolName:
         hash=HASHES[hash_],
         initial_hash=_initial_hash(name.encode("ascii"), HASHES[hash_]),
         overheads=_overheads(pattern),
+        psk_count=pattern.psk_count,
+        needs_static=(pattern.uses_static(initiator=False), pattern.uses_static(initiator=True)),
     )
 
 

@@ -10,12 +10,12 @@ from noisegate_server.noise.protocol_name import ProtocolName
 class SymmetricState:
     """The chaining key, the handshake hash and the handshake's CipherState."""
 
-    __slots__ = ("_hash", "_hash_function", "cipher_state", "ck", "h")
+    __slots__ = ("_hash", "_new", "cipher_state", "ck", "h")
 
     def __init__(self, protocol: ProtocolName) -> None:
         """InitializeSymmetric(protocol_name)."""
-        self._hash_function = protocol.hash
-        self._hash = protocol.hash.hash
+        self._hash = protocol.hash
+        self._new = protocol.hash.new
         self.h = protocol.initial_hash
         """The handshake hash, HASHLEN bytes. Not secret."""
         self.ck = bytearray(protocol.initial_hash)
@@ -24,17 +24,17 @@ class SymmetricState:
 
     def mix_key(self, input_key_material: BytesLike) -> None:
         """MixKey(input_key_material)."""
-        ck, temp_k = hkdf(self._hash_function, self.ck, input_key_material, 2)
+        ck, temp_k = hkdf(self._hash, self.ck, input_key_material, 2)
         self.ck[:] = ck
         self.cipher_state.initialize_key(temp_k[:KEYLEN])
 
     def mix_hash(self, data: BytesLike) -> None:
         """MixHash(data)."""
-        self.h = self._hash(self.h + data)
+        self.h = self._new(self.h + data).digest()
 
     def mix_key_and_hash(self, input_key_material: BytesLike) -> None:
         """MixKeyAndHash(input_key_material): for pre-shared keys (section 9.2)."""
-        ck, temp_h, temp_k = hkdf(self._hash_function, self.ck, input_key_material, 3)
+        ck, temp_h, temp_k = hkdf(self._hash, self.ck, input_key_material, 3)
         self.ck[:] = ck
         self.mix_hash(temp_h)
         self.cipher_state.initialize_key(temp_k[:KEYLEN])
@@ -42,26 +42,26 @@ class SymmetricState:
     def encrypt_and_hash(self, plaintext: BytesLike) -> bytes:
         """EncryptAndHash(plaintext): the ciphertext, or the plaintext while there is no key."""
         ciphertext = self.cipher_state.encrypt_with_ad(self.h, plaintext)
-        self.h = self._hash(self.h + ciphertext)
+        self.h = self._new(self.h + ciphertext).digest()
         return ciphertext
 
     def decrypt_and_hash(self, ciphertext: BytesLike) -> bytes:
         """DecryptAndHash(ciphertext): the plaintext; h moves only if it opened."""
         plaintext = self.cipher_state.decrypt_with_ad(self.h, ciphertext)
-        self.h = self._hash(self.h + ciphertext)
+        self.h = self._new(self.h + ciphertext).digest()
         return plaintext
 
     def split(self) -> tuple[CipherState, CipherState]:
         """Split(): the initiator's sending and the responder's sending CipherState. Leaves this state as it is."""
         cipher = self.cipher_state.cipher
-        temp_k1, temp_k2 = hkdf(self._hash_function, self.ck, b"", 2)
+        temp_k1, temp_k2 = hkdf(self._hash, self.ck, b"", 2)
         return CipherState(cipher, temp_k1[:KEYLEN]), CipherState(cipher, temp_k2[:KEYLEN])
 
     def copy(self) -> SymmetricState:
         """An independent copy."""
         other = SymmetricState.__new__(SymmetricState)
-        other._hash_function = self._hash_function
         other._hash = self._hash
+        other._new = self._new
         other.h = self.h
         other.ck = bytearray(self.ck)
         other.cipher_state = self.cipher_state.copy()

@@ -186,6 +186,8 @@ def test_an_ephemeral_key_may_be_a_pre_message() -> None:
         hash=HASHES["SHA256"],
         initial_hash=bytes(32),
         overheads=(48, 64),
+        psk_count=1,
+        needs_static=(True, False),
     )
     ephemeral = KeyPair.from_private(stream("pre-message")(32))
 
