@@ -12,36 +12,16 @@ import grpc.aio
 
 from noisegate.v1 import session_crypto_service_pb2 as pb
 from noisegate.v1 import session_pb2
+from noisegate_server.bench.instances import TENANT, begin, make_instance
 from noisegate_server.engine import handshake, records
-from noisegate_server.engine.parts import INSTANCE, Parts, make_parts
-from noisegate_server.engine.policy import Options, Policy
-from noisegate_server.noise import KeyPair
-from noisegate_server.session.state import RecordMode
-from noisegate_server.session.suites import Pattern, Suite
-from noisegate_server.session.ticket import TicketKey, TicketKeys
-from noisegate_server.trust.identity import Identities
+from noisegate_server.session.suites import Pattern
 
-__all__ = ["OVERHEAD", "PAYLOAD", "PREFIX", "TENANT", "Players", "make_instance", "play"]
+__all__ = ["OVERHEAD", "PAYLOAD", "PREFIX", "Players", "play"]
 
 PAYLOAD: Final = 256
 OVERHEAD: Final = 32
 """Bytes that a DATAGRAM record is longer than its plaintext."""
 PREFIX: Final = "/noisegate.v1.SessionCryptoService/"
-TENANT: Final = "local"
-
-
-def make_instance() -> Parts:
-    """A service below its seam, in this process: a subject, or the players' side."""
-    return make_parts(
-        instance=os.urandom(INSTANCE),
-        endpoint="",
-        version="bench",
-        identities=Identities({}, default=KeyPair.generate(os.urandom)),
-        ticket_keys=TicketKeys(current=TicketKey(key_id=os.urandom(8), key=os.urandom(32))),
-        policy=Policy(),
-        random_bytes=os.urandom,
-        started_wall=time.time(),
-    )
 
 
 class Players:
@@ -60,11 +40,7 @@ class Players:
         key = (await self.call("GetCapabilities", pb.GetCapabilitiesRequest())).static_key
         for _ in range(count):
             now, wall = time.monotonic(), time.time()
-            initiation = handshake.Initiation(
-                mode=RecordMode.DATAGRAM, pattern=Pattern.NK, suite=Suite.CHACHA20_POLY1305_X25519, offer=(),
-                remote_static_key=key, psk=b"", prologue=b"", payload=b"", peer_id="", group="g", options=Options(),
-            )  # fmt: skip
-            begun = handshake.initiate(self._instance, TENANT, initiation, now, wall)
+            begun = begin(self._instance, Pattern.NK, key, now, wall)
             respond = pb.RespondHandshake(
                 mode=session_pb2.RECORD_MODE_DATAGRAM, message=begun.to_peer[0], peer_id=begun.session_id.hex()
             )

@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Final
 
-from noisegate_server.bench import batch, many, own_cost, seam, stream
+from noisegate_server.bench import batch, handshakes, many, own_cost, seam, stream
 from noisegate_server.bench.claims import CLAIMS
 from noisegate_server.bench.figures import Figure, Verdict, to_json
 from noisegate_server.bench.measure import Taken
@@ -23,6 +23,8 @@ MEASURES: Final[dict[str, Callable[[], Coroutine[None, None, Taken]]]] = {
     "batch-cold": batch.measure_cold,
     "broadcast": batch.measure_broadcast,
     "stream": stream.measure,
+    "handshake-ik": handshakes.measure_ik,
+    "resume": handshakes.measure_resume,
     "idle-bytes": many.measure_idle,
     "stall-ms": many.measure_stall,
     "largest-call-ms": many.measure_largest,

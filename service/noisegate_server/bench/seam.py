@@ -9,16 +9,15 @@ import time
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from noisegate.v1 import session_crypto_service_pb2 as pb
+from noisegate_server.bench.instances import TENANT, begin, make_instance, respond
 from noisegate_server.bench.measure import Taken, in_turn, own_cpu_ns
-from noisegate_server.bench.players import OVERHEAD, PAYLOAD, TENANT, make_instance
+from noisegate_server.bench.players import OVERHEAD, PAYLOAD
 from noisegate_server.engine import handshake
 from noisegate_server.engine.parts import Parts
-from noisegate_server.engine.policy import Options
 from noisegate_server.rpc.call import Call, Caller
 from noisegate_server.rpc.table import SERVICE_PREFIX, build_table
 from noisegate_server.rpc.unary import Rpc
-from noisegate_server.session.state import RecordMode
-from noisegate_server.session.suites import Pattern, Suite
+from noisegate_server.session.suites import Pattern
 
 _COUNT = 20_000
 _ROUNDS = 9
@@ -28,30 +27,8 @@ def _datagram_session() -> tuple[Parts, bytes]:
     """A service that has played an NK initiator against another one, and the id of its session."""
     near, far = make_instance(), make_instance()
     now, wall = time.monotonic(), time.time()
-    common = {
-        "mode": RecordMode.DATAGRAM, "psk": b"", "prologue": b"", "payload": b"", "peer_id": "p", "group": "g",
-        "options": Options(),
-    }  # fmt: skip
-    first = handshake.initiate(
-        near,
-        TENANT,
-        handshake.Initiation(
-            pattern=Pattern.NK,
-            suite=Suite.CHACHA20_POLY1305_X25519,
-            offer=(),
-            remote_static_key=far.identities.key_for(TENANT).public,
-            **common,  # type: ignore[arg-type]  # one dict for what both sides take
-        ),
-        now,
-        wall,
-    )
-    second = handshake.respond(
-        far,
-        TENANT,
-        handshake.Response(pattern=0, suite=0, hello=b"", message=first.to_peer[0], **common),  # type: ignore[arg-type]  # as above
-        now,
-        wall,
-    )
+    first = begin(near, Pattern.NK, far.identities.key_for(TENANT).public, now, wall)
+    second = respond(far, first.to_peer[0], "player", now, wall)
     handshake.proceed(near, TENANT, first.session_id, second.to_peer[0], b"", now, wall)
     return near, first.session_id
 

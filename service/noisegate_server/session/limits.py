@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from typing import Final
 
 from noisegate_server.session.constants import (
@@ -94,7 +95,7 @@ class LowerLimits:
                 raise InvalidField(f"{path}.{soft}", f"below {hard}")
 
     def __bool__(self) -> bool:
-        return any(getattr(self, each.name) for each in fields(self))
+        return self != NOT_LOWERED
 
     def encode(self) -> bytes:
         """48 bytes, or none where nothing is lowered."""
@@ -147,6 +148,8 @@ class RotationLimits:
 
     def lowered(self, lower: LowerLimits) -> RotationLimits:
         """Each limit the smaller of both. A soft one that does not come before its hard one any more is half of it."""
+        if not lower:
+            return self
         low = {
             each.name: min(getattr(self, each.name), getattr(lower, each.name) or math.inf) for each in fields(lower)
         }
@@ -184,8 +187,10 @@ class RotationLimits:
         return min(messages, sealed + max(-(-(limit - sealed_bytes) // largest), 0))
 
 
+# A service has few of them and asks for each new session; all sessions of a kind then share one.
+@lru_cache(maxsize=1024)
 def limits_for(
-    base: RotationLimits, *, mode: RecordMode, cipher: str, lower: Iterable[LowerLimits] = ()
+    base: RotationLimits, *, mode: RecordMode, cipher: str, lower: tuple[LowerLimits, ...] = ()
 ) -> RotationLimits:
     """The service's limits `base`, never more than `cipher` (its Noise name) allows, lowered one after the other.
 

@@ -56,7 +56,7 @@ def test_no_setting_exceeds_what_a_cipher_allows(mode: RecordMode, cipher: str, 
     base = RotationLimits(soft_age=math.inf, hard_age=math.inf, hard_messages=2**70, soft_bytes=2**90, hard_bytes=2**90)
     before = limits_for(base, mode=mode, cipher=cipher)
     for count in range(len(lower) + 1):
-        limits = limits_for(base, mode=mode, cipher=cipher, lower=lower[:count])
+        limits = limits_for(base, mode=mode, cipher=cipher, lower=tuple(lower[:count]))
         assert limits.hard_messages <= AEAD_LIMITS[cipher].messages
         assert limits.hard_bytes <= AEAD_LIMITS[cipher].bytes
         assert all(now <= then for now, then in zip(of(limits).values(), of(before).values(), strict=True))

@@ -1,0 +1,187 @@
+"""`handshake-ik`: a Noise responder's work / its X25519 floor. `resume`: coming back by ticket / a full handshake.
+
+Both are CPU time of this thread, in process. Every handshake is finished at the other end, too, and talks.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Final
+
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+from noisegate_server.bench.instances import TENANT, begin, make_instance, respond
+from noisegate_server.bench.measure import Taken, in_turn
+from noisegate_server.engine import handshake, records, redeem, resume, sessions, tickets
+from noisegate_server.noise import HandshakeState, KeyPair, ProtocolName
+from noisegate_server.session.state import RecordMode
+from noisegate_server.session.suites import Pattern
+
+__all__ = ["Responder", "measure_ik", "measure_resume"]
+
+_COUNT: Final = 100
+"""Handshakes of a round."""
+_ROUNDS: Final = 25
+_EXCHANGES: Final = 4
+
+
+class Responder:
+    """Responders of one pattern in HandshakeState: both or all messages, key generation, split."""
+
+    def __init__(self, name: str) -> None:
+        self._protocol = ProtocolName.parse(name)
+        self._static = KeyPair.generate(os.urandom)
+        knows = bool(self._protocol.pattern.responder_pre)
+        self._known = self._static.public if knows else None
+
+    async def cost(self) -> float:
+        """CPU nanoseconds of one handshake; RuntimeError where the ends do not agree."""
+        initiators = [
+            HandshakeState(
+                self._protocol, initiator=True, s=KeyPair.generate(os.urandom), rs=self._known, random_bytes=os.urandom
+            )
+            for _ in range(_COUNT)
+        ]
+        messages = [each.write_message() for each in initiators]
+        began = time.thread_time_ns()
+        responders = [
+            HandshakeState(self._protocol, initiator=False, s=self._static, random_bytes=os.urandom) for _ in messages
+        ]
+        replies = [_answer(each, message) for each, message in zip(responders, messages, strict=True)]
+        spent = time.thread_time_ns() - began
+        for each, reply in zip(initiators, replies, strict=True):
+            each.read_message(reply)
+        if not initiators[0].is_finished:
+            messages = [each.write_message() for each in initiators]
+            began = time.thread_time_ns()
+            for each, message in zip(responders, messages, strict=True):
+                each.read_message(message)
+            spent += time.thread_time_ns() - began
+        began = time.thread_time_ns()
+        splits = [each.split() for each in responders]
+        spent += time.thread_time_ns() - began
+        for near, (_, seals) in zip(initiators, splits, strict=True):
+            _, opens = near.split()
+            if opens.decrypt_with_ad(b"", seals.encrypt_with_ad(b"", b"hello")) != b"hello":
+                raise RuntimeError("the two ends do not understand each other")
+        return spent / _COUNT
+
+
+def _answer(responder: HandshakeState, message: bytes) -> bytes:
+    responder.read_message(message)
+    return responder.write_message()
+
+
+async def _floor() -> float:
+    """CPU nanoseconds of a key generation and four exchanges, keys loaded."""
+    static = X25519PrivateKey.generate()
+    peer = X25519PrivateKey.generate().public_key()
+    shared = set()
+    began = time.thread_time_ns()
+    for _ in range(_COUNT):
+        ephemeral = X25519PrivateKey.generate()
+        ephemeral.public_key().public_bytes_raw()
+        for number in range(_EXCHANGES):
+            shared.add((static if number % 2 else ephemeral).exchange(peer))
+    spent = time.thread_time_ns() - began
+    if len(shared) != _COUNT + 1:
+        raise RuntimeError("two ephemeral keys are the same")
+    return spent / _COUNT
+
+
+async def measure_ik() -> Taken:
+    """Take `handshake-ik`."""
+    responder = Responder("Noise_IK_25519_ChaChaPoly_SHA256")
+    await responder.cost()
+    await _floor()
+    return await in_turn(responder.cost, _floor, _ROUNDS)
+
+
+class _Returning:
+    """Players who have a session with a service, and come back to it."""
+
+    def __init__(self) -> None:
+        self._players = make_instance()
+        self._service = make_instance()
+        self._ids: list[tuple[bytes, bytes]] = []
+        """Of each session the id at the player and at the service."""
+        self._wall = time.time()
+
+    def _tick(self) -> float:
+        """A later wall time: all players are one static key here, and its hellos must be younger each than the last."""
+        self._wall += 0.002
+        return self._wall
+
+    async def full(self) -> float:
+        """CPU nanoseconds of the service for an XX handshake, as its responder."""
+        await self._part()
+        now, walls = time.monotonic(), [self._tick() for _ in range(_COUNT)]
+        begun = [begin(self._players, Pattern.XX, b"", now, wall) for wall in walls]
+        began = time.thread_time_ns()
+        second = [
+            respond(self._service, step.to_peer[0], f"player {number}", now, walls[number])
+            for number, step in enumerate(begun)
+        ]
+        spent = time.thread_time_ns() - began
+        third = [
+            handshake.proceed(self._players, TENANT, first.session_id, step.to_peer[0], b"", now, self._wall)
+            for first, step in zip(begun, second, strict=True)
+        ]
+        began = time.thread_time_ns()
+        for answered, step in zip(second, third, strict=True):
+            handshake.proceed(self._service, TENANT, answered.session_id, step.to_peer[0], b"", now, self._wall)
+        spent += time.thread_time_ns() - began
+        self._ids = [(near.session_id, far.session_id) for near, far in zip(begun, second, strict=True)]
+        self._talk()
+        return spent / _COUNT
+
+    async def back(self) -> float:
+        """CPU nanoseconds of the service for a resume, as its responder; the sessions of before end."""
+        now, wall = time.monotonic(), self._tick()
+        for player_id, service_id in self._ids:
+            ticket = tickets.issue(self._service, TENANT, service_id, now, wall).to_peer[0]
+            records.decrypt(self._players, TENANT, player_id, ticket, b"", ticket=False, now=now, wall=wall)
+        begun = [resume.initiate(self._players, TENANT, each, b"", b"", now, wall) for each, _ in self._ids]
+        requests = [
+            redeem.ResumeRequested(
+                mode=RecordMode.DATAGRAM, message=step.to_peer[0], ticket=b"", hello=b"", prologue=b"", payload=b""
+            )
+            for step in begun
+        ]
+        began = time.thread_time_ns()
+        answers = [await redeem.respond(self._service, TENANT, request, now, wall) for request in requests]
+        spent = time.thread_time_ns() - began
+        for first, answer in zip(begun, answers, strict=True):
+            resume.proceed(self._players, TENANT, first.session_id, answer.to_peer[0], now, wall)
+        await self._part()
+        self._ids = [(near.session_id, far.session_id) for near, far in zip(begun, answers, strict=True)]
+        self._talk()
+        return spent / _COUNT
+
+    def _talk(self) -> None:
+        """A record each way in every session; RuntimeError where one is not what was said."""
+        now, wall = time.monotonic(), self._tick()
+        for player_id, service_id in self._ids:
+            there = (self._players, player_id), (self._service, service_id)
+            for (sender, sender_id), (receiver, receiver_id) in (there, there[::-1]):
+                said = os.urandom(16)
+                sealed = records.encrypt(sender, TENANT, sender_id, said, b"", now).ciphertext
+                opened = records.decrypt(receiver, TENANT, receiver_id, sealed, b"", ticket=False, now=now, wall=wall)
+                if opened.plaintext != said:
+                    raise RuntimeError("the two ends do not understand each other")
+
+    async def _part(self) -> None:
+        """End all sessions."""
+        for player_id, service_id in self._ids:
+            await sessions.close(self._players, TENANT, player_id, time.monotonic())
+            await sessions.close(self._service, TENANT, service_id, time.monotonic())
+        self._ids.clear()
+
+
+async def measure_resume() -> Taken:
+    """Take `resume`."""
+    returning = _Returning()
+    await returning.full()
+    await returning.back()
+    return await in_turn(returning.back, returning.full, _ROUNDS)
