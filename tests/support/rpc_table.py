@@ -54,7 +54,7 @@ def make_rpc(clock: Clock | None = None, **more: Any) -> Rpc:
 
 def make_table(rpc: Rpc, handle: Any, **row: Any) -> Table:
     """One unary method, METHOD, that takes an EncryptRequest with a request_id."""
-    defaults: dict[str, Any] = {"request": pb.EncryptRequest, "repeat_for": 5.0, "session_of": session_of}
+    defaults: dict[str, Any] = {"request": pb.EncryptRequest, "repeat_for": 5.0, "owner_of": session_of}
     return {METHOD: Method(unary=serve(METHOD, Row(handle=handle, **(defaults | row)), rpc))}
 
 

@@ -82,5 +82,5 @@ class Once:
         row, repeats = self._row, self._rpc.repeats
         if row.closes and response is not None:
             repeats.forget(key[0], request.session_id)
-        session_id = row.session_of(request, response) if row.session_of is not None else b""
-        repeats.keep(key, digest, reply, session_id=session_id, lifetime=row.repeat_for, now=now)
+        owner = row.owner_of(request, response) if row.owner_of is not None else b""
+        repeats.keep(key, digest, reply, owner=owner, lifetime=row.repeat_for, now=now)

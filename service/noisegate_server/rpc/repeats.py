@@ -10,13 +10,14 @@ from __future__ import annotations
 import math
 from asyncio import Future
 from collections import OrderedDict
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from noisegate_server.rpc import limits
 from noisegate_server.rpc.call import Reply
 from noisegate_server.rpc.errors import IdempotencyConflict
 
-__all__ = ["Key", "Repeats"]
+__all__ = ["Key", "Owner", "Repeats", "Shared"]
 
 Key = tuple[str, str, str]
 """Tenant, full method name, request_id."""
@@ -25,11 +26,31 @@ _ENTRY_BYTES: Final = 512
 """What an entry costs beside its answer: its keys, its digest and three places in dicts, rounded up."""
 
 
+class Shared(NamedTuple):
+    """What is known of an answer that many sessions have a part in."""
+
+    owners: bytes
+    """The session of each item, all ids as long; of no session where it has none."""
+    without: Callable[[bytes, Sequence[int]], bytes]
+    """(answer, numbers of items) -> the answer that has forgotten what these items held."""
+
+    def items_of(self, session_id: bytes) -> list[int]:
+        """The numbers of the items that are this session's."""
+        # Most answers have none, and this says so fast.
+        if session_id not in self.owners:
+            return []
+        length, owners = len(session_id), self.owners
+        return [at // length for at in range(0, len(owners), length) if owners[at : at + length] == session_id]
+
+
+Owner = bytes | Shared
+"""The session that an answer belongs to, empty for none; or what many have of it."""
+
+
 class _Entry(NamedTuple):
     digest: bytes
     reply: Reply
-    owner: tuple[str, bytes]
-    """Tenant and session; an empty session for none."""
+    owner: Owner
     lifetime: float
     expires: float
 
@@ -40,7 +61,10 @@ class Repeats:
     One event loop uses it; nothing here waits. `now` is monotonic seconds.
     """
 
-    __slots__ = ("_by_session", "_bytes", "_count", "_max_bytes", "_max_entries", "_queues", "_running", "next_expiry")
+    __slots__ = (
+        "_by_session", "_bytes", "_count", "_max_bytes", "_max_entries", "_queues", "_running", "_shared",
+        "next_expiry",
+    )  # fmt: skip
 
     def __init__(self, *, max_entries: int = limits.MAX_REPEATS, max_bytes: int = limits.MAX_REPEAT_BYTES) -> None:
         self._max_entries = max_entries
@@ -51,6 +75,8 @@ class Repeats:
             limits.HANDSHAKE_REPEAT_SECONDS: OrderedDict(),
         }
         self._by_session: dict[tuple[str, bytes], dict[Key, float]] = {}
+        self._shared: dict[str, dict[Key, float]] = {}
+        """By tenant, with the lifetime of each."""
         self._running: dict[Key, tuple[bytes, Future[Reply]]] = {}
         self._count = 0
         self._bytes = 0
@@ -89,21 +115,19 @@ class Repeats:
         """The waiting call has its answer."""
         self._running.pop(key, None)
 
-    def keep(self, key: Key, digest: bytes, reply: Reply, *, session_id: bytes, lifetime: float, now: float) -> None:
-        """Remember an answer for `lifetime` seconds; `session_id` (may be empty) is the session that it belongs to."""
+    def keep(self, key: Key, digest: bytes, reply: Reply, *, owner: Owner, lifetime: float, now: float) -> None:
+        """Remember an answer for `lifetime` seconds."""
         queue = self._queues[lifetime]
         if key in queue:
             self._drop(lifetime, key)
-        owner = (key[0], session_id)
-        expires = now + lifetime
-        queue[key] = _Entry(digest, reply, owner, lifetime, expires)
+        entry = queue[key] = _Entry(digest, reply, owner, lifetime, now + lifetime)
         self._count += 1
-        self._bytes += len(reply[1]) + _ENTRY_BYTES
-        self.next_expiry = min(self.next_expiry, expires)
-        if session_id:
-            keys = self._by_session.get(owner)
-            if keys is None:
-                keys = self._by_session[owner] = {}
+        self._bytes += _size(entry)
+        self.next_expiry = min(self.next_expiry, entry.expires)
+        if isinstance(owner, Shared):
+            self._shared.setdefault(key[0], {})[key] = lifetime
+        elif owner:
+            keys = self._by_session.setdefault((key[0], owner), {})
             keys[key] = lifetime
             if len(keys) > limits.MAX_REPEATS_PER_SESSION:
                 oldest = next(iter(keys))
@@ -112,9 +136,17 @@ class Repeats:
             self._drop_oldest()
 
     def forget(self, tenant: str, session_id: bytes) -> None:
-        """Drop every answer of a session that is closed: they may hold its plaintexts."""
+        """Drop every answer of a session that is closed, and its part of shared ones: they may hold its plaintexts."""
         for key, lifetime in list(self._by_session.get((tenant, session_id), {}).items()):
             self._drop(lifetime, key)
+        # All of the tenant's are looked through: an index would cost every item of every batch, this some closings.
+        for key, lifetime in self._shared.get(tenant, {}).items():
+            entry = self._queues[lifetime][key]
+            if isinstance(entry.owner, Shared) and (items := entry.owner.items_of(session_id)):
+                code, body = entry.reply
+                less = entry._replace(reply=(code, entry.owner.without(body, items)))
+                self._queues[lifetime][key] = less
+                self._bytes += _size(less) - _size(entry)
 
     def expire(self, now: float, budget: int = 32) -> int:
         """Drop at most `budget` answers whose time has passed; returns how many."""
@@ -135,6 +167,7 @@ class Repeats:
         for queue in self._queues.values():
             queue.clear()
         self._by_session.clear()
+        self._shared.clear()
         self._count = self._bytes = 0
         self.next_expiry = math.inf
 
@@ -146,9 +179,18 @@ class Repeats:
     def _drop(self, lifetime: float, key: Key) -> None:
         entry = self._queues[lifetime].pop(key)
         self._count -= 1
-        self._bytes -= len(entry.reply[1]) + _ENTRY_BYTES
-        if entry.owner[1]:
-            keys = self._by_session[entry.owner]
-            del keys[key]
-            if not keys:
-                del self._by_session[entry.owner]
+        self._bytes -= _size(entry)
+        tenant, owner = key[0], entry.owner
+        if isinstance(owner, Shared):
+            del self._shared[tenant][key]
+            if not self._shared[tenant]:
+                del self._shared[tenant]
+        elif owner:
+            del self._by_session[tenant, owner][key]
+            if not self._by_session[tenant, owner]:
+                del self._by_session[tenant, owner]
+
+
+def _size(entry: _Entry) -> int:
+    owners = len(entry.owner.owners) if isinstance(entry.owner, Shared) else 0
+    return len(entry.reply[1]) + owners + _ENTRY_BYTES

@@ -14,6 +14,7 @@ from noisegate.v1 import session_crypto_service_pb2 as pb
 from noisegate_server.rpc import limits
 from noisegate_server.rpc.call import Method, Table, Unary
 from noisegate_server.rpc.convert.batches import encode_opened, encode_sealed_batch
+from noisegate_server.rpc.convert.forgotten import opened_for
 from noisegate_server.rpc.convert.packed import reader
 from noisegate_server.rpc.convert.sealed import encode_sealed
 from noisegate_server.rpc.handlers import (
@@ -56,7 +57,7 @@ def _restored(request: Any, response: Any) -> bytes:
     return session_id
 
 
-def _of_many(request: Any, response: Any) -> bytes:
+def _nobody(request: Any, response: Any) -> bytes:
     return b""
 
 
@@ -65,22 +66,22 @@ _LONG: Final = limits.HANDSHAKE_REPEAT_SECONDS
 
 METHODS: Final[Mapping[str, Row]] = {
     "GetCapabilities": Row(request=pb.GetCapabilitiesRequest, handle=capabilities.get_capabilities),
-    "Handshake": Row(request=pb.HandshakeRequest, handle=handshake.handshake, repeat_for=_LONG, session_of=_answered),
+    "Handshake": Row(request=pb.HandshakeRequest, handle=handshake.handshake, repeat_for=_LONG, owner_of=_answered),
     "Encrypt": Row(
         request=pb.EncryptRequest,
         handle=records.encrypt,
         encode=encode_sealed,
         repeat_for=_SHORT,
-        session_of=_named,
+        owner_of=_named,
     ),
-    "Decrypt": Row(request=pb.DecryptRequest, handle=records.decrypt, repeat_for=_SHORT, session_of=_answered),
+    "Decrypt": Row(request=pb.DecryptRequest, handle=records.decrypt, repeat_for=_SHORT, owner_of=_answered),
     "EncryptBatch": Row(
         request=pb.EncryptBatchRequest,
         handle=batches.encrypt_batch,
         parse=reader(pb.EncryptBatchRequest, "plaintexts"),
         encode=encode_sealed_batch,
         repeat_for=_SHORT,
-        session_of=_of_many,
+        owner_of=_nobody,
         longest=limits.MAX_BATCH_REQUEST_BYTES,
         waits=True,
         paced=True,
@@ -91,7 +92,7 @@ METHODS: Final[Mapping[str, Row]] = {
         parse=reader(pb.DecryptBatchRequest, "ciphertexts"),
         encode=encode_opened,
         repeat_for=_SHORT,
-        session_of=_of_many,
+        owner_of=opened_for,
         longest=limits.MAX_BATCH_REQUEST_BYTES,
         waits=True,
         paced=True,
@@ -101,22 +102,20 @@ METHODS: Final[Mapping[str, Row]] = {
         handle=batches.broadcast,
         encode=partial(encode_sealed_batch, answer=pb.BroadcastResponse),
         repeat_for=_SHORT,
-        session_of=_of_many,
+        owner_of=_nobody,
         waits=True,
         paced=True,
     ),
-    "Rotate": Row(request=pb.RotateRequest, handle=rotate.rotate, repeat_for=_SHORT, session_of=_named),
-    "Resume": Row(request=pb.ResumeRequest, handle=resume.resume, repeat_for=_LONG, session_of=_answered, waits=True),
-    "IssueTicket": Row(
-        request=pb.IssueTicketRequest, handle=tickets.issue_ticket, repeat_for=_SHORT, session_of=_named
-    ),
+    "Rotate": Row(request=pb.RotateRequest, handle=rotate.rotate, repeat_for=_SHORT, owner_of=_named),
+    "Resume": Row(request=pb.ResumeRequest, handle=resume.resume, repeat_for=_LONG, owner_of=_answered, waits=True),
+    "IssueTicket": Row(request=pb.IssueTicketRequest, handle=tickets.issue_ticket, repeat_for=_SHORT, owner_of=_named),
     "GetSession": Row(request=pb.GetSessionRequest, handle=sessions.get_session),
     "ListSessions": Row(request=pb.ListSessionsRequest, handle=sessions.list_sessions),
     "CloseSession": Row(
         request=pb.CloseSessionRequest,
         handle=sessions.close_session,
         repeat_for=_SHORT,
-        session_of=_named,
+        owner_of=_named,
         closes=True,
         waits=True,
     ),
@@ -124,7 +123,7 @@ METHODS: Final[Mapping[str, Row]] = {
         request=pb.SuspendSessionRequest,
         handle=suspend.suspend_session,
         repeat_for=_SHORT,
-        session_of=_named,
+        owner_of=_named,
         closes=True,
         waits=True,
     ),
@@ -132,14 +131,14 @@ METHODS: Final[Mapping[str, Row]] = {
         request=pb.RestoreSessionRequest,
         handle=suspend.restore_session,
         repeat_for=_SHORT,
-        session_of=_restored,
+        owner_of=_restored,
         waits=True,
     ),
     "ChangeNetwork": Row(
         request=pb.ChangeNetworkRequest,
         handle=network.change_network,
         repeat_for=_SHORT,
-        session_of=_named,
+        owner_of=_named,
         waits=True,
     ),
     "ExportSecret": Row(request=pb.ExportSecretRequest, handle=export.export_secret, by_name=True),

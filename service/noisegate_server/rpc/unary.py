@@ -18,7 +18,7 @@ from noisegate_server.rpc.errors import CallerForbidden, CallerUnauthenticated, 
 from noisegate_server.rpc.health import Health
 from noisegate_server.rpc.pacing import UnderWay
 from noisegate_server.rpc.policy import LOCAL, Policy
-from noisegate_server.rpc.repeats import Repeats
+from noisegate_server.rpc.repeats import Owner, Repeats
 from noisegate_server.rpc.running import Running
 from noisegate_server.rpc.waiting import run
 from noisegate_server.session.errors import MessageTooLarge
@@ -33,8 +33,8 @@ Handler = Callable[[Any, str, Any, float, float], Any]
 Encode = Callable[[Any], bytes]
 """response -> its serialised message."""
 
-SessionOf = Callable[[Any, Any], bytes]
-"""(request, response or None for a refusal) -> the session that an answer belongs to, or empty."""
+OwnerOf = Callable[[Any, Any], Owner]
+"""(request, response or None for a refusal) -> whose an answer is."""
 
 
 def ignore_defect(method: str, error: Exception) -> None:
@@ -54,7 +54,7 @@ class Row:
     """What the handler gives back to bytes; by default it is a protobuf message."""
     repeat_for: float = 0.0
     """Seconds for which a request_id is remembered; 0 where the request has none."""
-    session_of: SessionOf | None = None
+    owner_of: OwnerOf | None = None
     """Set where `repeat_for` is."""
     closes: bool = False
     """Does success end the session, and with it the answers that are kept for it?"""

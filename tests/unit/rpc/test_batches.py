@@ -239,6 +239,37 @@ def test_a_repeated_batch_gets_the_answer_that_it_had() -> None:
     assert reason(match.near.refused("EncryptBatch", request)) == "IDEMPOTENCY_CONFLICT"
 
 
+@pytest.mark.parametrize("ends", ["CloseSession", "SuspendSession"])
+@pytest.mark.parametrize("named", ["each", "in runs", "by connection id"])
+def test_the_answer_to_a_repeat_has_forgotten_sessions_that_were_closed(named: str, ends: str) -> None:
+    """Their plaintexts alone: the others' records would be replays if they were opened again."""
+    match = Match(f"forgotten {named} {ends}")
+    order = (0, 0, 1, 2) if named == "in runs" else (0, 1, 0, 2)
+    texts = [b"text %d of %d" % (n, player) for n, player in enumerate(order)]
+    packets = [match.packet(player, text) for player, text in zip(order, texts, strict=True)]
+    packets[3] = packets[3][:-1]
+    request = pb.DecryptBatchRequest(
+        request_id="tick 1", lengths=map(len, packets), ciphertexts=b"".join(packets), counts=[2, 1, 1]
+    )
+    if named == "in runs":
+        request.session_ids = b"".join(match.ids[:3])
+    else:
+        request.ClearField("counts")
+        request.session_ids = b"" if named == "by connection id" else b"".join(match.ids[each] for each in order)
+    first = match.near.call("DecryptBatch", request)
+    assert first.plaintexts == b"".join(texts[:3])
+    match.near.call(ends, getattr(pb, f"{ends}Request")(session_id=match.ids[0]))
+    again = match.near.call("DecryptBatch", request)
+    assert again.plaintexts == texts[order.index(1)]
+    assert [each > 0 for each in again.lengths] == [player == 1 for player in order]
+    assert [(each.index, each.reason) for each in again.errors] == [
+        *((n, reasons.ERROR_REASON_REPLAY_DETECTED) for n, player in enumerate(order) if not player),
+        (3, reasons.ERROR_REASON_DECRYPT_FAILED),
+    ]
+    assert (again.counters, again.epochs, again.session_ids) == (first.counters, first.epochs, first.session_ids)
+    assert match.near.call("DecryptBatch", request) == again
+
+
 def test_a_field_that_only_protobuf_reads_is_read_all_the_same() -> None:
     """Numbers that are not packed, a field in two parts and one of a later version: as protobuf has them."""
     match = Match("odd forms")

@@ -49,7 +49,7 @@ def test_every_request_with_a_request_id_is_de_duplicated() -> None:
         has_id = "request_id" in row.request.DESCRIPTOR.fields_by_name
         expected = 0.0 if not has_id else 10.0 if name in {"Handshake", "Resume"} else 5.0
         assert row.repeat_for == expected, name
-        assert (row.session_of is not None) == has_id, name
+        assert (row.owner_of is not None) == has_id, name
 
 
 def test_a_session_from_handshake_to_close(service: Service) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from noisegate_server.rpc.repeats import Key, Repeats
+from noisegate_server.rpc.repeats import Key, Repeats, Shared
 
 SHORT, LONG = 5.0, 10.0
 
@@ -21,7 +22,7 @@ def keep(
     repeats: Repeats, name: str, now: float, *, lifetime: float = SHORT, size: int = 1, session: bytes = b""
 ) -> None:
     """Keeps an answer of `size` bytes."""
-    repeats.keep(key(name), b"d", (0, bytes(size)), session_id=session, lifetime=lifetime, now=now)
+    repeats.keep(key(name), b"d", (0, bytes(size)), owner=session, lifetime=lifetime, now=now)
 
 
 def test_the_oldest_goes_when_there_are_too_many() -> None:
@@ -70,8 +71,36 @@ def test_one_tenant_cannot_drop_anothers_answers_by_naming_its_session() -> None
     keep(repeats, "mine", 0.0, session=b"s" * 24)
     repeats.forget("stranger", b"s" * 24)
     for number in range(20):
-        repeats.keep(key(str(number), "stranger"), b"d", (0, b""), session_id=b"s" * 24, lifetime=SHORT, now=0.0)
+        repeats.keep(key(str(number), "stranger"), b"d", (0, b""), owner=b"s" * 24, lifetime=SHORT, now=0.0)
     assert repeats.find(key("mine"), b"d", SHORT, 0.0) is not None
+
+
+def test_a_closed_session_takes_its_part_out_of_shared_answers() -> None:
+    """Of its own tenant's, wherever in them it stands; ids are compared at their places alone."""
+
+    def without(body: bytes, items: Sequence[int]) -> bytes:
+        return bytes(each for n, each in enumerate(body) if n not in items)
+
+    repeats = Repeats(max_entries=3)
+    shifted = b"xab" + b"b__" * 2
+    for name, tenant, owners in [
+        ("both", "t", b"aabbbbaab"), ("one", "t", b"bbb___bbb"), ("foreign", "u", b"bbb___bbb"), ("none", "t", shifted),
+    ]:  # fmt: skip
+        repeats.keep(
+            key(name, tenant), b"d", (0, b"012"),  lifetime=SHORT, now=0.0,
+            owner=Shared(owners, without),
+        )  # fmt: skip
+    held = repeats.held_bytes
+    repeats.forget("t", b"bbb")
+    answers = {
+        name: repeats.find(key(name, tenant), b"d", SHORT, 0.0)
+        for name, tenant in [("both", "t"), ("one", "t"), ("foreign", "u"), ("none", "t")]
+    }
+    assert answers == {"both": None, "one": (0, b"1"), "foreign": (0, b"012"), "none": (0, b"012")}
+    assert repeats.held_bytes == held - 2
+    repeats.expire(SHORT, 10)
+    assert (len(repeats), repeats.held_bytes) == (0, 0)
+    repeats.forget("t", b"bbb")
 
 
 names = st.sampled_from(["a", "b", "c", "d", "e"])
