@@ -98,6 +98,33 @@ async def test_a_forged_record_fails_its_own_call(server: RunningServer) -> None
         await close(*roads)
 
 
+async def test_batches_and_broadcasts_travel_on_the_stream(server: RunningServer) -> None:
+    """Beside the packets of their sessions; a NOISE session among them keeps its order."""
+    async with together(server.address) as client:
+        roads = await players(client, 5)
+        noise, player = await open_noise(client, Setup(peer_id="noise"))
+        room = [noise, *(road.session for road in roads)]
+        single, many, text = await asyncio.gather(
+            roads[0].session.encrypt(b"single"),
+            client.encrypt_batch((session, b"%d" % n) for n, session in enumerate(room)),
+            client.broadcast(room, b"all"),
+        )
+        sealed = [each for each in (*many, *text) if isinstance(each, noisegate.Sealed)]
+        assert len(sealed) == 12
+        assert [player.open(sealed[at].packet) for at in (0, 6)] == [b"0", b"all"]
+        assert await roads[0].to_player([single.packet, sealed[1].packet, sealed[7].packet]) == [
+            b"single",
+            b"1",
+            b"all",
+        ]
+        opened = await client.decrypt_batch(
+            [(noise, player.seal(b"up")), *((road.session, road.player.send(b"up")) for road in roads)]
+        )
+        assert [each.plaintext for each in opened if isinstance(each, noisegate.Opened)] == [b"up"] * 6
+        await noise.close()
+        await close(*roads)
+
+
 PLACES = [Place(way=way, number=number, part=part) for way, number, part in product(Way, (3, 6), Part)]
 
 

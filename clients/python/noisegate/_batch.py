@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from noisegate.v1 import session_crypto_service_pb2 as service
 
-from ._calls import BROADCAST, DECRYPT_BATCH, ENCRYPT_BATCH, Calls
-from ._model import Direction, Opened, Sealed
+from ._calls import BROADCAST, DECRYPT_BATCH, ENCRYPT_BATCH, Calls, Method, RequestT, ResponseT
+from ._model import Direction, Opened, RecordMode, Sealed
 from ._packing import SESSION_ID_BYTES, Text, from_decrypt_batch, from_encrypt_batch, to_decrypt_batch, to_encrypt_batch
 from .errors import NoisegateError, SessionClosed, SessionNotFound
 
@@ -31,9 +31,9 @@ async def encrypt_batch(calls: Calls, items: Iterable[Item]) -> list[Sealed | No
     """See `Client.encrypt_batch`."""
 
     async def ask(part: Part, endpoint: str) -> list[Sealed | NoisegateError]:
-        request = to_encrypt_batch([text for _, text in part], calls.request_id())
-        answer = await calls.call(ENCRYPT_BATCH, request, endpoint=endpoint)
-        return from_encrypt_batch(answer.message, len(part))
+        request = to_encrypt_batch([text for _, text in part], _sealed_once(calls, part))
+        answer = await _ask(calls, ENCRYPT_BATCH, "encrypt", request, endpoint)
+        return from_encrypt_batch(answer, len(part))
 
     return await _in_parts(items, Direction.SEND, ask)
 
@@ -43,8 +43,8 @@ async def decrypt_batch(calls: Calls, items: Iterable[Item]) -> list[Opened | No
 
     async def ask(part: Part, endpoint: str) -> list[Opened | NoisegateError]:
         request = to_decrypt_batch([text for _, text in part], calls.request_id())
-        answer = await calls.call(DECRYPT_BATCH, request, endpoint=endpoint)
-        return from_decrypt_batch(answer.message, [text.session_id for _, text in part])
+        answer = await _ask(calls, DECRYPT_BATCH, "decrypt", request, endpoint)
+        return from_decrypt_batch(answer, [text.session_id for _, text in part])
 
     return await _in_parts(items, Direction.RECEIVE, ask)
 
@@ -57,14 +57,32 @@ async def broadcast(
     async def ask(part: Part, endpoint: str) -> list[Sealed | NoisegateError]:
         request = service.BroadcastRequest(
             session_ids=b"".join([text.session_id for _, text in part]),
-            request_id=calls.request_id(),
+            request_id=_sealed_once(calls, part),
             plaintext=plaintext,
             associated_data=associated_data,
         )
-        answer = await calls.call(BROADCAST, request, endpoint=endpoint)
-        return from_encrypt_batch(answer.message, len(part))
+        answer = await _ask(calls, BROADCAST, "broadcast", request, endpoint)
+        return from_encrypt_batch(answer, len(part))
 
     return await _in_parts([(each, plaintext, associated_data) for each in sessions], Direction.SEND, ask)
+
+
+async def _ask(
+    calls: Calls, method: Method[RequestT, ResponseT], field: str, request: RequestT, endpoint: str
+) -> ResponseT:
+    """The answer: over the stream where packets travel together, else by a call of its own."""
+    if calls.together is None:
+        return (await calls.call(method, request, endpoint=endpoint)).message
+    batch = service.TransportBatch(**{field: request})  # type: ignore[arg-type]  # the field of this request
+    carried = await calls.together.carry(endpoint, batch)
+    answer: ResponseT = getattr(carried, field)
+    return answer
+
+
+def _sealed_once(calls: Calls, part: Part) -> str:
+    """The request_id of a batch to seal. On a stream DATAGRAM plaintexts have none, see `Kind.SEAL`."""
+    again = calls.together is not None and all(session.mode is RecordMode.DATAGRAM for session, _ in part)
+    return "" if again else calls.request_id()
 
 
 async def _in_parts(

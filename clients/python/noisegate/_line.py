@@ -11,7 +11,8 @@ from grpc import StatusCode
 
 from ._bundle import Bundle, Kind, Waiting
 from ._calls import CallPolicy
-from ._link import Link
+from ._link import Batch, Link
+from ._whole import Whole
 from .errors import ClientClosed, NoisegateError
 
 MAX_FAILURES: Final = 16
@@ -44,11 +45,11 @@ class Line:
         self._max_bytes = max_bytes
         self._loop: Final = asyncio.get_running_loop()
         self._filling: dict[Kind, Bundle] = {}
-        self._ready: deque[Bundle] = deque()
+        self._ready: deque[Batch] = deque()
         self._due = False
         self._ticking: asyncio.Handle | None = None
         self._pausing: asyncio.TimerHandle | None = None
-        self._later: dict[Bundle, asyncio.TimerHandle] = {}
+        self._later: dict[Batch, asyncio.TimerHandle] = {}
         self._failures = 0
         self._link: Link | None = None
         self._links: set[Link] = set()
@@ -73,13 +74,18 @@ class Line:
                 self._loop.call_later(self._tick, self._go) if self._tick else self._loop.call_soon(self._go)
             )
 
+    def carry(self, batch: Whole) -> None:
+        """Let a batch go that is complete already; it waits for no tick."""
+        self._ready.append(batch)
+        self._go()
+
     async def close(self) -> None:
         """End every stream; calls that wait end with ClientClosed."""
         for handle in (self._ticking, self._pausing, *self._later.values()):
             if handle is not None:
                 handle.cancel()
-        for bundle in (*self._ready, *self._later):
-            bundle.fail(ClientClosed())
+        for batch in (*self._ready, *self._later):
+            batch.fail(ClientClosed())
         self._ready.clear()
         self._later.clear()
         # Let go, not only closed: a connection lasts as long as somebody holds its stream.
@@ -89,14 +95,14 @@ class Line:
 
     # --- what a link asks and tells ----------------------------------------------------------------------------------
 
-    def take(self, link: Link) -> Bundle | None:
+    def take(self, link: Link) -> Batch | None:
         """The oldest batch that is due and that somebody still waits for."""
         while link is self._link and self._due and self._ready:
-            bundle = self._ready.popleft()
-            if self._filling.get(bundle.kind) is bundle:
-                del self._filling[bundle.kind]
-            if bundle.wanted:
-                return bundle
+            batch = self._ready.popleft()
+            if isinstance(batch, Bundle) and self._filling.get(batch.kind) is batch:
+                del self._filling[batch.kind]
+            if batch.wanted:
+                return batch
         self._due = self._due and bool(self._ready)
         return None
 
@@ -104,13 +110,13 @@ class Line:
         """The service answers."""
         self._failures = 0
 
-    def refused(self, bundle: Bundle, error: NoisegateError) -> None:
+    def refused(self, batch: Batch, error: NoisegateError) -> None:
         """It did nothing for this batch; where that may change, the batch goes again after a while."""
-        delay = self._policy.delay(bundle.attempts, self._share(), error.retry_delay)
-        if not self._goes_again(bundle, error):
+        delay = self._policy.delay(batch.attempts, self._share(), error.retry_delay)
+        if not self._goes_again(batch, error):
             return
 
-        self._later[bundle] = self._loop.call_later(delay, self._again, bundle)
+        self._later[batch] = self._loop.call_later(delay, self._again, batch)
 
     def draining(self, link: Link) -> None:
         """What is new goes over another connection."""
@@ -119,19 +125,19 @@ class Line:
         if self._due:
             self._go()
 
-    def ended(self, link: Link, unanswered: list[Bundle], error: NoisegateError) -> None:
+    def ended(self, link: Link, unanswered: list[Batch], error: NoisegateError) -> None:
         """Batches without an answer go again, in their order and before newer ones; after a while, if it failed."""
         self._links.discard(link)
         if link is self._link:
             self._link = None
-        self._ready.extendleft([bundle for bundle in reversed(unanswered) if self._goes_again(bundle, error)])
+        self._ready.extendleft([batch for batch in reversed(unanswered) if self._goes_again(batch, error)])
         if error.code is not StatusCode.UNAVAILABLE:
-            for bundle in self._ready:
-                bundle.fail(error)
+            for batch in self._ready:
+                batch.fail(error)
             self._ready.clear()
             self._filling.clear()
-        for bundle in self._ready:
-            bundle.refused = error
+        for batch in self._ready:
+            batch.refused = error
         self._due = False
         if not self._ready:
             return
@@ -142,18 +148,18 @@ class Line:
             self._failures = min(self._failures + 1, MAX_FAILURES)
             self._pausing = self._loop.call_later(delay, self._resume)
 
-    def _again(self, bundle: Bundle) -> None:
-        del self._later[bundle]
-        self._ready.append(bundle)
+    def _again(self, batch: Batch) -> None:
+        del self._later[batch]
+        self._ready.append(batch)
         self._go()
 
-    def _goes_again(self, bundle: Bundle, error: NoisegateError) -> bool:
-        bundle.attempts += 1
-        bundle.refused = error
-        if error.code is not StatusCode.UNAVAILABLE or bundle.attempts >= self._policy.attempts:
-            bundle.fail(error)
+    def _goes_again(self, batch: Batch, error: NoisegateError) -> bool:
+        batch.attempts += 1
+        batch.refused = error
+        if error.code is not StatusCode.UNAVAILABLE or batch.attempts >= self._policy.attempts:
+            batch.fail(error)
             return False
-        return bundle.wanted
+        return batch.wanted
 
     def _resume(self) -> None:
         self._pausing = None

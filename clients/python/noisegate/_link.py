@@ -19,6 +19,7 @@ from noisegate.v1 import session_crypto_service_pb2 as service
 
 from ._bundle import Bundle
 from ._packing import CODES
+from ._whole import Whole
 from .errors import ClientClosed, NoisegateError, ServiceUnavailable, from_rpc_error, from_status
 
 MAX_UNANSWERED: Final = 32
@@ -27,6 +28,7 @@ MAX_UNANSWERED: Final = 32
 JOINED_BYTES: Final = 256 * 1024
 """From here on a message takes no further batch: with the longest one it is still below the service's limit."""
 
+Batch = Bundle | Whole
 RawStream = grpc.aio.StreamStreamCall[bytes, bytes]
 RawStreams = grpc.aio.StreamStreamMultiCallable[bytes, bytes]
 
@@ -37,19 +39,19 @@ _LOST: Final = frozenset({StatusCode.UNAVAILABLE, StatusCode.INTERNAL, StatusCod
 class Owner(Protocol):
     """Who has batches for a link and takes back what it could not deliver."""
 
-    def take(self, link: Link) -> Bundle | None:
+    def take(self, link: Link) -> Batch | None:
         """The next batch that is due; None for none at present."""
 
     def answered(self) -> None:
         """The service answers: it is well."""
 
-    def refused(self, bundle: Bundle, error: NoisegateError) -> None:
+    def refused(self, batch: Batch, error: NoisegateError) -> None:
         """The service refused a whole batch."""
 
     def draining(self, link: Link) -> None:
         """The service is about to stop: this link takes nothing more."""
 
-    def ended(self, link: Link, unanswered: list[Bundle], error: NoisegateError) -> None:
+    def ended(self, link: Link, unanswered: list[Batch], error: NoisegateError) -> None:
         """The stream is over."""
 
 
@@ -61,7 +63,7 @@ class Link:
         self._channel = channel
         self._call = call
         self._request_id = request_id
-        self._unanswered: dict[int, Bundle] = {}
+        self._unanswered: dict[int, Batch] = {}
         self._number = 0
         self._wake: Final = asyncio.Event()
         self._draining = False
@@ -84,8 +86,8 @@ class Link:
         for pump in (self._reading, self._writing):
             pump.cancel()
         await asyncio.gather(self._reading, self._writing, return_exceptions=True)
-        for bundle in self._unanswered.values():
-            bundle.fail(ClientClosed())
+        for batch in self._unanswered.values():
+            batch.fail(ClientClosed())
         await self._channel.close(grace=None)
 
     async def _write(self) -> None:
@@ -107,12 +109,12 @@ class Link:
         bodies = []
         size = 0
         while size < JOINED_BYTES and len(self._unanswered) < MAX_UNANSWERED:
-            bundle = self._owner.take(self)
-            if bundle is None:
+            batch = self._owner.take(self)
+            if batch is None:
                 break
             self._number += 1
-            self._unanswered[self._number] = bundle
-            bodies.append(bundle.request(self._number, self._request_id))
+            self._unanswered[self._number] = batch
+            bodies.append(batch.request(self._number, self._request_id))
             size += len(bodies[-1])
         return b"".join(bodies)
 
@@ -151,15 +153,15 @@ class Link:
         self.wake()
 
     def _settle(self, answer: service.TransportAnswer) -> None:
-        bundle = self._unanswered.pop(answer.correlation_id, None)
-        if bundle is None:
+        batch = self._unanswered.pop(answer.correlation_id, None)
+        if batch is None:
             return
         if answer.WhichOneof("answer") == "refused":
             code = CODES.get(answer.refused.code, StatusCode.UNKNOWN)
-            self._owner.refused(bundle, from_status(code, "", answer.refused.status))
+            self._owner.refused(batch, from_status(code, "", answer.refused.status))
             return
         self._owner.answered()
-        bundle.settle(answer)
+        batch.settle(answer)
 
 
 def _why(error: NoisegateError) -> NoisegateError:

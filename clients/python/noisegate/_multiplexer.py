@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from noisegate.v1 import session_crypto_service_pb2 as service
+
 from ._bundle import Kind, Waiting
 from ._calls import SERVICE, CallPolicy
 from ._channels import MAX_CHANNELS, Channels
@@ -15,6 +17,7 @@ from ._line import Line
 from ._link import Link, RawStreams
 from ._model import Opened, RecordMode, Sealed
 from ._packing import Text
+from ._whole import Whole
 from .errors import ClientClosed
 
 _PATH: Final = f"/{SERVICE}/Transport"
@@ -75,6 +78,16 @@ class Multiplexer:
         if not isinstance(opened, Opened):
             raise TypeError("an answer of another kind")
         return opened
+
+    async def carry(self, endpoint: str, batch: service.TransportBatch) -> service.TransportAnswer:
+        """A batch that is complete already. Raises NoisegateError."""
+        if self._channels.closed:
+            raise ClientClosed
+        loop = asyncio.get_running_loop()
+        line = self._line(endpoint)
+        whole = Whole(batch, loop.time() + self._policy.control_deadline, loop)
+        line.carry(whole)
+        return await whole.result
 
     async def close(self) -> None:
         """End every stream; calls that wait end with ClientClosed."""

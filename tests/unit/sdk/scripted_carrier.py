@@ -104,18 +104,18 @@ class ScriptedCarrier:
 
     def work(self, request: service.TransportBatch) -> service.TransportAnswer:
         """Seal or open, once for a request_id."""
-        kind = request.WhichOneof("batch")
-        request_id = request.decrypt.request_id if kind == "decrypt" else request.encrypt.request_id
+        kind = request.WhichOneof("batch") or ""
+        request_id: str = getattr(request, kind).request_id
         known = self._known.get(request_id)
         if known is None:
-            known = self._sealed(request.encrypt) if kind == "encrypt" else self._opened(request.decrypt)
+            known = getattr(self, f"_{kind}")(getattr(request, kind))
             if request_id:
                 self._known[request_id] = known
         answer = service.TransportAnswer(correlation_id=request.correlation_id)
         answer.MergeFrom(known)
         return answer
 
-    def _sealed(self, batch: service.EncryptBatchRequest) -> service.TransportAnswer:
+    def _encrypt(self, batch: service.EncryptBatchRequest) -> service.TransportAnswer:
         answer = service.EncryptBatchResponse()
         for index, (session_id, text) in enumerate(items(batch, batch.plaintexts)):
             if text == BAD:
@@ -129,7 +129,15 @@ class ScriptedCarrier:
             answer.counters.append(counter)
         return service.TransportAnswer(encrypt=answer)
 
-    def _opened(self, batch: service.DecryptBatchRequest) -> service.TransportAnswer:
+    def _broadcast(self, batch: service.BroadcastRequest) -> service.TransportAnswer:
+        count = len(batch.session_ids) // 24
+        each = service.EncryptBatchRequest(
+            session_ids=batch.session_ids, lengths=[len(batch.plaintext)] * count, plaintexts=batch.plaintext * count
+        )
+        sealed = self._encrypt(each).encrypt
+        return service.TransportAnswer(broadcast=service.BroadcastResponse.FromString(sealed.SerializeToString()))
+
+    def _decrypt(self, batch: service.DecryptBatchRequest) -> service.TransportAnswer:
         answer = service.DecryptBatchResponse()
         for index, (session_id, record) in enumerate(items(batch, batch.ciphertexts)):
             if (session_id, record) in self.opened:
