@@ -123,11 +123,13 @@ missing() {
   say "$*; what needs it is skipped"
 }
 
-# Built once for every checkout of this user: it takes some minutes, and depends on nothing but these files. The link
-# .helm is the stamp.
+# Built once for every checkout of this user: it takes some minutes, and depends on nothing but these files and this
+# function. The link .helm is the stamp.
 helm() {
   local files=(tools/helm/go.mod tools/helm/go.sum tools/kubernetes_schemas.py requirements/kubernetes.txt) cache built
-  cache=${XDG_CACHE_HOME:-$HOME/.cache}/noisegate/helm-$(cat -- "${files[@]}" | sha256sum | cut -c1-16)
+  # Helm is told by its linker for which Kubernetes it renders where there is no cluster to ask.
+  local version=helm.sh/helm/v3/pkg/chartutil.k8sVersion
+  cache=${XDG_CACHE_HOME:-$HOME/.cache}/noisegate/helm-$({ declare -f helm; cat -- "${files[@]}"; } | sha256sum | cut -c1-16)
   [ "$(readlink .helm)" != "$cache" ] || [ ! -x .helm/bin/helm ] || return 0
   if [ ! -x "$cache/bin/helm" ]; then
     command -v go >/dev/null || { missing 'Go is not installed, which builds helm'; return 0; }
@@ -135,7 +137,8 @@ helm() {
     mkdir -p "${cache%/*}"
     built=$(mktemp -d "$cache.XXXXXX")
     say "building helm, kubeconform and helm-unittest into $cache; some minutes, once"
-    (cd tools/helm && CGO_ENABLED=0 GOBIN=$built/bin go install -trimpath -ldflags='-s -w' tool) \
+    (cd tools/helm && CGO_ENABLED=0 GOBIN=$built/bin go install -trimpath \
+      -ldflags="-s -w -X ${version}Major=1 -X ${version}Minor=37" tool) \
       || { rm -rf "$built"; missing 'helm could not be built'; return 0; }
     .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
       --target "$built/package" -r requirements/kubernetes.txt

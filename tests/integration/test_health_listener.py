@@ -12,12 +12,14 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
+import noisegate
+from noisegate import health
 from noisegate.v1 import session_crypto_service_pb2 as pb
 from noisegate.v1.session_crypto_service_pb2_grpc import SessionCryptoServiceStub
 from tests.integration.conftest import Launch
 from tests.integration.raw import SERVICE
 from tests.support.certificates import Authority
-from tests.support.server import RunningServer
+from tests.support.server import RunningServer, run_command
 
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 
@@ -78,3 +80,26 @@ async def test_at_a_stop_readiness_ends_first(probed: tuple[RunningServer, str])
         assert (await health.Check(health_pb2.HealthCheckRequest())).status == SERVING
         watch.cancel()
     assert server.wait() == 0
+
+
+async def test_the_sdk_asks_with_a_certificate_and_without(probed: tuple[RunningServer, str]) -> None:
+    """Without TLS only where that was said; a name that is not served is the service's refusal."""
+    server, address = probed
+    assert await health.is_serving(address, insecure=True)
+    assert await health.is_serving(address, service="", insecure=True)
+    with pytest.raises(noisegate.NoisegateError):
+        await health.is_serving(address, service="noisegate.v1.AdminService", insecure=True)
+    with pytest.raises(noisegate.ServiceUnavailable):
+        await health.is_serving(server.address, insecure=True)
+    with pytest.raises(noisegate.InsecureTarget):
+        await health.is_serving("noisegate.example:7445")
+
+
+def test_the_command_says_by_its_exit_code_whether_calls_are_taken(probed: tuple[RunningServer, str]) -> None:
+    """And says who did not answer."""
+    _, address = probed
+    asked = run_command("health", "--target", address)
+    assert (asked.returncode, asked.stdout) == (0, "serving\n")
+    nobody = run_command("health", "--target", "127.0.0.1:1", "--timeout", "1")
+    assert (nobody.returncode, nobody.stdout) == (1, "")
+    assert "127.0.0.1:1" in nobody.stderr

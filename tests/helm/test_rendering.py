@@ -1,0 +1,80 @@
+"""The chart, for a matrix of values: it lints, renders, and every resource is what Kubernetes' schemas allow."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.support.chart import CHART, CHECKED, profiles, render, rendered, run_tool, schemas
+
+PROFILES = profiles()
+SCHEMAS_OF_OTHERS = Path(__file__).parent / "schemas"
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_the_chart_lints_strictly(profile: str) -> None:
+    """With each set of values."""
+    linted = run_tool("helm", "lint", "--strict", str(CHART), *(f"--values={path}" for path in PROFILES[profile]))
+    assert linted.returncode == 0, linted.stdout
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_every_resource_has_only_fields_of_its_kind(profile: str) -> None:
+    """In the oldest release that the chart is for and in the newest."""
+    text = render(PROFILES[profile]).stdout
+    assert len(schemas()) == 2
+    for version in schemas():
+        checked = run_tool(
+            "kubeconform", "-strict", "-summary",
+            "-schema-location", f"{CHECKED}/schemas/{version}/{{{{.ResourceKind}}}}{{{{.KindSuffix}}}}.json",
+            "-schema-location", f"{SCHEMAS_OF_OTHERS}/{{{{.ResourceKind}}}}.json",
+            text=text,
+        )  # fmt: skip
+        assert checked.returncode == 0, checked.stdout
+        assert re.search(r"Valid: [1-9]\d*, Invalid: 0, Errors: 0, Skipped: 0", checked.stdout), checked.stdout
+
+
+def test_a_field_that_a_kind_has_not_is_found() -> None:
+    """The test above can fail."""
+    text = render().stdout.replace("podManagementPolicy:", "podManagmentPolicy:")
+    location = f"{CHECKED}/schemas/{schemas()[0]}/{{{{.ResourceKind}}}}{{{{.KindSuffix}}}}.json"
+    checked = run_tool("kubeconform", "-strict", "-schema-location", location, text=text)
+    assert checked.returncode == 1
+    assert "podManagmentPolicy" in checked.stdout
+
+
+def test_the_schemas_of_other_projects_are_all_needed() -> None:
+    """Each is of a kind that some set of values renders."""
+    kinds = {resource["kind"].lower() for files in PROFILES.values() for resource in rendered(files)}
+    assert {path.stem for path in SCHEMAS_OF_OTHERS.glob("*.json")} <= kinds
+
+
+def test_the_chart_is_for_the_oldest_release_that_is_checked() -> None:
+    """And refuses one before it."""
+    done = run_tool("helm", "template", "games", str(CHART), "--kube-version", schemas()[0])
+    assert done.returncode == 0, done.stderr
+    refused = run_tool("helm", "template", "games", str(CHART), "--kube-version", "1.29.0")
+    assert "requires kubeVersion" in refused.stderr
+
+
+def test_every_template_has_one_resource_and_a_suite_that_passes() -> None:
+    """helm-unittest, with a file for each template."""
+    folder = CHART / "templates"
+    templates = {path.stem for path in folder.rglob("*") if path.suffix in (".yaml", ".txt")}
+    suites = {path.name.removesuffix("_test.yaml") for path in (CHART / "tests").glob("*_test.yaml")}
+    assert suites == {name.lower() for name in templates}
+    for path in folder.rglob("*.yaml"):
+        assert len(re.findall(r"^kind: ", path.read_text(encoding="utf-8"), re.MULTILINE)) == 1, path.name
+    done = run_tool("helm-unittest", "--strict", str(CHART))
+    assert done.returncode == 0, done.stdout
+    assert re.search(rf"Test Suites: {len(suites)} passed", done.stdout), done.stdout
+
+
+def test_names_fit_where_they_must_however_long_the_release() -> None:
+    """Kubernetes allows 63 characters in the name of a Service."""
+    names = [resource["metadata"]["name"] for resource in rendered(values={"fullnameOverride": "n" * 48})] + [
+        resource["metadata"]["name"] for resource in rendered(values={"nameOverride": "n" * 48})
+    ]
+    assert all(len(name) <= 63 for name in names)

@@ -1,0 +1,206 @@
+"""The chart's values: none without an effect, none misspelt, none at odds with another, each refusal by name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Any
+
+import pytest
+import yaml
+
+from noisegate_server.config import Config
+from tests.support.chart import CHART, profiles, render, rendered
+from tools import make_chart
+
+VALUES = {name: default for name, default, _ in make_chart.values()}
+SPREAD = {"topologyKey": "rack", "maxSkew": 1, "whenUnsatisfiable": "DoNotSchedule", "labelSelector": {}}
+CERTIFICATE = {"tls.certManager.enabled": True, "tls.certManager.issuer.name": "games"}
+OPERATORS = {"admin.clientCa.secret": "operators"}
+COLLECTOR = {"tracing.endpoint": "http://collector:4317"}
+GAME = [{"name": "game", "image": "game"}]
+
+OTHERWISE: Mapping[str, tuple[object, Mapping[str, object]]] = {
+    "replicas": (3, {}),
+    "image.repository": ("images.example/noisegate", {}),
+    "image.tag": ("7", {}),
+    "image.digest": ("sha256:" + "0" * 64, {}),
+    "image.pullPolicy": ("Always", {}),
+    "image.pullSecrets": ([{"name": "images"}], {}),
+    "nameOverride": ("ng", {}),
+    "fullnameOverride": ("ng", {}),
+    "labels": ({"team": "arena"}, {}),
+    "clusterDomain": ("arena.example", {}),
+    "loopback": (True, {"extraContainers": GAME}),
+    "keys.secret": ("mine", {}),
+    "keys.identity": ("mine", {}),
+    "keys.ticket": ("mine", {}),
+    "keys.blob": ("mine", {}),
+    "keys.tenants": ({"chess": "chess.key"}, {}),
+    "tls.secret": ("mine", {}),
+    "tls.clientCa.secret": ("mine", {}),
+    "tls.clientCa.key": ("mine", {}),
+    "tls.certManager.enabled": (True, {"tls.certManager.issuer.name": "games"}),
+    "tls.certManager.issuer.name": ("mine", CERTIFICATE),
+    "tls.certManager.issuer.kind": ("ClusterIssuer", CERTIFICATE),
+    "tls.certManager.issuer.group": ("mine.example", CERTIFICATE),
+    "tls.certManager.duration": ("24h", CERTIFICATE),
+    "tls.certManager.renewBefore": ("8h", CERTIFICATE),
+    "policy": ("[[caller]]", {}),
+    "admin.clientCa.secret": ("mine", {}),
+    "admin.clientCa.key": ("mine", OPERATORS),
+    "config": ({"max_sessions": 7}, {}),
+    "shutdown.preStop": (9, {}),
+    "shutdown.drain": (9, {}),
+    "shutdown.grace": (99, {}),
+    "shutdown.suspend": (99, {}),
+    "persistence.enabled": (False, {}),
+    "persistence.size": ("7Gi", {}),
+    "persistence.storageClass": ("fast", {}),
+    "persistence.accessMode": ("ReadWriteOncePod", {}),
+    "persistence.existingClaim": ("mine", {"replicas": 1}),
+    "persistence.whenDeleted": ("Delete", {}),
+    "persistence.whenScaled": ("Delete", {}),
+    "service.type": ("LoadBalancer", {}),
+    "service.port": (443, {}),
+    "service.annotations": ({"a": "b"}, {}),
+    "serviceAccount.create": (False, {}),
+    "serviceAccount.name": ("mine", {}),
+    "serviceAccount.annotations": ({"a": "b"}, {}),
+    "networkPolicy.enabled": (False, {}),
+    "networkPolicy.callers": ([], {}),
+    "networkPolicy.operators": ([{"podSelector": {}}], OPERATORS),
+    "networkPolicy.egress": ([{}], {}),
+    "podDisruptionBudget.enabled": (False, {}),
+    "podDisruptionBudget.maxUnavailable": ("50%", {}),
+    "tracing.endpoint": ("http://mine:4317", {}),
+    "tracing.protocol": ("http/protobuf", COLLECTOR),
+    "tracing.ratio": (0.5, COLLECTOR),
+    "resources": ({"limits": {"memory": "7Gi"}}, {}),
+    "topologySpreadConstraints": ([SPREAD], {}),
+    "nodeSelector": ({"a": "b"}, {}),
+    "tolerations": ([{"key": "a", "operator": "Exists"}], {}),
+    "affinity": ({"podAntiAffinity": {}}, {}),
+    "priorityClassName": ("high", {}),
+    "runtimeClassName": ("gvisor", {}),
+    "podLabels": ({"a": "b"}, {}),
+    "podAnnotations": ({"a": "b"}, {}),
+    "extraEnv": ([{"name": "A", "value": "b"}], {}),
+    "extraContainers": (GAME, {}),
+    "extraVolumes": ([{"name": "a", "emptyDir": {}}], {}),
+    "test.callerSecret": ("mine", {}),
+}
+"""Of each value another one, and what else must be set for it to matter."""
+
+
+def leaves(found: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Dotted names of all values; a mapping that is empty by default is a value itself."""
+    for key, value in found.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, dict) and value and name not in VALUES:
+            yield from leaves(value, f"{name}.")
+        else:
+            yield name
+
+
+@cache
+def _text(of: str) -> str:
+    return render(values=json.loads(of)).stdout
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_no_value_is_without_an_effect(name: str) -> None:
+    """Another one renders otherwise, and is what the schema allows."""
+    other, beside = OTHERWISE[name]
+    assert other != VALUES[name]
+    done = render(values={**beside, name: other})
+    assert done.returncode == 0, done.stderr
+    assert done.stdout != _text(json.dumps({key: value for key, value in beside.items() if key != name}))
+
+
+def test_every_value_has_its_sentence_and_its_turn_above() -> None:
+    """None is missing in the README, and none in the table."""
+    text = (CHART / "values.yaml").read_text(encoding="utf-8")
+    assert list(leaves(yaml.safe_load(text))) == list(VALUES)
+    assert set(OTHERWISE) == set(VALUES)
+
+
+def test_every_option_of_the_service_is_a_value_or_follows_from_one() -> None:
+    """One that is new comes into `config` by itself; the rest are the chart's own or for development."""
+    pods = [
+        container
+        for files in profiles().values()
+        for resource in rendered(files)
+        if resource["kind"] == "StatefulSet"
+        for container in resource["spec"]["template"]["spec"]["containers"]
+    ]
+    variables = {each["name"] for container in pods for each in container.get("env", [])}
+    options = set(Config.model_fields)
+    assert options >= make_chart.SET_BY_THE_CHART | make_chart.FOR_DEVELOPMENT
+    assert {f"NOISEGATE_{name.upper()}" for name in make_chart.SET_BY_THE_CHART} <= variables
+    assert {name for name, _ in make_chart.options()} == (
+        options - make_chart.SET_BY_THE_CHART - make_chart.FOR_DEVELOPMENT
+    )
+
+
+def test_schema_and_readme_are_what_the_options_and_values_say() -> None:
+    """`python -m tools.make_chart --check`."""
+    assert make_chart.SCHEMA.read_text(encoding="utf-8") == make_chart.schema()
+    assert make_chart.README.read_text(encoding="utf-8") == make_chart.readme()
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        ({"replica": 3}, "replica"),
+        ({"image.tga": "7"}, "tga"),
+        ({"keys.secrets": "x"}, "secrets"),
+        ({"tls.certManager.issuer.nmae": "x"}, "nmae"),
+        ({"config.max_session": 7}, "max_session"),
+        ({"config.listen": "0.0.0.0:1"}, "listen"),
+        ({"config.dev": True}, "dev"),
+        ({"replicas": 0}, "replicas"),
+        ({"replicas": "2"}, "replicas"),
+        ({"keys.secret": ""}, "secret"),
+        ({"tls.clientCa.secret": ""}, "secret"),
+        ({"keys.tenants": {"a b": "c"}}, "'a b'"),
+        ({"image.digest": "latest"}, "digest"),
+        ({"config.max_sessions": 0}, "max_sessions"),
+        ({"config.max_sessions": 10_000_001}, "max_sessions"),
+        ({"config.patterns": ["XXfallback"]}, "patterns"),
+        ({"config.suites": []}, "suites"),
+        ({"config.log_level": "debug"}, "log_level"),
+        ({"shutdown.drain": 61}, "drain"),
+        ({"persistence.accessMode": "ReadWriteMany"}, "accessMode"),
+        ({"persistence.size": "2"}, "size"),
+        ({"podDisruptionBudget.maxUnavailable": 0}, "maxUnavailable"),
+        ({"tracing.endpoint": "collector"}, "endpoint"),
+        ({"tracing.ratio": 2}, "ratio"),
+        ({"persistence.existingClaim": "x"}, "persistence.existingClaim: one process has the state file"),
+        ({"persistence.existingClaim": "x", "persistence.enabled": False}, "persistence.existingClaim: has no effect"),
+        ({"tls.certManager.enabled": True}, "tls.certManager.issuer.name: name the issuer"),
+        ({"admin.clientCa.secret": "noisegate-tls"}, "admin.clientCa: must not be tls.clientCa"),
+        ({"loopback": True}, "extraContainers: with loopback nobody but these"),
+        ({"loopback": True, "extraContainers": GAME, **CERTIFICATE}, "tls.certManager.enabled: has no effect"),
+        ({"loopback": True, "extraContainers": GAME, **OPERATORS}, "admin.clientCa.secret: operators come over TLS"),
+        ({"loopback": True, "extraContainers": GAME, "test.callerSecret": "x"}, "test.callerSecret: with loopback"),
+    ],
+)
+def test_a_value_that_cannot_be_meant_is_refused_by_name(values: dict[str, object], named: str) -> None:
+    """Before anything reaches a cluster."""
+    done = render(values=values)
+    assert done.returncode == 1
+    assert named in done.stderr
+
+
+@pytest.mark.parametrize("end", ["minimum", "maximum"])
+def test_the_ends_of_an_option_s_range_are_allowed(end: str) -> None:
+    """As the service's own are, from which the schema is made; and they arrive as numbers that it reads."""
+    values = {name: option[end] for name, option in make_chart.options() if end in option}
+    assert len(values) > 10
+    (pods,) = (resource for resource in rendered(values={"config": values}) if resource["kind"] == "StatefulSet")
+    variables = pods["spec"]["template"]["spec"]["containers"][0]["env"]
+    told = {each["name"]: each.get("value", "") for each in variables}
+    assert {name: float(told[f"NOISEGATE_{name.upper()}"]) for name in values} == values
+    assert not any("e" in told[f"NOISEGATE_{name.upper()}"] for name in values)
