@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import noisegate
 from tests.integration.conftest import DEV, Launch
+from tests.support.answer_cutter import AnswerCutter
 from tests.support.noise_client import Setup, open_datagram, open_noise
-from tests.support.proxy import AnswerCutter
 
 
 async def test_the_sdk_follows_a_session_to_the_advertised_endpoint(launch: Launch) -> None:

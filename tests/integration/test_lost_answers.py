@@ -12,8 +12,8 @@ import noisegate
 from examples.dice.noise_player import NoisePlayer, NoiseTicket
 from noisegate import Client, Direction, Pattern, RecordMode, Role, RotationKind, Session, SessionState
 from tests.integration.conftest import DEV, Launch
+from tests.support.answer_cutter import AnswerCutter
 from tests.support.noise_client import PROLOGUE, Setup, Udp, datagram_player, noise_player, open_datagram, open_noise
-from tests.support.proxy import AnswerCutter
 
 MODES = pytest.mark.parametrize("mode", RecordMode)
 LOSSES = pytest.mark.parametrize("losses", [1, 2])

@@ -1,4 +1,4 @@
-"""A TCP proxy that can swallow an answer: the request arrives, the service acts, and the connection breaks."""
+"""A TCP proxy to a port of this machine: what every proxy of the tests does, whatever it does to the bytes."""
 
 from __future__ import annotations
 
@@ -6,23 +6,21 @@ import asyncio
 from types import TracebackType
 from typing import Final, Self
 
-_FRAME_HEADER: Final = 9
-_HEADERS: Final = 1
-"""HTTP/2's HEADERS frame (RFC 9113, section 6.2): a gRPC answer begins with one."""
+FRAME_HEADER: Final = 9
+"""Bytes of an HTTP/2 frame before its payload: its length in three, its type in the fourth (RFC 9113, section 4.1)."""
 
 
-class AnswerCutter:
-    """Forwards bytes both ways. Once armed, it drops the next answer from its first frame on, and the connection."""
+class Proxy:
+    """Forwards bytes both ways. A connection is cut as soon as one of its ways returns."""
 
-    def __init__(self) -> None:
-        self._port = 0
+    def __init__(self, port: int = 0) -> None:
+        self._port = port
         self._server: asyncio.Server | None = None
         self._links: set[asyncio.Task[None]] = set()
-        self._left = 0
-        self.cuts = 0
-        """Answers swallowed so far."""
         self.connections = 0
         """Connections taken so far."""
+        self.cuts = 0
+        """Times that it cut one on purpose."""
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
@@ -46,12 +44,16 @@ class AnswerCutter:
         return f"{host}:{port}"
 
     def aim(self, port: int) -> None:
-        """Forward to this port of this machine. Apart from the start, for servers that must know the proxy first."""
+        """Forward to this port from now on, for servers that must know the proxy first."""
         self._port = port
 
-    def swallow(self, answers: int = 1) -> None:
-        """Drop the next answers, each with its connection."""
-        self._left = answers
+    async def to_service(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One way, for as long as the connection shall last."""
+        await _forward(reader, writer)
+
+    async def to_caller(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """The other."""
+        await _forward(reader, writer)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         link = asyncio.ensure_future(self._serve(reader, writer))
@@ -63,10 +65,10 @@ class AnswerCutter:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        upstream_reader, upstream_writer = await asyncio.open_connection("127.0.0.1", self._port)
+        up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self._port)
         ways = [
-            asyncio.ensure_future(_forward(reader, upstream_writer)),
-            asyncio.ensure_future(self._answers(upstream_reader, writer)),
+            asyncio.ensure_future(self.to_service(reader, up_writer)),
+            asyncio.ensure_future(self.to_caller(up_reader, writer)),
         ]
         try:
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
@@ -74,18 +76,18 @@ class AnswerCutter:
             for way in ways:
                 way.cancel()
             await asyncio.gather(*ways, return_exceptions=True)
-            upstream_writer.transport.abort()
+            up_writer.transport.abort()
 
-    async def _answers(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Frame by frame, to know where an answer begins; returns when the connection shall be cut."""
-        while True:
-            header = await reader.readexactly(_FRAME_HEADER)
-            if header[3] == _HEADERS and self._left:
-                self._left -= 1
-                self.cuts += 1
-                return
-            writer.write(header + await reader.readexactly(int.from_bytes(header[:3], "big")))
-            await writer.drain()
+
+async def read_frame(reader: asyncio.StreamReader) -> bytes:
+    """The next HTTP/2 frame, whole."""
+    header = await reader.readexactly(FRAME_HEADER)
+    return header + await reader.readexactly(int.from_bytes(header[:3], "big"))
+
+
+def frame_type(frame: bytes) -> int:
+    """0 for DATA, 1 for HEADERS, and so on (RFC 9113, section 6)."""
+    return frame[3]
 
 
 async def _forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
