@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from noisegate.v1 import session_crypto_service_pb2 as pb
-from noisegate_server.bench.measure import Taken, from_pairs, process_cpu_ns
+from noisegate_server.bench.measure import Taken, in_turn, process_cpu_ns
 from noisegate_server.bench.players import PAYLOAD, play
 from noisegate_server.bench.processes import SERVICE, pin, process
 
@@ -45,25 +45,15 @@ def raw_loop() -> Iterator[Callable[[str], float]]:
 
 
 async def _rounds(pid: int, call: Callable[[], Awaitable[None]], reference: Callable[[], float]) -> Taken:
-    """As `in_turn`, but subject and reference take turns call by call: what disturbs one then disturbs the other."""
-
     async def cost() -> float:
         before = process_cpu_ns(pid)
         await call()
         return (process_cpu_ns(pid) - before) / SESSIONS
 
-    rounds = []
-    for _ in range(ROUNDS):
-        above = below = 0.0
-        for number in range(CALLS):
-            if number % 2:
-                below += reference()
-                above += await cost()
-            else:
-                above += await cost()
-                below += reference()
-        rounds.append((above / CALLS, below / CALLS))
-    return from_pairs(rounds)
+    async def raw() -> float:
+        return reference()
+
+    return await in_turn(cost, raw, ROUNDS, CALLS)
 
 
 async def _sealing(method: str, request: Any, plaintexts: Sequence[bytes], command: Sequence[str] = SERVICE) -> Taken:

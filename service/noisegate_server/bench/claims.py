@@ -81,6 +81,12 @@ CLAIMS: Final[dict[str, Claim]] = {
         must=2,
         aim=1.3,
     ),
+    "match": Claim(
+        what="server CPU for a match of 100 players at 60 Hz, a DecryptBatch and an EncryptBatch a tick, open loop",
+        reference="one core",
+        must=0.2,
+        aim=0.1,
+    ),
     "own-cost": Claim(
         what="server CPU of one unary Encrypt (256 B, DATAGRAM) on grpcio",
         reference="a no-op RPC of a bare grpc.aio server with the same channel options",

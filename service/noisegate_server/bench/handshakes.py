@@ -20,8 +20,9 @@ from noisegate_server.session.suites import Pattern
 
 __all__ = ["Responder", "measure_ik", "measure_resume"]
 
-_COUNT: Final = 100
-"""Handshakes of a round."""
+_COUNT: Final = 20
+"""Handshakes of a turn."""
+_TURNS: Final = 5
 _ROUNDS: Final = 25
 _EXCHANGES: Final = 4
 
@@ -95,7 +96,7 @@ async def measure_ik() -> Taken:
     responder = Responder("Noise_IK_25519_ChaChaPoly_SHA256")
     await responder.cost()
     await _floor()
-    return await in_turn(responder.cost, _floor, _ROUNDS)
+    return await in_turn(responder.cost, _floor, _ROUNDS, _TURNS)
 
 
 class _Returning:
@@ -184,4 +185,4 @@ async def measure_resume() -> Taken:
     returning = _Returning()
     await returning.full()
     await returning.back()
-    return await in_turn(returning.back, returning.full, _ROUNDS)
+    return await in_turn(returning.back, returning.full, _ROUNDS, _TURNS)
