@@ -31,8 +31,8 @@ _SPIN: Final = 0.002
 
 async def _wait_until(due: float) -> None:
     await asyncio.sleep(max(0.0, due - time.perf_counter() - _SPIN))
-    while time.perf_counter() < due:
-        await asyncio.sleep(0)  # noqa: ASYNC110  # what is waited for is a time, and no event comes with it
+    while time.perf_counter() < due:  # noqa: ASYNC110  # what is waited for is a time, and no event comes with it
+        await asyncio.sleep(0)
 
 
 class _Round:
