@@ -208,6 +208,17 @@ class StoreMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.sessions)
     @rule(number=st.integers(0), lifetime=lifetimes)
+    def shorten(self, number: int, lifetime: float) -> None:
+        """The deadline moves back, and sweeps obey."""
+        session = self.pick_awake(number)
+        if session is None:
+            return
+        if session.expires_at > self.now:
+            session.expires_at = min(session.expires_at, self.now + lifetime)
+        self.store.hasten(session, self.now)
+
+    @precondition(lambda self: self.sessions)
+    @rule(number=st.integers(0), lifetime=lifetimes)
     def finish(self, number: int, lifetime: float) -> None:
         session = self.pick_awake(number)
         if session is None:
@@ -289,7 +300,7 @@ class StoreMachine(RuleBasedStateMachine):
             return
         if how == "restore":
             session.expires_at = record.expires_at
-            self.store.restore(record, session)
+            self.store.restore(record, session, self.now)
             del self.model.asleep[session.session_id]
         elif how == "end":
             self.store.end(record, TerminationReason.LOST, self.now)

@@ -31,6 +31,7 @@ class FakeSession:
         self.handle = 0
         self.wipes = 0
         self.tend_at = math.inf
+        self.expiry_second = self.idle_second = self.tend_second = 0
         self.keeps: list[float] = []
         """When keys are to be wiped that outlive their use, in order."""
         self.is_packed = False

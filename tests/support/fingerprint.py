@@ -19,7 +19,7 @@ from noisegate_server.session.session import Session
 
 CONSTANT = (AeadCache, Cipher, Hash, ProtocolName, RotationLimits)
 """What belongs to no session: shared tables, caches and limits."""
-COUNTS_OF_FAILURE = frozenset({"refused", "failures", "tend_at"})
+COUNTS_OF_FAILURE = frozenset({"refused", "failures", "tend_at", "tend_second"})
 """What a refused packet may change: counts, and when the store comes by to wipe what the packet has made us derive."""
 OPAQUE = frozenset({"_aead", "_loaded_re", "_loaded_rs"})
 """Objects of the crypto library, made of keys that stand beside them."""

@@ -186,7 +186,7 @@ def _opened(parts: Parts, tenant: str, blob: bytes, now: float, wall: float) -> 
 
 def _commit(parts: Parts, record: SuspendedSession, session: Session, now: float) -> None:
     try:
-        parts.store.restore(record, session)
+        parts.store.restore(record, session, now)
     except BaseException:
         session.wipe()
         raise

@@ -150,7 +150,7 @@ def _put_back(parts: Parts, session: Session, record: SuspendedSession, now: flo
         # It has ended meanwhile.
         session.wipe()
         return
-    parts.store.restore(record, session)
+    parts.store.restore(record, session, now)
     if session.mode is RecordMode.NOISE and not certain:
         # Should its blob turn up at a start after all, the same keys would seal twice.
         parts.store.end(session, TerminationReason.LOST, now, resumable=session.ticket_given)

@@ -67,12 +67,14 @@ class Session:
         "due_told",
         "early",
         "expires_at",
+        "expiry_second",
         "export",
         "flags",
         "follows_connection_id",
         "group",
         "handle",
         "handshake_hash",
+        "idle_second",
         "idle_timeout",
         "last_used",
         "lifetime",
@@ -95,6 +97,7 @@ class Session:
         "suite",
         "tenant",
         "tend_at",
+        "tend_second",
         "ticket_given",
         "ticket_owed",
     )
@@ -156,9 +159,8 @@ class Session:
         """The caller has set `idle_timeout`: no network changes it."""
         self.early = False
         """It began with early data, and no record of the peer has confirmed it yet."""
-        self.remote_static = b""
+        self.remote_static = self.handshake_hash = b""
         self.anonymous_initiator = False
-        self.handshake_hash = b""
         self.export = bytearray()
         self.ticket_owed = False
         """A ticket goes to the peer as soon as its first record has opened."""
@@ -168,7 +170,8 @@ class Session:
         """DATAGRAM: the peer has chosen the connection id, and may give a new one."""
         self.refused = 0
         self.tend_at = math.inf
-        """The store's: when a sweep will call `forget`."""
+        self.expiry_second = self.idle_second = self.tend_second = 0
+        """The store's, as `tend_at`: see `StoredSession`."""
         self.due_told = -1
         """The last epoch of which watchers were told that a rotation is due."""
         self.aeads = aeads

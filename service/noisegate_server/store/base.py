@@ -36,8 +36,12 @@ class StoredSession(Protocol):
 
     handle: int
     """The store's to set. Positive, and never given to a second session of one store."""
+    expiry_second: int
+    """The store's to set, as the other two seconds: in which the entry of a wheel comes up; 0 at first, for none."""
+    idle_second: int
     tend_at: float
     """Set by the store alone, infinity at first: when a sweep will call `forget` (monotonic seconds)."""
+    tend_second: int
 
     @property
     def session_id(self) -> bytes:
@@ -155,7 +159,7 @@ class StoreCounts:
     tended: int
     """Entries of sessions that have keys to wipe which outlive their use."""
     expiry_entries: int
-    """Entries of the expiry queue: one a session, and those of ended sessions that have not come round yet."""
+    """Entries of the expiry queue: one a session, and those that count no more but have not come round yet."""
     per_shard: tuple[int, ...]
     """Sessions in each shard, in the shards' order."""
 
@@ -244,11 +248,8 @@ class SessionStore(Protocol[S]):
     def suspend(self, session: S, record: SuspendedSession) -> None:
         """Put the record in the session's place. The session is the caller's now, who wipes it or puts it back."""
 
-    def restore(self, record: SuspendedSession, session: S) -> None:
-        """Put the session in the record's place, under its own connection ids.
-
-        Where its time is over before the record's would have been, look-ups obey at once, sweeps some minutes later.
-        """
+    def restore(self, record: SuspendedSession, session: S, now: float) -> None:
+        """Put the session in the record's place, under its own connection ids."""
 
     def find_suspended(
         self, tenant: str, session_id: bytes, now: float, *, connection_id: bytes = b""

@@ -15,7 +15,7 @@ __all__ = ["CompactIndex", "buckets_for"]
 
 _FILL: Final = 64
 """Entries of a bucket, on average, in an index that is full."""
-_ENTRY: Final = struct.Struct("=QQ")
+_ENTRY: Final = struct.Struct("=Qq")
 """Key and value."""
 _NUMBER: Final = struct.Struct("=Q")
 _WIDTH: Final = _NUMBER.size

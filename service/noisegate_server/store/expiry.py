@@ -3,6 +3,10 @@
 A session that is used moves its deadline with every message, and the wheel is not told: when the entry comes up, who
 looks at it finds the deadline further away and arms it again. A deadline beyond the wheel's reach is put in the
 farthest bucket and comes round again, so that no entry of a session that ended early stays longer than `REACH_S`.
+
+Whoever arms an entry notes at the session in which second it comes up. A deadline that moves back gets an entry of its
+own only where that is earlier, and then the one of before is not the noted one any more: when it comes up, it is
+dropped. So a session has one entry that counts, and others for no longer than the reach.
 """
 
 from __future__ import annotations
@@ -25,25 +29,34 @@ class ExpiryWheel:
     Due buckets are moved off it whole, so a clock that jumps far costs `REACH_S` steps and no copying.
     """
 
-    __slots__ = ("_due", "_next", "_size", "_wheel")
+    __slots__ = ("_due", "_next", "_size", "_wheel", "second")
 
     def __init__(self) -> None:
         self._wheel: list[array[int]] = [array("q") for _ in range(REACH_S)]
-        self._due: deque[array[int]] = deque()
+        self._due: deque[tuple[int, array[int]]] = deque()
         self._next = 0
         self._size = 0
+        self.second = 0
+        """In which the entry that `pop` gave last was due."""
 
     def __len__(self) -> int:
         return self._size
 
-    def arm(self, handle: int, deadline: float, now: float) -> None:
-        """Bring the handle up once the deadline has passed, or earlier when that is far away."""
+    def arm(self, handle: int, deadline: float, now: float, noted: int = 0) -> int:
+        """Bring the handle up once the deadline has passed, or earlier when that is far away; the second, to be noted.
+
+        `noted`: what was noted when this was done last, while that entry has not come up; 0 for none. Where it comes up
+        early enough, it stays the only one.
+        """
         if not self._size:
             self._next = max(self._next, floor(now) + 1)
         last = self._next + REACH_S - 1
         second = last if deadline > last else max(ceil(deadline), self._next)
+        if 0 < noted <= second:
+            return noted
         self._wheel[second % REACH_S].append(handle)
         self._size += 1
+        return second
 
     def turn(self, now: float) -> None:
         """Make all that is due at `now` available to `pop`."""
@@ -51,7 +64,7 @@ class ExpiryWheel:
         for each in range(self._next, min(second + 1, self._next + REACH_S)):
             slot = each % REACH_S
             if self._wheel[slot]:
-                self._due.append(self._wheel[slot])
+                self._due.append((each, self._wheel[slot]))
                 self._wheel[slot] = array("q")
         self._next = max(self._next, second + 1)
 
@@ -59,7 +72,7 @@ class ExpiryWheel:
         """Take off one due handle; 0, which is no session's, when there is none."""
         if not self._due:
             return 0
-        bucket = self._due[0]
+        self.second, bucket = self._due[0]
         handle = bucket.pop()
         self._size -= 1
         if not bucket:
@@ -71,5 +84,5 @@ class ExpiryWheel:
         if not self._size:
             return None
         if self._due:
-            return float(self._next - 1)
+            return float(self._due[0][0])
         return float(next(each for each in range(self._next, self._next + REACH_S) if self._wheel[each % REACH_S]))

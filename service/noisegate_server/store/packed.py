@@ -16,8 +16,11 @@ from noisegate_server.store.slots import LARGEST, Slots
 
 __all__ = ["MAX_SHARED", "PackedSessions", "Packer"]
 
-_HEAD: Final = struct.Struct(">QIH")
-"""Of a slot: the session's handle, the number of what it shares with others, and the length of its record."""
+_HEAD: Final = struct.Struct(">QHHI")
+"""Of a slot: the session's handle, the number of what it shares with others, the length of its record, and in which
+second the entry for its end comes up."""
+_SECOND: Final = struct.Struct(">I")
+_SECOND_AT: Final = _HEAD.size - _SECOND.size
 MAX_SHARED: Final = 16_384
 """Different things that sessions can share: the dict of them grows in steps of a few milliseconds at most."""
 
@@ -116,7 +119,7 @@ class PackedSessions(Generic[S]):
             return False
         reference = self._slots.take(length)
         slot = self._slots.slot(reference)
-        _HEAD.pack_into(slot, 0, session.handle, number, len(record))
+        _HEAD.pack_into(slot, 0, session.handle, number, len(record), session.expiry_second)
         slot[_HEAD.size : length] = record
         wipe(record)
         self._by_handle.add(session.handle, reference)
@@ -130,10 +133,19 @@ class PackedSessions(Generic[S]):
         reference = self._by_handle.first(handle)
         return self._glance(reference) if reference else None
 
-    def expires_at(self, handle: int) -> float | None:
-        """When it ends by itself; None where it is not here."""
+    def expiry(self, handle: int) -> tuple[float, int] | None:
+        """When it ends by itself, and in which second the entry for that comes up; None where it is not here."""
         reference = self._by_handle.first(handle)
-        return self._packer.expires_at(self._read(reference)[2]) if reference else None
+        if not reference:
+            return None
+        slot = self._slots.slot(reference)
+        return self._packer.expires_at(slot[_HEAD.size :]), _SECOND.unpack_from(slot, _SECOND_AT)[0]
+
+    def note_expiry(self, handle: int, second: int) -> None:
+        """The entry for its end comes up in another second now."""
+        reference = self._by_handle.first(handle)
+        if reference:
+            _SECOND.pack_into(self._slots.slot(reference), _SECOND_AT, second)
 
     def glance_by_id(self, session_id: bytes) -> Glance | None:
         """Likewise, by its id."""
@@ -146,9 +158,9 @@ class PackedSessions(Generic[S]):
         reference = self._by_handle.first(handle)
         if not reference:
             return None
-        _, number, record = self._read(reference)
+        _, number, second, record = self._read(reference)
         session = self._packer.unpack(self._shared.rows[number][0], record)
-        session.handle = handle
+        session.handle, session.expiry_second = handle, second
         self._forget(handle, session.session_id, reference, number)
         return session
 
@@ -168,21 +180,21 @@ class PackedSessions(Generic[S]):
         """(handle, what it shares, record) of each of one shard, as it is when it comes up; a view, to read at once."""
         for handle in list(self._by_handle.shard(number)):
             if reference := self._by_handle.first(handle):
-                _, shared, record = self._read(reference)
+                _, shared, _, record = self._read(reference)
                 yield handle, self._shared.rows[shared][0], record
 
     def is_empty(self) -> bool:
         """Whether nothing is left, what sessions shared among it."""
         return not (len(self._by_handle) or len(self._by_id) or len(self._shared) or len(self._slots))
 
-    def _read(self, reference: int) -> tuple[int, int, memoryview]:
-        """Handle, number of what is shared, and record."""
+    def _read(self, reference: int) -> tuple[int, int, int, memoryview]:
+        """Handle, number of what is shared, second of the entry for its end, and record."""
         slot = self._slots.slot(reference)
-        handle, number, length = _HEAD.unpack_from(slot)
-        return handle, number, slot[_HEAD.size : _HEAD.size + length]
+        handle, number, length, second = _HEAD.unpack_from(slot)
+        return handle, number, second, slot[_HEAD.size : _HEAD.size + length]
 
     def _glance(self, reference: int) -> Glance:
-        handle, number, record = self._read(reference)
+        handle, number, _, record = self._read(reference)
         return self._packer.glance(self._shared.rows[number][0], record, handle)
 
     def _forget(self, handle: int, session_id: bytes, reference: int, number: int) -> None:

@@ -51,7 +51,7 @@ class PackingTable(SessionTable[S]):
         """Keep a session under the handle that it carries already; once it is idle, it will be packed."""
         super().place(session)
         if self._packer is not None:
-            self._wheel.arm(session.handle, self._now + IDLE_S, self._now)
+            session.idle_second = self._wheel.arm(session.handle, self._now + IDLE_S, self._now)
 
     def find(self, handle: int) -> S | None:
         """The session with this handle, unpacked if need be; None once it has ended."""
@@ -70,12 +70,20 @@ class PackingTable(SessionTable[S]):
         session = super().find(handle)
         return session if session is not None or self._packed is None else self._packed.glance(handle)
 
-    def expires_at(self, handle: int) -> float | None:
-        """When the session with this handle ends by itself; None once it has ended."""
+    def expiry(self, handle: int) -> tuple[float, int] | None:
+        """When the session ends by itself, and in which second the entry for that comes up; None once it has ended."""
         session = super().find(handle)
         if session is not None:
-            return session.expires_at
-        return None if self._packed is None else self._packed.expires_at(handle)
+            return session.expires_at, session.expiry_second
+        return None if self._packed is None else self._packed.expiry(handle)
+
+    def note_expiry(self, handle: int, second: int) -> None:
+        """The entry for the session's end comes up in another second now."""
+        session = super().find(handle)
+        if session is not None:
+            session.expiry_second = second
+        elif self._packed is not None:
+            self._packed.note_expiry(handle, second)
 
     def glance(self, session_id: bytes) -> Glance | None:
         """What can be seen of the packed session with this id."""
@@ -126,7 +134,7 @@ class PackingTable(SessionTable[S]):
         while spent + _COST <= budget and (handle := self._wheel.pop()):
             spent += 1
             session = super().find(handle)
-            if session is None:
+            if session is None or session.idle_second != self._wheel.second:
                 continue
             due = self._packer.idle_since(session) + IDLE_S
             if due <= now and self._packer.packable(session) and self._packed.put(session):
@@ -135,7 +143,7 @@ class PackingTable(SessionTable[S]):
                 self._size += 1
                 session.handle = NO_HANDLE
             else:
-                self._wheel.arm(handle, due if due > now else now + IDLE_S, now)
+                session.idle_second = self._wheel.arm(handle, due if due > now else now + IDLE_S, now)
         return spent
 
     def next_idle(self) -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final, Generic
+from typing import Any, Generic
 
 from xxhash import xxh3_64_intdigest
 
@@ -13,7 +13,7 @@ from noisegate_server.session.record_layout import Glance
 from noisegate_server.session.state import TerminationReason
 from noisegate_server.store.base import DuplicateSession, Ended, OnEnd, S, StoreCounts, StoredSession, StoreLimits
 from noisegate_server.store.compact import buckets_for
-from noisegate_server.store.expiry import ExpiryWheel
+from noisegate_server.store.deadlines import Deadlines
 from noisegate_server.store.half_open import HalfOpenLedger
 from noisegate_server.store.indexes import Indexes
 from noisegate_server.store.packed import Packer
@@ -24,12 +24,6 @@ from noisegate_server.store.tending import Tending
 from noisegate_server.store.tombstones import Tombstones
 
 __all__ = ["ShardedStore"]
-
-_EXPIRY_ENTRIES: Final = 4
-"""Entries of the expiry queue for each session of the capacity. Sessions that end early leave theirs on the wheel for
-up to its reach; only thousands of sessions a second, begun and ended, come near this cap."""
-_EXPIRY_ENTRIES_MIN: Final = 1_000_000
-"""The same cap for a small store: 8 MB."""
 
 
 def _never(_session: StoredSession | Glance) -> bool:
@@ -44,8 +38,8 @@ class ShardedStore(Generic[S]):
     """A `SessionStore` in the memory of one event loop."""
 
     __slots__ = (
-        "_asleep", "_by_id", "_expiry_cap", "_half_open", "_indexes", "_limits", "_looked_at", "_mask", "_on_end",
-        "_resumable", "_table", "_tending", "_tombstones", "_unreported", "_wheel",
+        "_asleep", "_by_id", "_deadlines", "_half_open", "_indexes", "_limits", "_looked_at", "_mask", "_on_end",
+        "_resumable", "_table", "_tending", "_tombstones", "_unreported",
     )  # fmt: skip
 
     def __init__(
@@ -73,8 +67,7 @@ class ShardedStore(Generic[S]):
         self._asleep: SessionTable[SuspendedSession] = SessionTable(shards)
         self._indexes = Indexes(shards, buckets_for(limits.capacity, shards))
         self._half_open = HalfOpenLedger(limits)
-        self._wheel = ExpiryWheel()
-        self._expiry_cap = max(_EXPIRY_ENTRIES_MIN, _EXPIRY_ENTRIES * limits.capacity)
+        self._deadlines: Deadlines[S] = Deadlines(self._table, self._asleep, limits.capacity)
         self._tending: Tending[S] = Tending()
         self._tombstones = Tombstones(limits, shards)
         self._unreported: list[Ended] = []
@@ -89,7 +82,7 @@ class ShardedStore(Generic[S]):
         self._indexes.require_free(session)
         self._table.insert(session)
         self._indexes.add(session)
-        self._wheel.arm(session.handle, session.expires_at, now)
+        self._deadlines.arm(session, now)
         if session.is_half_open:
             self._half_open.add(session.handle, session.tenant, session.peer_id)
 
@@ -146,9 +139,9 @@ class ShardedStore(Generic[S]):
         self._half_open.remove(session.handle, session.tenant, session.peer_id)
 
     def hasten(self, session: S, now: float) -> None:
-        """The session's deadline has moved back; see `SessionStore.hasten`. The later entry stays."""
+        """The session's deadline has moved back; see `SessionStore.hasten`."""
         if self._table.awake(session.handle) is session:
-            self._wheel.arm(session.handle, session.expires_at, now)
+            self._deadlines.arm(session, now)
 
     def tend(self, session: S, moment: float, now: float) -> None:
         """The session has something to wipe at `moment`; see `SessionStore.tend`."""
@@ -169,16 +162,17 @@ class ShardedStore(Generic[S]):
 
     def suspend(self, session: S, record: SuspendedSession) -> None:
         """Put the record in the session's place; see `SessionStore.suspend`."""
-        record.handle = session.handle
+        record.handle, record.expiry_second = session.handle, session.expiry_second
         self._table.remove(session)
         self._asleep.place(record)
         session.handle = NO_HANDLE
 
-    def restore(self, record: SuspendedSession, session: S) -> None:
+    def restore(self, record: SuspendedSession, session: S, now: float) -> None:
         """Put the session in the record's place; see `SessionStore.restore`."""
         if not self._asleep.remove(record):
             raise DuplicateSession
-        session.handle = record.handle
+        session.handle, session.expiry_second = record.handle, record.expiry_second
+        self._deadlines.arm(session, now)
         self._tending.begin_anew(session)
         self._table.place(session)
         tenant, handle = session.tenant, session.handle
@@ -208,7 +202,7 @@ class ShardedStore(Generic[S]):
         record.handle = self._table.new_handle(record.session_id)
         self._asleep.place(record)
         self._indexes.add(record)
-        self._wheel.arm(record.handle, record.expires_at, now)
+        self._deadlines.arm(record, now)
 
     def drop_suspended(self, record: SuspendedSession) -> None:
         """Forget a suspended session as if it had never been here."""
@@ -235,18 +229,7 @@ class ShardedStore(Generic[S]):
 
     def sweep(self, now: float, budget: int) -> list[Ended]:
         """End sessions whose time is over; see `SessionStore.sweep`."""
-        self._wheel.turn(now)
-        left = budget
-        while left > 0 and (handle := self._wheel.pop()):
-            left -= 1
-            expires_at = self._table.expires_at(handle)
-            record = self._asleep.find(handle) if expires_at is None else None
-            if record is not None and self._unless_over(record, now) is not None:
-                self._wheel.arm(handle, max(record.expires_at, now), now)
-            elif expires_at is not None and expires_at > now:
-                self._wheel.arm(handle, expires_at, now)
-            elif (session := self._table.look(handle)) is not None:
-                self._expire(session, now)
+        left = budget - self._deadlines.sweep(now, budget, lambda found: self._expire(found, now))
         left -= self._tending.sweep(now, left, self._table.awake)
         left -= self._tombstones.expire(now, left)
         left -= self._table.pack_idle(now, left)
@@ -268,7 +251,7 @@ class ShardedStore(Generic[S]):
         """Before this moment a sweep has nothing to do; None while nothing waits."""
         if self._unreported:
             return 0.0
-        queues = (self._wheel.next_due, self._tending.next_due, self._tombstones.next_expiry, self._table.next_idle)
+        queues = (self._deadlines.next_due, self._tending.next_due, self._tombstones.next_expiry, self._table.next_idle)
         return min((moment for next_of in queues if (moment := next_of()) is not None), default=None)
 
     def select(
@@ -314,7 +297,7 @@ class ShardedStore(Generic[S]):
             half_open=len(self._half_open),
             tombstones=len(self._tombstones),
             tended=len(self._tending),
-            expiry_entries=len(self._wheel),
+            expiry_entries=len(self._deadlines),
             per_shard=self._table.per_shard(),
         )
 
@@ -325,7 +308,7 @@ class ShardedStore(Generic[S]):
             "suspended": not self._asleep.is_empty(),
             **self._indexes.filled(),
             "half_open": not self._half_open.is_empty(),
-            "expiry": len(self._wheel) > 0,
+            "expiry": len(self._deadlines) > 0,
             "tended": len(self._tending) > 0,
             "tombstones": not self._tombstones.is_empty(),
             "unreported": bool(self._unreported),
@@ -340,17 +323,19 @@ class ShardedStore(Generic[S]):
         limits, tenant, peer_id = self._limits, session.tenant, session.peer_id
         if peer_id and self._indexes.peers.count((tenant, peer_id)) >= limits.sessions_per_peer:
             raise SessionQuota(f"peer:{peer_id}", f"at most {limits.sessions_per_peer} sessions")
-        if len(self._table) + len(self._asleep) >= limits.capacity or len(self._wheel) >= self._expiry_cap:
+        if len(self._table) + len(self._asleep) >= limits.capacity or self._deadlines.is_full:
             raise Overloaded("the process has no room for another session")
         if self._indexes.tenants.count((tenant, "")) >= limits.sessions_per_tenant:
             raise SessionQuota("tenant", f"at most {limits.sessions_per_tenant} sessions")
         if session.is_half_open:
             self._half_open.check_room(tenant, peer_id)
 
-    def _expire(self, session: S | Glance, now: float) -> None:
+    def _expire(self, session: S | SuspendedSession | Glance, now: float) -> None:
+        """End a session whose time is over."""
         reason = session.expiry_cause(now)
         self._report(session, reason)
-        self.end(session, reason, now, resumable=self._resumable(session))
+        resumable = session.resumable if isinstance(session, SuspendedSession) else self._resumable(session)
+        self.end(session, reason, now, resumable=resumable)
 
     def _report(self, session: S | SuspendedSession | Glance, reason: TerminationReason) -> None:
         self._unreported.append(
@@ -367,8 +352,7 @@ class ShardedStore(Generic[S]):
         """The record, or None where its time is over, which ends it; one that is on its way is let go there first."""
         if record.expires_at > now or record.moving:
             return record
-        self._report(record, reason := record.expiry_cause(now))
-        self.end(record, reason, now, resumable=record.resumable)
+        self._expire(record, now)
         return None
 
     def _refusal_of(

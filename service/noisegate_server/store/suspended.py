@@ -48,7 +48,10 @@ class SuspendedSession:
     moving: bool = False
     """On its way out of memory or back: nobody else may move it now."""
     handle: int = NO_HANDLE
+    expiry_second: int = 0
+    idle_second: int = 0
     tend_at: float = math.inf
+    tend_second: int = 0
 
     state = SessionState.SUSPENDED
     is_half_open = False

@@ -1,7 +1,6 @@
 """When to have which session wipe keys that have outlived their use: a wheel beside that of the deadlines.
 
-Sessions that have something to wipe are on it, and no others: nothing is scanned. A session is on it once, or a few
-times where an earlier moment came to be known after a later one; an entry that finds nothing costs a look.
+Sessions that have something to wipe are on it, and no others: nothing is scanned.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ __all__ = ["Tending"]
 
 
 class Tending(Generic[S]):
-    """The wheel of one store. `tend_at` of a session is this object's to set."""
+    """The wheel of one store. `tend_at` and `tend_second` of a session are this object's to set."""
 
     __slots__ = ("_wheel", "wiped")
 
@@ -34,11 +33,11 @@ class Tending(Generic[S]):
         """Come by at `moment` (monotonic seconds), unless that is to happen before."""
         if moment < session.tend_at:
             session.tend_at = moment
-            self._wheel.arm(session.handle, moment, now)
+            session.tend_second = self._wheel.arm(session.handle, moment, now, session.tend_second)
 
     def begin_anew(self, session: S) -> None:
-        """The session is back: its entry may have come up and found nobody. Its next record arms another one."""
-        session.tend_at = math.inf
+        """The session is on the wheel no more: its entry has come up, maybe when it was not here."""
+        session.tend_at, session.tend_second = math.inf, 0
 
     def sweep(self, now: float, budget: int, find: Callable[[int], S | None]) -> int:
         """Have sessions wipe what is over, looking at `budget` entries at most; how many it looked at."""
@@ -47,9 +46,9 @@ class Tending(Generic[S]):
         while looked_at < budget and (handle := self._wheel.pop()):
             looked_at += 1
             session = find(handle)
-            if session is not None:
+            if session is not None and session.tend_second == self._wheel.second:
                 self.wiped += session.tend_at <= now
-                session.tend_at = math.inf
+                self.begin_anew(session)
                 self.arm(session, session.forget(now), now)
         return looked_at
 

@@ -192,7 +192,7 @@ def test_a_session_that_was_nearly_suspended_is_tended_again(engines: Engines) -
     engines.clock.step(GRACE_S + 1)
     engine.sweep()
     assert session.records is not None
-    store.restore(record, session)
+    store.restore(record, session, engines.clock.now)
     link.talk()
     link.initiator.renegotiate()
     link.settle()

@@ -79,7 +79,7 @@ def _give(before: Session, after: Session) -> None:
     assert before.records is not None
     before.records.wipe(before.aeads)
     for name in Session.__slots__:
-        if name != "handle":
+        if name not in OF_THE_STORE:
             setattr(before, name, getattr(after, name))
 
 
@@ -95,13 +95,12 @@ def fingerprint_without_serials(session: Session) -> str:
     kept = [(part, "serial", part.serial) for part in parts if "serial" in type(part).__slots__]
     # When `seal` looks at the limits again is worked out at its next call.
     kept.append((records, "look_at", records.look_at))
-    handle, session.handle = session.handle, -1
+    kept += [(session, name, getattr(session, name)) for name in OF_THE_STORE]
     for part, name, _ in kept:
         setattr(part, name, 0)
     try:
         return fingerprint(session)
     finally:
-        session.handle = handle
         for part, name, value in kept:
             setattr(part, name, value)
 
@@ -154,7 +153,8 @@ USUAL = {
     "created_at", "expires_at", "export", "flags", "handshake_hash", "idle_timeout", "lifetime", "lifetime_end",
     "mode", "pattern", "records", "role", "session_id", "state", "suite", "tenant",
 }  # fmt: skip
-NOT_KEPT = {"aeads", "handle", "opening", "tend_at"}
+OF_THE_STORE = ("expiry_second", "handle", "idle_second", "tend_at", "tend_second")
+NOT_KEPT = {"aeads", "opening", *OF_THE_STORE}
 """The store's, a handshake's, and the cache of contexts."""
 OF_RECORDS: dict[type, set[str]] = {
     DatagramRecords: {

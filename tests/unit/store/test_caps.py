@@ -8,7 +8,7 @@ import pytest
 
 from noisegate_server.session.errors import Overloaded, SessionQuota
 from noisegate_server.session.state import TerminationReason
-from noisegate_server.store import sharded
+from noisegate_server.store import deadlines
 from noisegate_server.store.base import StoreLimits
 from noisegate_server.store.sharded import ShardedStore
 from tests.support.fake_session import FakeSession, session_id
@@ -110,7 +110,7 @@ def test_a_refusal_leaves_nothing_behind() -> None:
 
 def test_the_expiry_queue_has_a_cap(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sessions begun and ended at once leave entries behind; these cannot grow for ever, and a sweep frees them."""
-    monkeypatch.setattr(sharded, "_EXPIRY_ENTRIES_MIN", 10)
+    monkeypatch.setattr(deadlines, "_ENTRIES_MIN", 10)
     store = filled(StoreLimits(capacity=2))
     for number in range(10):
         session = FakeSession(number)

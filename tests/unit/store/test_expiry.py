@@ -11,7 +11,8 @@ from noisegate_server.session.state import TerminationReason
 from noisegate_server.store.base import StoreLimits
 from noisegate_server.store.expiry import REACH_S, ExpiryWheel
 from noisegate_server.store.sharded import ShardedStore
-from tests.support.fake_session import FakeSession, session_id
+from noisegate_server.store.suspended import SuspendedSession
+from tests.support.fake_session import FakePacker, FakeSession, session_id
 
 NOW = 7_000.5
 
@@ -218,3 +219,66 @@ def test_a_deadline_that_moves_back_is_kept_once_the_store_is_told() -> None:
     entries = store.counts().expiry_entries
     store.hasten(session, NOW + 2)
     assert store.counts().expiry_entries == entries
+
+
+def test_a_deadline_that_moves_to_and_fro_leaves_no_entries_behind() -> None:
+    """A player changes networks twice a second: one entry for its session, and at most another for each pause."""
+    store = make_store()
+    session = FakeSession(1, expires_at=NOW + 60)
+    store.add(session, NOW)
+    for half_second in range(1_000):
+        now = NOW + half_second / 2
+        session.expires_at = now + (180 if half_second % 2 else 60)
+        store.hasten(session, now)
+        assert store.sweep(now, 100) == []
+        assert store.counts().expiry_entries <= 1 + REACH_S // 60
+    assert len(store.sweep(NOW + 500 + 180, 100)) == 1
+    store.sweep(NOW + 500 + 180 + REACH_S, 100)
+    assert store.counts().expiry_entries == 0
+
+
+def test_a_session_that_comes_and_goes_is_looked_at_as_often_as_one_that_stays() -> None:
+    """Each return puts it on the wheel of idle sessions; the entries of earlier ones come up once and no more."""
+    store = ShardedStore[FakeSession](StoreLimits(), packer=FakePacker())
+    session = FakeSession(1, half_open=True)
+    store.add(session, NOW)
+    store.sweep(NOW, 10)
+    for _ in range(50):
+        record = SuspendedSession(
+            session_id=session.session_id,
+            tenant="dice",
+            peer_id="",
+            group="",
+            mode=2,
+            remote_static=b"",
+            bound=(),
+            by_service=True,
+            resumable=False,
+            suspended_at=NOW,
+            expires_at=session.expires_at,
+        )
+        store.suspend(session, record)
+        store.restore(record, session, NOW)
+    store.sweep(NOW + 20, 1_000)
+    looked_at = store.looked_at
+    for second in range(20, 200):
+        store.sweep(NOW + second, 1_000)
+    assert store.looked_at - looked_at <= 180 / 15
+
+
+def test_a_packed_session_keeps_the_entry_that_its_deadline_has() -> None:
+    """Packed and unpacked between two sweeps, it ends when it is due, and only then."""
+    store = ShardedStore[FakeSession](StoreLimits(), packer=FakePacker())
+    session = FakeSession(1, expires_at=NOW + 300)
+    store.add(session, NOW)
+    session.expires_at = NOW + 40
+    store.hasten(session, NOW)
+    store.sweep(NOW, 10)
+    assert store.sweep(NOW + 20, 10) == []
+    assert store.counts().packed == 1
+    assert store.get("dice", session.session_id, NOW + 21) is session
+    assert store.sweep(NOW + 39, 10) == []
+    assert store.counts().packed == 1
+    assert [each.session_id for each in store.sweep(NOW + 41, 10)] == [session.session_id]
+    assert store.sweep(NOW + 41 + REACH_S, 10) == []
+    assert store.counts().expiry_entries == 0
