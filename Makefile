@@ -79,12 +79,19 @@ lock: ## compile requirements/*.in into hashed lock files, with the newest versi
 	cd requirements && for lock in server codegen lock stubs-protobuf6 stubs-protobuf7; do \
 		../$(COMPILE) $$lock.in --output-file $$lock.txt || exit 1; done
 	cd requirements && ../$(COMPILE) --constraint server.txt dev.in --output-file dev.txt
+	cd requirements && ../$(COMPILE) --constraint dev.txt build.in --output-file build.txt
 	cd requirements && ../$(COMPILE) --no-deps kubernetes.in --output-file kubernetes.txt
 	cd tools/buf && npm install --package-lock-only --silent
 
 .PHONY: bench
 bench: setup ## measure what the README claims and print it
 	@$(PYTHON_ENV)/noisegate bench $(ARGS)
+
+.PHONY: sbom
+sbom: setup ## list what the server is made of: build/noisegate-server.cdx.json (CycloneDX)
+	@mkdir -p build
+	@$(PYTHON_ENV)/python -W ignore::UserWarning -m cyclonedx_py requirements --pyproject pyproject.toml \
+		--output-reproducible --output-format JSON --output-file build/noisegate-server.cdx.json requirements/server.txt
 
 .PHONY: clean
 clean: ## remove environments, stamps and by-products
