@@ -1,0 +1,188 @@
+"""A rendered pod as a kubelet would start it, below a folder: its volumes, its environment, its probes, its end.
+
+What differs from a node: paths begin in that folder, ports are the system's choice, and the process is of the user
+who runs the tests.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import selectors
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from noisegate import health
+from tests.support.chart import Resource
+
+__all__ = ["Cluster", "Pod"]
+
+_START_SECONDS: Final = 60
+_WORDS: Final = {
+    "grpc": re.compile(r"noisegate listening on (\S+)"),
+    "admin": re.compile(r"AdminService listening on ([\d.:]+)"),
+    "health": re.compile(r"probes answered on ([\d.:]+)"),
+}
+"""How a process says where it listens, by the container's names of ports."""
+
+
+@dataclass(slots=True)
+class Cluster:
+    """What there is besides the chart: Secrets by name and entry; and volumes, which outlive their pods."""
+
+    folder: Path
+    secrets: dict[str, dict[str, bytes]] = field(default_factory=dict)
+
+    def apply(self, manifest: str) -> None:
+        """A Secret as `kubectl apply` takes it."""
+        secret = yaml.safe_load(manifest)
+        entries = {key: value.encode() for key, value in secret["stringData"].items()}
+        self.secrets[secret["metadata"]["name"]] = entries
+
+
+class Pod:
+    """One pod of a StatefulSet, with the container `noisegate` running. Stop it, or leave its block."""
+
+    def __init__(self, cluster: Cluster, resources: list[Resource], entrypoint: list[str], ordinal: int = 0) -> None:
+        (workload,) = (each for each in resources if each["kind"] == "StatefulSet")
+        self._maps = {each["metadata"]["name"]: each["data"] for each in resources if each["kind"] == "ConfigMap"}
+        self._cluster = cluster
+        self.name: Final = f"{workload['metadata']['name']}-{ordinal}"
+        self.spec: Final[dict[str, Any]] = workload["spec"]["template"]["spec"]
+        self.claims: Final = [each["metadata"]["name"] for each in workload["spec"].get("volumeClaimTemplates", [])]
+        containers = [*self.spec.get("initContainers", []), *self.spec["containers"]]
+        (self.container,) = (each for each in containers if each["name"] == "noisegate")
+        self._folder = cluster.folder / self.name
+        self._updates = itertools.count()
+        self.mount()
+        self._log = self._folder / "log"
+        environment = self.environment()
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [*entrypoint, *self.container["args"]],
+                cwd="/",
+                env=environment,
+                stdout=subprocess.PIPE,
+                stderr=log,
+            )
+        try:
+            self._said = self._first_line()
+        except BaseException:
+            self.kill()
+            raise
+
+    def __enter__(self) -> Pod:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    # --- volumes ------------------------------------------------------------------------------------------------------
+
+    def mount(self) -> None:
+        """Lay out every volume, or bring Secrets and ConfigMaps up to date: with one rename, as kubelets do."""
+        for mount in self.container["volumeMounts"]:
+            target = self.path(mount["mountPath"])
+            target.mkdir(parents=True, exist_ok=True)
+            if mount["name"] in self.claims:
+                continue
+            (volume,) = (each for each in self.spec["volumes"] if each["name"] == mount["name"])
+            if "persistentVolumeClaim" not in volume:
+                self._publish(target, self._content(volume))
+
+    def _content(self, volume: Mapping[str, Any]) -> dict[str, bytes]:
+        if "configMap" in volume:
+            return {key: text.encode() for key, text in self._maps[volume["configMap"]["name"]].items()}
+        secret = self._cluster.secrets[volume["secret"]["secretName"]]
+        return {each["path"]: secret[each["key"]] for each in volume["secret"]["items"]}
+
+    def _publish(self, target: Path, files: Mapping[str, bytes]) -> None:
+        update = f"..update{next(self._updates)}"
+        for name, content in files.items():
+            path = target / update / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch(mode=0o400)
+            path.chmod(0o600)
+            path.write_bytes(content)
+            path.chmod(0o400)
+        fresh = target / "..fresh"
+        fresh.symlink_to(update)
+        fresh.rename(target / "..data")
+        for name in {Path(name).parts[0] for name in files}:
+            if not (target / name).is_symlink():
+                (target / name).symlink_to(f"..data/{name}")
+
+    # --- environment --------------------------------------------------------------------------------------------------
+
+    def path(self, inside: str) -> Path:
+        """Where a path of the container is."""
+        return self._folder / "root" / inside.lstrip("/")
+
+    def environment(self) -> dict[str, str]:
+        """The container's variables, in their order: later ones may name earlier ones."""
+        told: dict[str, str] = {}
+        for each in self.container["env"]:
+            if "valueFrom" in each:
+                assert each["valueFrom"] == {"fieldRef": {"fieldPath": "metadata.name"}}
+                told[each["name"]] = self.name
+            else:
+                told[each["name"]] = re.sub(r"\$\((\w+)\)", lambda found: told[found[1]], each["value"])
+        mounts = "|".join(re.escape(mount["mountPath"]) for mount in self.container["volumeMounts"])
+        root = self._folder / "root"
+        for name, value in told.items():
+            if name.endswith("_LISTEN"):
+                told[name] = value.rpartition(":")[0].replace("0.0.0.0", "127.0.0.1") + ":0"
+            elif name.startswith("NOISEGATE_"):
+                told[name] = re.sub(rf"(?<![\w/])(?={mounts})", str(root), value)
+        return told | {"PATH": str(Path(sys.executable).parent), "HOME": "/nonexistent", "TMPDIR": "/nonexistent"}
+
+    # --- life ---------------------------------------------------------------------------------------------------------
+
+    @property
+    def log(self) -> str:
+        """What it has written to standard error, the starts before this one included."""
+        return self._log.read_text(encoding="utf-8")
+
+    def address(self, port: str) -> str:
+        """HOST:PORT of one of the container's ports."""
+        found = _WORDS[port].findall(f"{self.log}\n{self._said}")
+        assert found, self.log
+        address: str = found[-1]
+        return address
+
+    async def probe(self, kind: str) -> bool:
+        """What a kubelet gets from `startupProbe`, `readinessProbe` or `livenessProbe`: no TLS, no certificate."""
+        asked = self.container[kind]["grpc"]
+        (name,) = (each["name"] for each in self.container["ports"] if each["containerPort"] == asked["port"])
+        return await health.is_serving(self.address(name), service=asked.get("service", ""))
+
+    def terminate(self) -> int:
+        """SIGTERM, and the exit code if it comes within the pod's grace; preStop's sleep is the kubelet's own."""
+        self._process.send_signal(signal.SIGTERM)
+        hook = self.container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
+        code = self._process.wait(self.spec["terminationGracePeriodSeconds"] - hook)
+        self.kill()
+        return code
+
+    def kill(self) -> None:
+        """As SIGKILL ends it. May be called again."""
+        self._process.kill()
+        self._process.wait()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+
+    def _first_line(self) -> str:
+        assert self._process.stdout is not None
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._process.stdout, selectors.EVENT_READ)
+            assert selector.select(_START_SECONDS), self.log
+        line = self._process.stdout.readline().decode()
+        assert line, self.log
+        return line
