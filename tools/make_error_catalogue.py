@@ -63,7 +63,7 @@ WITHOUT_A_RULE: Final[Mapping[int, tuple[Code, str]]] = {
 
 SDK_DOES: Final[Mapping[str, str]] = {
     "WRONG_OWNER": "goes to `metadata.owner`, at most twice; then raises `WrongOwner`",
-    "DRAINING": "repeats after RetryInfo's delay, within attempts and deadline; then raises `Draining`",
+    "DRAINING": "repeats after RetryInfo's delay, until the deadline; then raises `Draining`",
     "OVERLOADED": "repeats after RetryInfo's delay, within attempts and deadline; then raises `Overloaded`",
 }
 """What differs from raising the reason's class at once."""

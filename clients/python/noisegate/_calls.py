@@ -1,8 +1,9 @@
 """One call: its deadline, its repeats, and the endpoint that it ends up at.
 
-A call is repeated only when nothing came back (UNAVAILABLE: refused work or a dead connection), a bounded number of
-times, with the same bytes and so the same request_id: the service answers a repeat of what it has already done with
-the answer that was lost. One deadline covers all attempts.
+A call is repeated only when nothing came back (UNAVAILABLE: refused work or a dead connection), with the same bytes and
+so the same request_id: the service answers a repeat of what it has already done with the answer that was lost. One
+deadline covers all attempts. While an instance is away, because it restarts, that alone bounds them: a session lives
+there and nowhere else, and comes back with it. A service that is there and refuses is asked a bounded number of times.
 
 A burst of calls can be more streams than the service takes at once. gRPC does not always hold the rest back, and then
 each is refused with RST_STREAM, REFUSED_STREAM: it was not processed, and may be sent again whatever it was (RFC 9113,
@@ -24,7 +25,7 @@ from grpc.aio import AioRpcError
 from noisegate.v1 import session_crypto_service_pb2 as service
 
 from ._channels import Channels
-from .errors import ClientClosed, NoisegateError, WrongOwner, from_rpc_error
+from .errors import ClientClosed, Draining, NoisegateError, WrongOwner, from_rpc_error
 
 if TYPE_CHECKING:
     from ._multiplexer import Multiplexer
@@ -36,6 +37,10 @@ SERVICE: Final = "noisegate.v1.SessionCryptoService"
 MAX_HOPS: Final = 2
 # gRPC has no status of its own for it: the HTTP/2 error code (RFC 9113, section 7) stands in the text alone.
 _REFUSED_STREAM: Final = "RST_STREAM with error code 7"
+_AWAY: Final = frozenset({"", Draining.REASON})
+"""Reasons of UNAVAILABLE with which nobody has looked at the call; the empty one is gRPC's own."""
+_DOUBLINGS: Final = 64
+"""Of a back-off at most: repeats may be many."""
 _JITTER_BYTES: Final = 4
 _JITTER_RANGE: Final = 0xFFFF_FFFF
 
@@ -57,7 +62,8 @@ class CallPolicy:
     control_deadline: float = 2.0
     """Of every other call, all attempts together."""
     attempts: int = 5
-    """Of one call, the first included; 1 for no repeats. Those that ended in REFUSED_STREAM do not count."""
+    """Of one call at a service that refuses it (OVERLOADED), the first included. Those do not count that found nobody,
+    a service that drains, or REFUSED_STREAM. 1: the last of these alone is repeated."""
     first_backoff: float = 0.025
     """Before the first repeat, at most; doubles from one to the next."""
     max_backoff: float = 0.5
@@ -67,9 +73,15 @@ class CallPolicy:
         if min(self.packet_deadline, self.control_deadline) <= 0 or self.attempts < 1 or self.first_backoff < 0:
             raise ValueError("deadlines must be positive, attempts at least 1, back-off not negative")
 
+    def counts(self, error: NoisegateError) -> bool:
+        """Whether an attempt that ended so is one of `attempts`."""
+        if _REFUSED_STREAM in error.message:
+            return False
+        return self.attempts == 1 or error.reason not in _AWAY
+
     def delay(self, repeat: int, share: float, retry_delay: float | None) -> float:
         """Seconds before repeat 0, 1, ...; `share` is random in [0, 1]. RetryInfo's delay comes on top."""
-        backoff: float = min(self.max_backoff, self.first_backoff * 2.0**repeat)
+        backoff: float = min(self.max_backoff, self.first_backoff * 2.0 ** min(repeat, _DOUBLINGS))
         # Half is fixed, so that a repeat is never at once; half is random, so that clients do not march in step.
         return (retry_delay or 0.0) + backoff * (0.5 + 0.5 * share)
 
@@ -155,7 +167,7 @@ class Calls:
                     raise
                 endpoint = error.owner
             except NoisegateError as error:
-                attempts += _REFUSED_STREAM not in error.message
+                attempts += self._policy.counts(error)
                 if error.code is not StatusCode.UNAVAILABLE or attempts >= self._policy.attempts:
                     raise
                 delay = self._policy.delay(repeats, self.share(), error.retry_delay)

@@ -154,7 +154,7 @@ class Line:
         self._go()
 
     def _goes_again(self, batch: Batch, error: NoisegateError) -> bool:
-        batch.attempts += 1
+        batch.attempts += self._policy.counts(error)
         batch.refused = error
         if error.code is not StatusCode.UNAVAILABLE or batch.attempts >= self._policy.attempts:
             batch.fail(error)

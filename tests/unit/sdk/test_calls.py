@@ -68,13 +68,32 @@ async def test_a_cut_connection_is_repeated(scripted: ScriptedService) -> None:
 
 
 async def test_repeats_are_bounded(scripted: ScriptedService) -> None:
-    """A service that stays away is an error after the last attempt."""
-    scripted.answer("Encrypt", DOWN)
+    """A service that goes on refusing is an error after the last attempt."""
+    scripted.answer("Encrypt", Refusal(StatusCode.UNAVAILABLE, "OVERLOADED"))
     policy = noisegate.CallPolicy(attempts=3, packet_deadline=5, first_backoff=0.001)
     async with noisegate.connect(scripted.address, policy=policy) as client:
         with pytest.raises(noisegate.ServiceUnavailable):
             await client.session(SESSION_ID).encrypt(b"hi")
     assert len(scripted.bodies("Encrypt")) == 3
+
+
+@pytest.mark.parametrize("away", [DOWN, Refusal(StatusCode.UNAVAILABLE, "DRAINING")])
+async def test_a_service_that_is_away_is_waited_for(scripted: ScriptedService, away: Refusal) -> None:
+    """Its sessions come back with it; more attempts than others have are no error while there is time."""
+    scripted.answer("Encrypt", *[away] * 12, SEALED)
+    policy = noisegate.CallPolicy(attempts=2, packet_deadline=10, first_backoff=0.001, max_backoff=0.002)
+    async with noisegate.connect(scripted.address, policy=policy) as client:
+        await client.session(SESSION_ID).encrypt(b"hi")
+    assert len(set(scripted.bodies("Encrypt"))) == 1
+    assert len(scripted.bodies("Encrypt")) == 13
+
+
+async def test_who_wants_no_repeats_gets_none(scripted: ScriptedService) -> None:
+    """Not of a service that is away either."""
+    scripted.answer("Encrypt", DOWN, SEALED)
+    async with noisegate.connect(scripted.address, policy=noisegate.CallPolicy(attempts=1)) as client:
+        with pytest.raises(noisegate.ServiceUnavailable):
+            await client.session(SESSION_ID).encrypt(b"hi")
 
 
 @pytest.mark.parametrize("code", [code for code in StatusCode if code not in (StatusCode.OK, StatusCode.UNAVAILABLE)])
@@ -139,6 +158,7 @@ def test_backoff_doubles_up_to_its_most_and_half_of_it_is_random() -> None:
     assert [policy.delay(repeat, 1, None) for repeat in range(4)] == pytest.approx([0.1, 0.2, 0.3, 0.3])
     assert policy.delay(0, 0, None) == pytest.approx(0.05)
     assert policy.delay(0, 0.5, 2.0) == pytest.approx(2.075)
+    assert policy.delay(100_000, 1, None) == pytest.approx(0.3)
 
 
 @pytest.mark.parametrize("wrong", [{"attempts": 0}, {"packet_deadline": 0}, {"control_deadline": -1}])

@@ -136,6 +136,17 @@ async def test_a_service_that_refuses_for_good_is_believed(carrier: ScriptedCarr
     assert len(carrier.batches) == PATIENT.attempts
 
 
+async def test_a_service_that_drains_is_waited_for(carrier: ScriptedCarrier) -> None:
+    """As a unary call does it: its sessions come back with it."""
+
+    async def drain_long(stream: Stream, request: service.TransportBatch) -> None:
+        await (stream.abort(DRAINING) if len(carrier.batches) < 2 * PATIENT.attempts else stream.answer(request))
+
+    carrier.script = drain_long
+    async with connect(carrier) as client:
+        assert (await datagram(client, 1).encrypt(b"x")).packet == b"0:x"
+
+
 async def test_a_service_that_is_not_there_is_unavailable() -> None:
     """When the call's time is over at the latest; and as soon as it is there, the next call is served."""
     async with scripted_carrier() as gone:
