@@ -34,6 +34,11 @@ fuzz: setup ## drive sessions through many more lives than a test run does (NOIS
 	@NOISEGATE_FUZZ=$${NOISEGATE_FUZZ:-20} $(PYTHON_ENV)/python -m pytest --timeout 0 \
 		tests/property/test_session_life.py tests/property/test_noise_life.py $(ARGS)
 
+.PHONY: chaos
+chaos: setup ## restart two instances in turn under load (NOISEGATE_CHAOS: for how many seconds)
+	@NOISEGATE_CHAOS=$${NOISEGATE_CHAOS:-60} $(PYTHON_ENV)/python -m pytest --timeout 0 \
+		tests/integration/test_rolling_restart.py $(ARGS)
+
 .PHONY: check
 check: ## lint, format, types, layers, generated code, contract, sizes, tracked files
 	@tools/setup.sh base codegen buf go

@@ -1,9 +1,10 @@
 """One call: its deadline, its repeats, and the endpoint that it ends up at.
 
-A call is repeated only when nothing came back (UNAVAILABLE: refused work or a dead connection), with the same bytes and
-so the same request_id: the service answers a repeat of what it has already done with the answer that was lost. One
-deadline covers all attempts. While an instance is away, because it restarts, that alone bounds them: a session lives
-there and nowhere else, and comes back with it. A service that is there and refuses is asked a bounded number of times.
+A call is repeated only when nothing came back (UNAVAILABLE, CANCELLED: refused work or a dead connection), with the
+same bytes and so the same request_id: the service answers a repeat of what it has already done with the answer that was
+lost. One deadline covers all attempts. While an instance is away, because it restarts, that alone bounds them: its
+sessions live there and nowhere else, and come back with it. A service that is there and refuses is asked a bounded
+number of times.
 
 A burst of calls can be more streams than the service takes at once. gRPC does not always hold the rest back, and then
 each is refused with RST_STREAM, REFUSED_STREAM: it was not processed, and may be sent again whatever it was (RFC 9113,
@@ -25,7 +26,7 @@ from grpc.aio import AioRpcError
 from noisegate.v1 import session_crypto_service_pb2 as service
 
 from ._channels import Channels
-from .errors import ClientClosed, Draining, NoisegateError, WrongOwner, from_rpc_error
+from .errors import Cancelled, ClientClosed, Draining, NoisegateError, WrongOwner, from_rpc_error
 
 if TYPE_CHECKING:
     from ._multiplexer import Multiplexer
@@ -168,7 +169,7 @@ class Calls:
                 endpoint = error.owner
             except NoisegateError as error:
                 attempts += self._policy.counts(error)
-                if error.code is not StatusCode.UNAVAILABLE or attempts >= self._policy.attempts:
+                if not _is_unanswered(error) or attempts >= self._policy.attempts:
                     raise
                 delay = self._policy.delay(repeats, self.share(), error.retry_delay)
                 if clock() + delay >= deadline:
@@ -227,6 +228,14 @@ class Calls:
     def share(self) -> float:
         """Random in [0, 1], for jitter."""
         return int.from_bytes(self._entropy(_JITTER_BYTES), "big") / _JITTER_RANGE
+
+
+def _is_unanswered(error: NoisegateError) -> bool:
+    """Whether nothing came back, so that a repeat with the same request_id is right.
+
+    gRPC cancels calls that reach a server in the very moment in which it stops.
+    """
+    return error.code is StatusCode.UNAVAILABLE or isinstance(error, Cancelled)
 
 
 def _parsed(method: Method[RequestT, ResponseT], answer: bytes) -> ResponseT:

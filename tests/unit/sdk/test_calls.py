@@ -24,6 +24,8 @@ from tests.unit.sdk.scripted_service import (
 QUICK = noisegate.CallPolicy(packet_deadline=5, control_deadline=5, first_backoff=0.001, max_backoff=0.002)
 SEALED = service.EncryptResponse(ciphertext=b"record", counter=7, epoch=2)
 DOWN = Refusal(StatusCode.UNAVAILABLE)
+UNANSWERED = (StatusCode.UNAVAILABLE, StatusCode.CANCELLED)
+"""gRPC cancels calls that reach a server in the moment in which it stops."""
 
 
 @pytest.fixture
@@ -77,7 +79,7 @@ async def test_repeats_are_bounded(scripted: ScriptedService) -> None:
     assert len(scripted.bodies("Encrypt")) == 3
 
 
-@pytest.mark.parametrize("away", [DOWN, Refusal(StatusCode.UNAVAILABLE, "DRAINING")])
+@pytest.mark.parametrize("away", [DOWN, Refusal(StatusCode.UNAVAILABLE, "DRAINING"), Refusal(StatusCode.CANCELLED)])
 async def test_a_service_that_is_away_is_waited_for(scripted: ScriptedService, away: Refusal) -> None:
     """Its sessions come back with it; more attempts than others have are no error while there is time."""
     scripted.answer("Encrypt", *[away] * 12, SEALED)
@@ -96,9 +98,9 @@ async def test_who_wants_no_repeats_gets_none(scripted: ScriptedService) -> None
             await client.session(SESSION_ID).encrypt(b"hi")
 
 
-@pytest.mark.parametrize("code", [code for code in StatusCode if code not in (StatusCode.OK, StatusCode.UNAVAILABLE)])
+@pytest.mark.parametrize("code", [code for code in StatusCode if code not in (StatusCode.OK, *UNANSWERED)])
 async def test_no_other_refusal_is_repeated(scripted: ScriptedService, code: StatusCode) -> None:
-    """Only UNAVAILABLE says that nothing may have happened."""
+    """Only those two say that nothing may have happened."""
     scripted.answer("Decrypt", Refusal(code))
     async with noisegate.connect(scripted.address, policy=QUICK) as client:
         with pytest.raises(noisegate.NoisegateError) as caught:
