@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -116,6 +117,22 @@ def test_a_start_that_cannot_be_meant_exits_with_2_and_the_remedy(
     assert (result.returncode, result.stdout) == (2, "")
     assert all(word in result.stderr for word in words), result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_the_doctor_says_what_to_mend_in_its_exit_code_and_as_json(tmp_path: Path) -> None:
+    """Also of options with which the service would not start; with a remedy for each."""
+    healthy = noisegate("doctor", "--dev", "--listen", "127.0.0.1:0")
+    assert (healthy.returncode, healthy.stderr) == (0, "")
+    assert "configuration" in healthy.stdout
+    (tmp_path / "tickets").write_text("42" * 32)
+    (tmp_path / "tickets").chmod(0o644)
+    sick = noisegate("doctor", "--dev", "--listen", "127.0.0.1:0", "--ticket-key", str(tmp_path / "tickets"), "--json")
+    assert (sick.returncode, sick.stderr) == (1, "")
+    (finding,) = [each for each in json.loads(sick.stdout) if each["state"] == "mend"]
+    assert (finding["check"], "chmod 600" in finding["remedy"]) == ("--ticket-key", True)
+    refused = noisegate("doctor", "--json", NOISEGATE_MAX_SESSIONS="0")
+    assert refused.returncode == 1
+    assert [each["check"] for each in json.loads(refused.stdout)] == ["NOISEGATE_MAX_SESSIONS"]
 
 
 def test_keygen_makes_a_key_that_serve_takes(tmp_path: Path) -> None:

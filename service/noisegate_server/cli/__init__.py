@@ -9,6 +9,7 @@ import typer
 from noisegate_server import __version__
 from noisegate_server.cli import instructions as _instructions  # noqa: F401  # before anything loads `cryptography`
 from noisegate_server.cli.bench import bench
+from noisegate_server.cli.doctor import doctor
 from noisegate_server.cli.health import health
 from noisegate_server.cli.keygen import keygen
 from noisegate_server.cli.revoke import revoke
@@ -52,6 +53,7 @@ def demo(
 
 
 app.command()(serve)
+app.command()(doctor)
 app.command()(keygen)
 app.command()(sessions)
 app.command()(health)

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, NoReturn, get_args
 import typer
 from pydantic.fields import FieldInfo
 
-from noisegate_server.cli.sources import CONFIG_VARIABLE, PREFIX, read_settings
+from noisegate_server.cli.sources import CONFIG_VARIABLE, PREFIX, Settings, read_settings
 from noisegate_server.config import Config, ConfigError, option_name
 
 __all__ = ["refuse_config", "with_settings"]
@@ -21,16 +21,17 @@ _METAVARS: Final[dict[Any, str]] = {int: "NUMBER", float: "SECONDS", str: "HOST:
 def with_settings(command: Callable[..., None]) -> Callable[..., None]:
     """A command that is called with `settings` and takes all their options, --config, and keywords of its own.
 
-    Where the options cannot be meant, it ends with exit code 2 before it begins.
+    `settings` is the refusal, a ConfigError, where the options cannot be meant.
     """
     own = [each for name, each in inspect.signature(command, eval_str=True).parameters.items() if name != "settings"]
 
     def run(*, config: Path | None, **given: Any) -> None:
         others = {each.name: given.pop(each.name) for each in own}
+        settings: Settings | ConfigError
         try:
             settings = read_settings({name: value for name, value in given.items() if value is not None}, config)
-        except ConfigError as error:
-            refuse_config(error)
+        except ConfigError as refusal:
+            settings = refusal
         command(settings=settings, **others)
 
     parameters = [_config(), *own, *(_parameter(name, field) for name, field in Config.model_fields.items())]

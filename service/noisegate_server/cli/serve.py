@@ -21,7 +21,7 @@ __all__ = ["serve"]
 @with_settings
 def serve(
     *,
-    settings: Settings,
+    settings: Settings | ConfigError,
     print_config: Annotated[
         bool, typer.Option("--print-config", help="Show every option, its value and where that is from; do not serve.")
     ] = False,
@@ -31,6 +31,8 @@ def serve(
     An option that is not given here comes from the environment (its variable stands in brackets), else from --config,
     else it has its default.
     """
+    if isinstance(settings, ConfigError):
+        refuse_config(settings)
     if print_config:
         sys.stdout.writelines(f"{line}\n" for line in settings.lines())
         return

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 from typing import Final
 
-__all__ = ["ForeignFile", "prepare"]
+__all__ = ["ForeignFile", "identify", "prepare"]
 
 _APPLICATION: Final = 0x4E476174
 """`NGat`."""
@@ -55,17 +55,12 @@ def prepare(connection: sqlite3.Connection, issuer: bytes) -> bytes:
     for setting in _SETTINGS:
         connection.execute(setting).fetchall()
     connection.execute("BEGIN EXCLUSIVE")
-    application, version = _number(connection, "application_id"), _number(connection, "user_version")
-    if not application and not version and not _number(connection, "schema_version"):
+    if not identify(connection):
         for table in _TABLES:
             connection.execute(table)
         connection.execute("INSERT INTO vault VALUES (?, 0)", (issuer,))
         connection.execute(f"PRAGMA application_id = {_APPLICATION}")
         connection.execute(f"PRAGMA user_version = {_VERSION}")
-    elif application != _APPLICATION:
-        raise ForeignFile("is a database of another program")
-    elif version != _VERSION:
-        raise ForeignFile(f"has version {version} of the state, not {_VERSION}")
     connection.execute("COMMIT")
     # Not before the file is known to be ours, because this writes into it.
     connection.execute("PRAGMA journal_mode = WAL").fetchall()
@@ -74,6 +69,18 @@ def prepare(connection: sqlite3.Connection, issuer: bytes) -> bytes:
     found: bytes
     ((found,),) = connection.execute("SELECT issuer FROM vault").fetchall()
     return found
+
+
+def identify(connection: sqlite3.Connection) -> bool:
+    """Whether the file has the tables of this version; False for an empty one. ForeignFile, sqlite3.Error."""
+    application, version = _number(connection, "application_id"), _number(connection, "user_version")
+    if not application and not version and not _number(connection, "schema_version"):
+        return False
+    if application != _APPLICATION:
+        raise ForeignFile("is a database of another program")
+    if version != _VERSION:
+        raise ForeignFile(f"has version {version} of the state, not {_VERSION}")
+    return True
 
 
 def _number(connection: sqlite3.Connection, pragma: str) -> int:

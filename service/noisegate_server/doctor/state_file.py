@@ -1,0 +1,97 @@
+"""The state file: whether it can be used, has room, and is not younger than today. Looked at without writing to it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+
+from noisegate_server.config import Config
+from noisegate_server.doctor.findings import Findings
+from noisegate_server.vault.schema import ForeignFile, identify
+
+__all__ = ["examine_state_file"]
+
+_OPTION: Final = "--state-file"
+_FOR_OTHERS: Final = 0o077
+_SESSION_BYTES: Final = 1_024
+"""Of a suspended session in the file, rounded up."""
+
+
+def examine_state_file(findings: Findings, config: Config, wall: float) -> None:
+    """The file, or the folder in which it will be made."""
+    path = config.state_file
+    if path is None:
+        return
+    _examine_room(findings, path.parent, config.max_sessions)
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        _examine_folder(findings, path)
+        return
+    except OSError as error:
+        findings.mend(_OPTION, f"{path}: cannot be reached ({error.strerror})", "let the service's user reach it")
+        return
+    if mode & _FOR_OTHERS:
+        findings.mend(_OPTION, f"{path}: others on this machine may read it", "run chmod 600 on it")
+    if not os.access(path, os.R_OK | os.W_OK):
+        findings.mend(_OPTION, f"{path}: cannot be written", "let the service's user write it")
+        return
+    try:
+        _examine_content(findings, path, wall)
+    except sqlite3.OperationalError as error:
+        if getattr(error, "sqlite_errorname", "") != "SQLITE_BUSY":
+            raise
+        findings.ok(_OPTION, f"{path}: in use by a running service")
+
+
+def _examine_room(findings: Findings, folder: Path, sessions: int) -> None:
+    try:
+        free = shutil.disk_usage(folder).free
+    except OSError:
+        return
+    needed = sessions * _SESSION_BYTES
+    told = f"{folder}: {free / 1e9:.1f} GB free"
+    if free < needed:
+        findings.note(
+            _OPTION,
+            f"{told}, and {sessions:,} sessions may need {needed / 1e9:.1f} GB",
+            "make room, or lower --max-sessions: what cannot be written does not survive a stop",
+        )
+    else:
+        findings.ok(_OPTION, told)
+
+
+def _examine_folder(findings: Findings, path: Path) -> None:
+    if path.parent.is_dir() and os.access(path.parent, os.W_OK | os.X_OK):
+        findings.ok(_OPTION, f"{path}: will be made at the first start")
+    else:
+        findings.mend(_OPTION, f"{path}: cannot be made", "let the service's user write to an existing folder")
+
+
+def _examine_content(findings: Findings, path: Path, wall: float) -> None:
+    uri = f"{path.resolve().as_uri()}?mode=ro"
+    with closing(sqlite3.connect(uri, uri=True, timeout=0, isolation_level=None)) as connection:
+        try:
+            if not identify(connection):
+                findings.ok(_OPTION, f"{path}: empty, and made ready at the first start")
+                return
+            ((kept, newest),) = connection.execute("SELECT count(*), max(suspended_wall) FROM sessions")
+        except ForeignFile as foreign:
+            findings.mend(_OPTION, f"{path}: {foreign}", "give another file, or move this one away")
+            return
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError):
+                raise
+            findings.mend(_OPTION, f"{path}: is no state file, or is damaged", "give another file, or a copy")
+            return
+    findings.ok(_OPTION, f"{path}: in order, {kept} suspended sessions")
+    if newest is not None and newest > wall:
+        findings.mend(
+            "clock",
+            f"{path}: holds what was suspended {newest - wall:.0f} s from now",
+            "set this machine's clock: it was put back",
+        )
