@@ -29,6 +29,8 @@ CHAOS: Final = int(os.environ.get("NOISEGATE_CHAOS", "0"))
 DEADLINE: Final = noisegate.CallPolicy(packet_deadline=10.0, control_deadline=10.0)
 PLAYERS: Final = 4
 """Of each mode, for each client of each instance."""
+THINKING: Final = 0.02
+"""Seconds between two turns of a player: load, and yet time for a process that starts on the same cores."""
 
 T = TypeVar("T")
 
@@ -54,6 +56,26 @@ class Tally:
         return answer
 
 
+Play = Callable[[], Awaitable[None]]
+"""One turn of a game."""
+
+
+@dataclass(slots=True)
+class Game:
+    """Somebody who plays on and on."""
+
+    play: Play
+    played: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def go_on(self, over: asyncio.Event) -> None:
+        """Turn by turn, and once more when it is over: whatever was suspended is back."""
+        while not over.is_set():
+            await self.play()
+            self.played.set()
+            await asyncio.sleep(THINKING)
+        await self.play()
+
+
 class Instance:
     """A service at one address with files of its own: every process of it is the same service."""
 
@@ -63,6 +85,7 @@ class Instance:
         self.server = launch("--listen", "127.0.0.1:0", *self._options)
         self.address = self.server.address
         self.sessions: set[bytes] = set()
+        self.games: list[Game] = []
         self.restarts = 0
 
     async def restart(self) -> None:
@@ -73,6 +96,11 @@ class Instance:
         assert "that are left end" not in before.log()
         self.server = await asyncio.to_thread(self._again)
         self.restarts += 1
+        # The next one's turn comes when this one has all its players again.
+        for game in self.games:
+            game.played.clear()
+        for game in self.games:
+            await game.played.wait()
 
     def _again(self) -> RunningServer:
         return self._launch("--listen", self.address, *self._options)
@@ -88,10 +116,6 @@ def instances(launch: Launch, tmp_path: Path) -> list[Instance]:
         path.write_text(os.urandom(32).hex() + "\n")
         options += [f"--{name}", str(path)]
     return [Instance(launch, tmp_path / f"state-{number}", tuple(options)) for number in range(2)]
-
-
-Play = Callable[[], Awaitable[None]]
-"""One turn of a game."""
 
 
 def noise_turn(tally: Tally, session: Session, player: NoisePlayer) -> Play:
@@ -149,20 +173,20 @@ def listing_turn(tally: Tally, client: Client, instance: Instance) -> Play:
     return play
 
 
-async def open_games(stack: AsyncExitStack, tally: Tally, instance: Instance) -> list[Play]:
+async def open_games(stack: AsyncExitStack, tally: Tally, instance: Instance) -> None:
     """Players of both modes behind a client that makes single calls, and behind one that multiplexes."""
-    games: list[Play] = []
+    plays: list[Play] = []
     for multiplex in (None, Multiplex()):
         client = await stack.enter_async_context(
             noisegate.connect(instance.address, policy=DEADLINE, multiplex=multiplex)
         )
         roads = [await open_datagram(client, Setup(pattern=Pattern.IK)) for _ in range(2 * PLAYERS)]
         noises = [await open_noise(client, Setup(pattern=Pattern.IK)) for _ in range(PLAYERS)]
-        games += [datagram_turn(tally, road) for road in roads[:PLAYERS]]
-        games += [noise_turn(tally, *noise) for noise in noises]
-        games += [batch_turn(tally, client, roads[PLAYERS:]), listing_turn(tally, client, instance)]
+        plays += [datagram_turn(tally, road) for road in roads[:PLAYERS]]
+        plays += [noise_turn(tally, *noise) for noise in noises]
+        plays += [batch_turn(tally, client, roads[PLAYERS:]), listing_turn(tally, client, instance)]
         instance.sessions |= {road.session.id for road in roads} | {session.id for session, _ in noises}
-    return games
+    instance.games = [Game(play) for play in plays]
 
 
 async def test_a_rolling_restart_under_load_loses_no_call_and_no_session(
@@ -171,16 +195,11 @@ async def test_a_rolling_restart_under_load_loses_no_call_and_no_session(
     """Calls to the instance that restarts wait, and succeed within their deadline of 10 s."""
     tally, over = Tally(), asyncio.Event()
 
-    async def go_on(play: Play) -> None:
-        while not over.is_set():
-            await play()
-        # Once more after the last restart: whatever was suspended is back.
-        await play()
-
     async with AsyncExitStack() as stack, asyncio.TaskGroup() as group:
         for instance in instances:
-            for play in await open_games(stack, tally, instance):
-                group.create_task(go_on(play))
+            await open_games(stack, tally, instance)
+            for game in instance.games:
+                group.create_task(game.go_on(over))
         until = time.monotonic() + CHAOS
         while any(not instance.restarts for instance in instances) or time.monotonic() < until:
             for instance in instances:

@@ -31,7 +31,7 @@ _OPTIONS: Final[Options] = (
     # A packet's deadline is 250 ms: gRPC's own second before it connects again would fail every packet of it.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 1_000),
-    ("grpc.max_reconnect_backoff_ms", 2_000),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
     # A pod that is started again has another address; gRPC would not ask for it within 30 s of the last time.
     ("grpc.dns_min_time_between_resolutions_ms", 1_000),
     # A page of 1,000 sessions is the longest answer; requests are limited by the service, which says so precisely.
