@@ -23,12 +23,14 @@ __all__ = [
     "BLOB_KEYS",
     "TICKET_KEYS",
     "KeyFile",
-    "admin_credentials",
+    "TlsFiles",
+    "admin_tls_files",
     "credentials",
     "identities",
     "is_private",
     "read",
     "sealing_keys",
+    "tls_files",
 ]
 
 _KEY_BYTES: Final = 32
@@ -74,6 +76,18 @@ def _read_keys(option: str, path: Path, *, at_most: int) -> list[bytes]:
     raise ConfigError(option, f"{path}: must hold a key of 64 hex digits, as `noisegate keygen --out FILE` writes it")
 
 
+_State = tuple[int, int, int] | None
+
+
+def _state(path: Path) -> _State:
+    """What is another one when a file is."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
 # --- identities ------------------------------------------------------------------------------------------------------
 
 
@@ -104,25 +118,18 @@ class KeyFile:
         self.option: Final = option
         self._path: Final = path
         self._label: Final = label
-        self._seen: tuple[int, int, int] | None = None
+        self._seen: _State = None
 
     def read(self) -> SealingKeys:
         """Its keys. ConfigError."""
         # Looked at before it is read: what is written between the two is read once more.
-        self._seen = self._state()
+        self._seen = _state(self._path)
         keys = [_sealing_key(self._label, key) for key in _read_keys(self.option, self._path, at_most=2)]
         return SealingKeys(current=keys[0], previous=keys[1] if len(keys) > 1 else None)
 
     def has_changed(self) -> bool:
         """Whether it is not what was read last, whatever came of that."""
-        return self._state() != self._seen
-
-    def _state(self) -> tuple[int, int, int] | None:
-        try:
-            found = os.stat(self._path)
-        except OSError:
-            return None
-        return found.st_ino, found.st_mtime_ns, found.st_size
+        return _state(self._path) != self._seen
 
 
 def sealing_keys(
@@ -143,25 +150,57 @@ def _sealing_key(label: bytes, key: bytes) -> SealingKey:
 # --- TLS -------------------------------------------------------------------------------------------------------------
 
 
-def credentials(config: Config) -> Credentials | None:
-    """Of the listener for callers; None for plaintext. ConfigError."""
-    return _credentials(config, "--tls-client-ca", config.tls_client_ca)
+class TlsFiles:
+    """Certificate chain, private key and client roots of a listener, which may change at any time."""
+
+    option: Final = "--tls-certificate"
+
+    def __init__(self, certificate: Path, key: Path, *, ca_option: str, client_ca: Path | None) -> None:
+        self._certificate: Final = certificate
+        self._key: Final = key
+        self._ca_option: Final = ca_option
+        self._client_ca: Final = client_ca
+        self._seen: list[_State] = []
+
+    def read(self) -> Credentials:
+        """What they hold. ConfigError, also where certificate and key do not belong together (yet)."""
+        self._seen = self._states()
+        _check_tls(self._certificate, self._key, self._ca_option, self._client_ca)
+        return Credentials(
+            certificate=read("--tls-certificate", self._certificate),
+            private_key=_read_secret("--tls-key", self._key),
+            client_ca=None if self._client_ca is None else read(self._ca_option, self._client_ca),
+        )
+
+    def has_changed(self) -> bool:
+        """Whether any is not what was read last, whatever came of that."""
+        return self._states() != self._seen
+
+    def _states(self) -> list[_State]:
+        paths = (self._certificate, self._key, self._client_ca)
+        return [_state(path) for path in paths if path is not None]
 
 
-def admin_credentials(config: Config) -> Credentials | None:
-    """Of the listener for operators: the same certificate, where they have one of their own. ConfigError."""
-    return None if config.admin_client_ca is None else _credentials(config, "--admin-client-ca", config.admin_client_ca)
+def tls_files(config: Config) -> TlsFiles | None:
+    """Of the listener for callers; None for plaintext."""
+    return _tls_files(config, "--tls-client-ca", config.tls_client_ca)
 
 
-def _credentials(config: Config, ca_option: str, client_ca: Path | None) -> Credentials | None:
+def admin_tls_files(config: Config) -> TlsFiles | None:
+    """Of the listener for operators: the same certificate, where they have roots of their own."""
+    return None if config.admin_client_ca is None else _tls_files(config, "--admin-client-ca", config.admin_client_ca)
+
+
+def _tls_files(config: Config, ca_option: str, client_ca: Path | None) -> TlsFiles | None:
     if config.tls_certificate is None or config.tls_key is None:
         return None
-    _check_tls(config.tls_certificate, config.tls_key, ca_option, client_ca)
-    return Credentials(
-        certificate=read("--tls-certificate", config.tls_certificate),
-        private_key=_read_secret("--tls-key", config.tls_key),
-        client_ca=None if client_ca is None else read(ca_option, client_ca),
-    )
+    return TlsFiles(config.tls_certificate, config.tls_key, ca_option=ca_option, client_ca=client_ca)
+
+
+def credentials(config: Config) -> Credentials | None:
+    """What the files of the listener for callers hold now; None for plaintext. ConfigError."""
+    files = tls_files(config)
+    return None if files is None else files.read()
 
 
 def _check_tls(certificate: Path, key: Path, ca_option: str, client_ca: Path | None) -> None:

@@ -13,7 +13,7 @@ import signal
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +26,7 @@ from noisegate_server.config import Config, ConfigError, HostPort
 from noisegate_server.engine import upkeep
 from noisegate_server.engine.keyring import KeyRing
 from noisegate_server.engine.parts import INSTANCE, Parts, make_parts
+from noisegate_server.renewal import Renewal
 from noisegate_server.rpc.admin import ADMIN_SERVICE, build_admin_table
 from noisegate_server.rpc.health import SERVICE, Health, health_methods
 from noisegate_server.rpc.policy import Policy
@@ -33,10 +34,11 @@ from noisegate_server.rpc.repeats import Repeats
 from noisegate_server.rpc.running import Running
 from noisegate_server.rpc.table import build_table
 from noisegate_server.rpc.unary import Rpc
+from noisegate_server.session.sealing import SealingKeys
 from noisegate_server.store.base import Ended
 from noisegate_server.telemetry.destinations import NOWHERE, Destinations
 from noisegate_server.telemetry.pipeline import Telemetry
-from noisegate_server.transport.grpcio import GrpcioTransport
+from noisegate_server.transport.grpcio import Credentials, GrpcioTransport
 from noisegate_server.vault.keeper import Keeper
 from noisegate_server.vault.opening import open_vault
 from noisegate_server.wiring import callers_policy, engine_policy, store_limits, what_is_missing
@@ -46,8 +48,6 @@ __all__ = ["Server", "run"]
 _LOG: Final = logging.getLogger("noisegate")
 
 _SWEEP_SECONDS: Final = 0.1
-_LOOK_SECONDS: Final = 1.0
-"""Between two looks at whether a file of keys has changed."""
 _SWEEP_BUDGET: Final = 24
 """Entries of one slice: about a millisecond, so that calls do not wait behind a sweep."""
 
@@ -89,14 +89,13 @@ class Server:
         self._telemetry: Telemetry | None = None
         self._sweeper: asyncio.Task[None] | None = None
         self._leaving: asyncio.Task[None] | None = None
-        self._watched: list[tuple[files.KeyFile, KeyRing]] = []
-        self._look_at = 0.0
+        self._renewal = Renewal()
 
     async def start(self) -> HostPort:
         """Listen and answer; returns the address. Raises ConfigError where a file or the address is of no use."""
         config = self._config
         policy = callers_policy(config)
-        credentials = files.credentials(config)
+        tls = files.tls_files(config)
         identities = files.identities(config, self._random_bytes)
         ticket_keys, ticket_file = files.sealing_keys(
             "--ticket-key", config.ticket_key, files.TICKET_KEYS, self._random_bytes
@@ -105,7 +104,7 @@ class Server:
         transport = GrpcioTransport(
             policy=policy,
             clock=self._clock,
-            credentials=credentials,
+            credentials=None if tls is None else tls.read(),
             running=self._running,
             reflected=(SERVICE,),
             on_defect=log_defect,
@@ -149,10 +148,11 @@ class Server:
         if probes is not None:
             await probes.start(health_methods(self._probe_health))
             self._probes = probes
-        if ticket_file is not None:
-            self._watched.append((ticket_file, parts.ticket_ring))
-        if blob_file is not None:
-            self._watched.append((blob_file, parts.blob_ring))
+        for file, ring in ((ticket_file, parts.ticket_ring), (blob_file, parts.blob_ring)):
+            if file is not None:
+                self._renewal.watch(file, _renewing_keys(ring))
+        if tls is not None:
+            self._renewal.watch(tls, _renewing_certificate(transport))
         self._parts, self._transport, self._keeper, self._telemetry = parts, transport, keeper, telemetry
         self._sweeper = asyncio.create_task(self._sweep(parts, keeper), name="sweep")
         return bound
@@ -160,14 +160,17 @@ class Server:
     def _admin_listener(self, config: Config) -> GrpcioTransport | None:
         if config.admin_address is None:
             return None
+        tls = files.admin_tls_files(config)
         listener = GrpcioTransport(
             policy=Policy(),
             clock=self._clock,
-            credentials=files.admin_credentials(config),
+            credentials=None if tls is None else tls.read(),
             reflected=(ADMIN_SERVICE,),
             on_defect=log_defect,
         )
         self.admin_bound = _bind(listener, "--admin-listen", config.admin_address)
+        if tls is not None:
+            self._renewal.watch(tls, _renewing_certificate(listener))
         return listener
 
     def _probe_listener(self, config: Config) -> GrpcioTransport | None:
@@ -219,24 +222,9 @@ class Server:
             await self._probes.stop(0)
         self._repeats.clear()
 
-    def read_keys_again(self) -> None:
-        """Take over what the files of sealing keys hold now; a file that is of no use leaves the keys of before."""
-        self._take_keys(self._watched)
-
-    def _take_keys(self, watched: Iterable[tuple[files.KeyFile, KeyRing]]) -> None:
-        for file, ring in watched:
-            try:
-                ring.keys = file.read()
-            except ConfigError as error:
-                _LOG.error("%s; the keys of before stay in use", error)
-            else:
-                _LOG.info("%s: read again; seals under key %s", file.option, ring.keys.current.key_id.hex())
-
-    def _look_at_files(self, now: float) -> None:
-        if now < self._look_at:
-            return
-        self._look_at = now + _LOOK_SECONDS
-        self._take_keys(each for each in self._watched if each[0].has_changed())
+    def read_files_again(self) -> None:
+        """Take over what the files of keys and certificates hold now; one that is of no use leaves what was before."""
+        self._renewal.renew_all()
 
     async def _sweep(self, parts: Parts, keeper: Keeper) -> None:
         """End what is over, in slices; between two slices calls have their turn."""
@@ -244,7 +232,7 @@ class Server:
             is_behind = False
             try:
                 now = self._clock()
-                self._look_at_files(now)
+                self._renewal.look(now)
                 wiped = parts.store.wiped
                 over = upkeep.sweep(parts, now, self._wall(), _SWEEP_BUDGET)
                 _log_swept(over, parts.store.wiped - wiped)
@@ -294,7 +282,7 @@ async def _serve(config: Config, announce: Callable[[str], None], destinations: 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, signals.put_nowait, number)
     server = Server(config, destinations=destinations)
-    loop.add_signal_handler(signal.SIGHUP, server.read_keys_again)
+    loop.add_signal_handler(signal.SIGHUP, server.read_files_again)
     bound = await server.start()
     process.collect_what_is_new()
     for line in what_is_missing(config):
@@ -316,6 +304,22 @@ async def _serve(config: Config, announce: Callable[[str], None], destinations: 
         await server.stop(now=True)
     hurry.cancel()
     _LOG.info("stopped")
+
+
+def _renewing_keys(ring: KeyRing) -> Callable[[SealingKeys], str]:
+    def take(keys: SealingKeys) -> str:
+        ring.keys = keys
+        return f"seals under key {keys.current.key_id.hex()}"
+
+    return take
+
+
+def _renewing_certificate(listener: GrpcioTransport) -> Callable[[Credentials], str]:
+    def take(credentials: Credentials) -> str:
+        listener.renew(credentials)
+        return "new connections have its certificate"
+
+    return take
 
 
 def _bind(transport: GrpcioTransport, option: str, address: HostPort) -> HostPort:

@@ -122,14 +122,20 @@ async def test_a_pod_that_drains_lives_and_is_not_ready(cluster: Cluster, caller
         assert await stopping == 0
 
 
-async def test_keys_that_change_in_the_secret_reach_a_running_pod(cluster: Cluster) -> None:
-    """The kubelet swaps the files under it; a second is enough."""
+async def test_keys_and_certificates_that_change_in_their_secrets_reach_a_running_pod(cluster: Cluster) -> None:
+    """The kubelet swaps the files under it; nothing has to be restarted."""
     with start(cluster, "default") as pod:
         first = cluster.secrets["noisegate-keys"]["ticket.key"]
         cluster.secrets["noisegate-keys"]["ticket.key"] = b"07" * 32 + b"\n" + first
+        authority = Authority()
+        certificate, key = authority.server()
+        cluster.secrets["noisegate-tls"] = {"tls.crt": certificate, "tls.key": key, "ca.crt": authority.certificate}
         pod.mount()
-        while "--ticket-key: read again" not in pod.log:
+        while not all(f"--{option}: read again" in pod.log for option in ("ticket-key", "tls-certificate")):
             assert await pod.probe("livenessProbe")
+        tls = authority.tls(authority.caller(DICE))
+        async with noisegate.connect(pod.address("grpc"), tls=tls, policy=PATIENT) as game:
+            assert (await game.capabilities()).static_key
         assert pod.terminate() == 0
 
 

@@ -108,17 +108,17 @@ async def test_a_running_server_takes_new_keys_and_survives_broken_ones(
 
         def key_after(seconds: float) -> str:
             time[0] += seconds
-            server._look_at_files(time[0])
+            server._renewal.look(time[0])
             return parts.ticket_keys.current.key.hex()
 
         written(path, SECOND, FIRST)
         assert key_after(2.0) == SECOND
         written(path, "broken")
         assert [key_after(2.0) for _ in range(3)] == [SECOND] * 3
-        assert caplog.text.count("the keys of before stay in use") == 1
+        assert caplog.text.count("what was read before stays in use") == 1
         assert "broken" not in caplog.text
         written(path, THIRD)
-        server.read_keys_again()
+        server.read_files_again()
         assert key_after(0.0) == THIRD
         assert THIRD not in caplog.text
     finally:

@@ -90,6 +90,7 @@ class GrpcioTransport:
         self._on_defect = on_defect
         self.clock = clock
         self._credentials = credentials
+        self._renewed: Credentials | None = None
         mutual = credentials is not None and credentials.client_ca is not None
         # Without client certificates every caller is the same one, and no connection has to be asked.
         self._anonymous = None if mutual else policy.caller(Peer(authenticated=False))
@@ -106,10 +107,26 @@ class GrpcioTransport:
         try:
             if self._credentials is None:
                 return self._server.add_insecure_port(address)
-            return self._server.add_secure_port(address, _server_credentials(self._credentials))
+            return self._server.add_secure_port(address, self._server_credentials(self._credentials))
         except RuntimeError:
             # grpcio says nothing more, and logs the system's reason by itself.
             raise OSError(f"cannot listen on {address}") from None
+
+    def renew(self, credentials: Credentials) -> None:
+        """Give these to connections from now on; those that stand go on. Whether callers must have some stays."""
+        self._renewed = credentials
+
+    def _server_credentials(self, credentials: Credentials) -> grpc.ServerCredentials:
+        return grpc.dynamic_ssl_server_credentials(
+            _certificates(credentials),
+            self._take_renewed,  # type: ignore[arg-type]  # the published type lacks None, gRPC's word for no change
+            require_client_authentication=credentials.client_ca is not None,
+        )
+
+    def _take_renewed(self) -> grpc.ServerCertificateConfiguration | None:
+        """Asked by gRPC at each new connection, on a thread of its own: what is new, once."""
+        renewed, self._renewed = self._renewed, None
+        return None if renewed is None else _certificates(renewed)
 
     async def start(self, table: Table) -> None:
         """Answer calls of the table's methods."""
@@ -254,11 +271,9 @@ class _Handlers(grpc.GenericRpcHandler):
         return self._handlers.get(handler_call_details.method)
 
 
-def _server_credentials(credentials: Credentials) -> grpc.ServerCredentials:
-    return grpc.ssl_server_credentials(
-        [(credentials.private_key, credentials.certificate)],
-        root_certificates=credentials.client_ca,
-        require_client_auth=credentials.client_ca is not None,
+def _certificates(credentials: Credentials) -> grpc.ServerCertificateConfiguration:
+    return grpc.ssl_server_certificate_configuration(
+        [(credentials.private_key, credentials.certificate)], root_certificates=credentials.client_ca
     )
 
 
