@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
+from cryptography import x509
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
@@ -20,6 +22,7 @@ from noisegate.v1 import admin_service_pb2 as admin_pb
 from noisegate.v1 import session_crypto_service_pb2 as pb
 from noisegate.v1.admin_service_pb2_grpc import AdminServiceStub
 from noisegate.v1.session_crypto_service_pb2_grpc import SessionCryptoServiceStub
+from noisegate_server.cli.revoke import addresses
 from tests.integration.conftest import DEV, Launch
 from tests.integration.test_early_data import bring
 from tests.support.certificates import Authority
@@ -180,6 +183,76 @@ async def test_the_command_revokes(operated: Operated) -> None:
     ):
         refused = run_command("revoke", "--target", address, "--tenant", TENANT, *wrong)
         assert refused.returncode == 2, refused.stderr
+
+
+async def test_the_command_reaches_every_instance_and_names_those_that_do_not_answer(operated: Operated) -> None:
+    """A player has sessions at several; what could be ended is ended, and the exit code says that it was not all."""
+    servers = [operated() for _ in range(2)]
+    for server, _ in servers:
+        async with noisegate.connect(server.address, policy=PATIENT) as client:
+            await open_noise(client, Setup(peer_id="eve"))
+    targets = [word for _, address in servers for word in ("--target", address)]
+    words = ("--tenant", TENANT, "--peer-id", "eve")
+    gone = "127.0.0.1:1"
+    partly = run_command("revoke", *targets, "--target", gone, *words)
+    assert partly.returncode == 1
+    ended = {f"{address}: ended 1 sessions, deleted 0 suspended ones" for _, address in servers}
+    assert set(partly.stdout.splitlines()) == ended
+    assert f"noisegate: not revoked at {gone}\n" in partly.stderr
+    again = run_command("revoke", *targets, "--expect", "2", *words)
+    assert (again.returncode, again.stderr) == (0, "")
+    fewer = run_command("revoke", *targets, "--expect", "3", *words)
+    assert (fewer.returncode, fewer.stderr) == (1, "noisegate: 2 instances found, and not 3\n")
+
+
+async def test_the_command_checks_the_certificate_for_the_name_it_was_given(operated: Operated, tmp_path: Path) -> None:
+    """The addresses behind a name are called, and the certificate has the name."""
+    operators = Authority()
+    certificate, key = operators.issue("pod", [x509.DNSName("noisegate.game.svc")])
+    options = ["--identity", str(write(tmp_path / "identity", b"42" * 32)), "--listen", "127.0.0.1:0"]
+    options += ["--tls-certificate", str(write(tmp_path / "pod.pem", certificate))]
+    options += ["--tls-key", str(write(tmp_path / "pod.key", key))]
+    options += ["--admin-client-ca", str(write(tmp_path / "ca.pem", operators.certificate))]
+    server, address = operated(*options)
+    mine = operators.caller("spiffe://game.example/operator")
+    tls = ["--tls-ca", str(tmp_path / "ca.pem"), "--tls-certificate", str(write(tmp_path / "me.pem", mine[0]))]
+    tls += ["--tls-key", str(write(tmp_path / "me.key", mine[1]))]
+    words = ("revoke", "--target", address, "--tenant", TENANT, "--peer-id", "eve", *tls)
+    assert run_command(*words).returncode == 1
+    done = run_command(*words, "--server-name", "noisegate.game.svc")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert server.stop() == 0
+
+
+def write(path: Path, content: bytes) -> Path:
+    """A file that nobody else may read."""
+    path.touch(mode=0o600)
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        ([(socket.AF_INET, "10.0.0.2"), (socket.AF_INET, "10.0.0.1")], ["10.0.0.1:7444", "10.0.0.2:7444"]),
+        ([(socket.AF_INET6, "fd00::1"), (socket.AF_INET, "10.0.0.1")], ["10.0.0.1:7444"]),
+        ([(socket.AF_INET6, "fd00::2"), (socket.AF_INET6, "fd00::1")], ["[fd00::1]:7444", "[fd00::2]:7444"]),
+    ],
+)
+def test_a_name_leads_to_all_of_its_addresses(
+    found: list[tuple[int, str]], expected: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each pod once, by the family that all pods have; the certificate is looked at for the name."""
+    places = [(family, socket.SOCK_STREAM, 6, "", (number, 7444)) for family, number in found]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: places)
+    assert addresses("pods.game.svc:7444") == dict.fromkeys(expected, "pods.game.svc")
+
+
+def test_a_name_that_leads_nowhere_is_an_error() -> None:
+    """One line and exit code 1."""
+    done = run_command("revoke", "--target", "pods.invalid:7444", "--tenant", TENANT, "--peer-id", "eve")
+    assert done.returncode == 1
+    assert done.stderr.startswith("noisegate: --target: pods.invalid:7444: ")
 
 
 @pytest.mark.parametrize(

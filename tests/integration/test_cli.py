@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import yaml
 
 from noisegate_server.config import Config
 
@@ -148,6 +149,38 @@ def test_keygen_makes_a_key_that_serve_takes(tmp_path: Path) -> None:
     assert "--out" in again.stderr
     with serving("--identity", str(out), "--listen", "127.0.0.1:0"):
         pass
+
+
+def test_keygen_makes_a_secret_whose_entries_serve_takes(tmp_path: Path) -> None:
+    """Three different keys, each of which is a file's content; the public one stands beside them."""
+    made = noisegate("keygen", "--kubernetes", "--name", "game-keys")
+    assert (made.returncode, made.stderr) == (0, "")
+    secret = yaml.safe_load(made.stdout)
+    assert (secret["apiVersion"], secret["kind"], secret["metadata"]["name"]) == ("v1", "Secret", "game-keys")
+    entries = secret["stringData"]
+    assert sorted(entries) == ["blob.key", "identity.key", "ticket.key"]
+    assert len(set(entries.values())) == 3
+    options = []
+    for entry, key in entries.items():
+        (tmp_path / entry).touch(mode=0o600)
+        (tmp_path / entry).write_text(key)
+        option = {"identity.key": "--identity", "ticket.key": "--ticket-key", "blob.key": "--blob-key"}[entry]
+        options += [option, str(tmp_path / entry)]
+    report = json.loads(noisegate("doctor", "--json", "--listen", "127.0.0.1:0", *options).stdout)
+    (shown,) = [each["finding"] for each in report if each["check"] == "--identity"]
+    assert shown.endswith(secret["metadata"]["annotations"]["noisegate/public-key"])
+    assert not [each for each in report if each["state"] == "mend"]
+
+
+def test_a_secret_goes_to_a_file_or_is_refused_by_its_name(tmp_path: Path) -> None:
+    """Private keys are not on the terminal then; a name that Kubernetes would not take is none."""
+    out = tmp_path / "secret.yaml"
+    made = noisegate("keygen", "--kubernetes", "--out", str(out))
+    assert re.fullmatch(r"[0-9a-f]{64}\n", made.stdout)
+    assert out.stat().st_mode & 0o777 == 0o600
+    assert yaml.safe_load(out.read_text())["metadata"]["name"] == "noisegate-keys"
+    for name in ("", "Keys", "no", "-keys", "a: b", "keys."):
+        assert noisegate("keygen", "--kubernetes", "--name", name).returncode == (0 if name == "no" else 2), name
 
 
 def test_sessions_of_a_server_that_is_not_there_is_an_error() -> None:
