@@ -29,6 +29,10 @@ test: setup ## run the tests (NOISEGATE_VECTORS: folder of published vectors; NO
 	@tools/setup.sh helm
 	@$(PYTHON_ENV)/python -m pytest $(ARGS)
 
+.PHONY: conformance
+conformance: setup ## run the SDKs of all languages over the cases of tests/conformance/cases, print a table
+	@$(PYTHON_ENV)/python -m tests.conformance.suite $(ARGS)
+
 .PHONY: fuzz
 fuzz: setup ## drive sessions through many more lives than a test run does (NOISEGATE_FUZZ: how many times as many)
 	@NOISEGATE_FUZZ=$${NOISEGATE_FUZZ:-20} $(PYTHON_ENV)/python -m pytest --timeout 0 \

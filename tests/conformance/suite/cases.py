@@ -1,0 +1,60 @@
+"""The cases: JSON files, each an object {"about": ..., "cases": [...]}.
+
+A case has a name, its steps, and where it needs them `service` (a stage of its own, stage.py) and `for_each`: rows of
+words, or lists of words to combine; the case is run for each, with "{word}" replaced in every string. A string that is
+"{word}" and nothing else becomes the word's own value, whatever its type.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+FOLDER: Final = Path(__file__).resolve().parents[1] / "cases"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One case."""
+
+    topic: str
+    """The file's name."""
+    name: str
+    service: dict[str, Any]
+    steps: list[dict[str, Any]]
+
+
+def load(folder: Path = FOLDER) -> list[Case]:
+    """Every case of every file."""
+    return [case for path in sorted(folder.glob("*.json")) for case in _read(path)]
+
+
+def _read(path: Path) -> Iterator[Case]:
+    for case in json.loads(path.read_text(encoding="utf-8"))["cases"]:
+        for words in _rows(case.get("for_each", [{}])):
+            filled = _filled(case, words)
+            yield Case(topic=path.stem, name=filled["name"], service=filled.get("service", {}), steps=filled["steps"])
+
+
+def _rows(each: Any) -> list[dict[str, Any]]:
+    if isinstance(each, list):
+        return each
+    return [dict(zip(each, words, strict=True)) for words in itertools.product(*each.values())]
+
+
+def _filled(value: Any, words: dict[str, Any]) -> Any:
+    if isinstance(value, str):
+        for word, what in words.items():
+            if value == "{" + word + "}":
+                return what
+            value = value.replace("{" + word + "}", str(what))
+        return value
+    if isinstance(value, dict):
+        return {key: _filled(each, words) for key, each in value.items() if key != "for_each"}
+    if isinstance(value, list):
+        return [_filled(each, words) for each in value]
+    return value

@@ -1,0 +1,107 @@
+"""Runs languages over cases, and shows what became of it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+from tests.conformance.suite.cases import Case
+from tests.conformance.suite.driver import Driver
+from tests.conformance.suite.languages import Language, NotAvailable
+from tests.conformance.suite.play import Play
+from tests.conformance.suite.stage import DEV, Stage
+from tests.conformance.suite.values import Unmet
+from tests.support.server import RunningServer
+
+CASE_SECONDS: Final = 60.0
+
+
+@dataclass(slots=True, kw_only=True)
+class Row:
+    """What became of one language."""
+
+    name: str
+    skipped: str = ""
+    """Why it was not run."""
+    failures: dict[str, str] = field(default_factory=dict)
+    """Name of a case to why it failed."""
+    passed: int = 0
+
+
+def run(languages: Sequence[Language], cases: Sequence[Case]) -> list[Row]:
+    """Every language over every case, one after the other."""
+    with TemporaryDirectory() as scratch:
+        shared = RunningServer(DEV)
+        try:
+            return [asyncio.run(_row(language, cases, shared, Path(scratch))) for language in languages]
+        finally:
+            shared.stop()
+
+
+async def _row(language: Language, cases: Sequence[Case], shared: RunningServer, scratch: Path) -> Row:
+    row = Row(name=language.name)
+    try:
+        command = await asyncio.to_thread(language.build, scratch)
+    except NotAvailable as reason:
+        row.skipped = str(reason)
+        return row
+    async with AsyncExitStack() as stack:
+        driver = await Driver.start(command)
+        stack.push_async_callback(driver.stop)
+        stages: dict[str, Stage] = {}
+        for number, case in enumerate(cases):
+            try:
+                async with asyncio.timeout(CASE_SECONDS):
+                    await _one(driver, case, number, shared, stages, stack)
+            except (Unmet, TimeoutError) as why:
+                row.failures[f"{case.topic}: {case.name}"] = str(why) or "took too long"
+            else:
+                row.passed += 1
+    return row
+
+
+async def _one(
+    driver: Driver, case: Case, number: int, shared: RunningServer, stages: dict[str, Stage], stack: AsyncExitStack
+) -> None:
+    """One case on its stage; cases that want the same play on the same, one after the other."""
+    wanted = json.dumps(case.service)
+    stage = stages.get(wanted)
+    if stage is None:
+        stage = Stage(shared, case.service)
+        if not stage.serves_again:
+            async with stage:
+                await Play(driver, stage, case, number).run()
+            return
+        stages[wanted] = await stack.enter_async_context(stage)
+    try:
+        await Play(driver, stage, case, number).run()
+    finally:
+        stage.clear()
+
+
+def shown(rows: Sequence[Row], cases: Sequence[Case]) -> str:
+    """The table: topics down, languages across; then every failure; then the closing line."""
+    topics = list(dict.fromkeys(case.topic for case in cases))
+    head = ["topic", "cases", *(row.name for row in rows)]
+    lines = []
+    for topic in topics:
+        count = sum(case.topic == topic for case in cases)
+        cells = [topic, str(count)]
+        for row in rows:
+            failed = sum(name.startswith(f"{topic}: ") for name in row.failures)
+            cells.append("skipped" if row.skipped else f"{failed} FAILED" if failed else "ok")
+        lines.append(cells)
+    widths = [max(len(cells[at]) for cells in (head, *lines)) for at in range(len(head))]
+    text = ["  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)) for cells in (head, *lines)]
+    for row in rows:
+        if row.skipped:
+            text.append(f"{row.name}: skipped, {row.skipped}")
+        text += [f"{row.name}: {name}: {why}" for name, why in row.failures.items()]
+    text.append(f"{sum(row.passed for row in rows)} passed, {sum(len(row.failures) for row in rows)} failed")
+    return "\n".join(line.rstrip() for line in text)
