@@ -127,6 +127,11 @@ class KeyFile:
         keys = [_sealing_key(self._label, key) for key in _read_keys(self.option, self._path, at_most=2)]
         return SealingKeys(current=keys[0], previous=keys[1] if len(keys) > 1 else None)
 
+    @property
+    def written_at(self) -> float:
+        """When what was read last was written (unix seconds)."""
+        return self._seen[1] / 1e9 if self._seen is not None else 0.0
+
     def has_changed(self) -> bool:
         """Whether it is not what was read last, whatever came of that."""
         return _state(self._path) != self._seen

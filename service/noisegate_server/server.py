@@ -81,6 +81,8 @@ class Server:
         self._probes: GrpcioTransport | None = None
         self.health_bound: HostPort | None = None
         """Where probes are answered without TLS, once it listens."""
+        self.metrics_bound: HostPort | None = None
+        """Where Prometheus is answered, once it listens."""
         self._repeats = Repeats()
         self._running = Running()
         self._parts: Parts | None = None
@@ -134,11 +136,21 @@ class Server:
             repeats=self._repeats,
             running=self._running,
             health=self._health,
+            refusals=parts.counts.refusals,
             on_defect=log_defect,
         )
         keeper = Keeper(parts, config, clock=self._clock, wall=self._wall)
         await keeper.recall()
-        telemetry = Telemetry(self._destinations, parts, clock=self._clock, random_bytes=self._random_bytes)
+        telemetry = Telemetry(
+            self._destinations,
+            config,
+            parts,
+            clock=self._clock,
+            wall=self._wall,
+            random_bytes=self._random_bytes,
+        )
+        await telemetry.start()
+        self.metrics_bound = telemetry.metrics_bound
         await transport.start(telemetry.watch(build_table(rpc)))
         if admin is not None:
             # Who is an operator, the listener's own roots say; all of them have every right.
@@ -150,7 +162,8 @@ class Server:
             self._probes = probes
         for file, ring in ((ticket_file, parts.ticket_ring), (blob_file, parts.blob_ring)):
             if file is not None:
-                self._renewal.watch(file, _renewing_keys(ring))
+                ring.since = file.written_at
+                self._renewal.watch(file, _renewing_keys(file, ring))
         if tls is not None:
             self._renewal.watch(tls, _renewing_certificate(transport))
         self._parts, self._transport, self._keeper, self._telemetry = parts, transport, keeper, telemetry
@@ -291,6 +304,8 @@ async def _serve(config: Config, announce: Callable[[str], None], destinations: 
         _LOG.info("AdminService listening on %s", server.admin_bound)
     if server.health_bound is not None:
         _LOG.info("probes answered on %s", server.health_bound)
+    if server.metrics_bound is not None:
+        _LOG.info("metrics at http://%s/metrics", server.metrics_bound)
     announce(f"noisegate listening on {bound}")
     await signals.get()
     _LOG.info("stopping: running calls have %g s, and then sessions to be suspended", config.grace)
@@ -306,8 +321,10 @@ async def _serve(config: Config, announce: Callable[[str], None], destinations: 
     _LOG.info("stopped")
 
 
-def _renewing_keys(ring: KeyRing) -> Callable[[SealingKeys], str]:
+def _renewing_keys(file: files.KeyFile, ring: KeyRing) -> Callable[[SealingKeys], str]:
     def take(keys: SealingKeys) -> str:
+        if keys.current.key_id != ring.keys.current.key_id:
+            ring.since = file.written_at
         ring.keys = keys
         return f"seals under key {keys.current.key_id.hex()}"
 

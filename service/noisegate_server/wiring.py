@@ -65,6 +65,8 @@ def what_is_missing(config: Config) -> Iterator[str]:
         yield "callers are not authenticated: only this machine can connect, and everyone is tenant 'local'"
     if config.admin_address is not None and config.admin_client_ca is None:
         yield "operators are not authenticated: whoever is on this machine is one"
+    if config.metrics_address is not None and not config.metrics_address.is_loopback:
+        yield "metrics are read by whoever reaches --metrics-listen: numbers, without ids, keys, players or tenants"
     if config.dev:
         yield "--dev: identity keys are new at each start; players that know the last one cannot connect"
     if config.state_file is None:

@@ -30,6 +30,7 @@ from noisegate_server.noise import KeyPair
 from noisegate_server.session.sealed import Sealed
 from noisegate_server.session.sealing import SealingKeys
 from noisegate_server.session.session import Session
+from noisegate_server.session.state import SessionState
 from noisegate_server.session.ticket import TicketKey, TicketKeys
 from noisegate_server.store.base import StoreLimits
 from noisegate_server.store.vault import Vault
@@ -166,6 +167,12 @@ class Engine:
 
     def sweep(self, budget: int = 1_000_000) -> None:
         upkeep.sweep(self.parts, self.clock.now, self.clock.wall, budget)
+
+    def rotating(self) -> int:
+        """How many sessions in memory rotate, looked at one by one."""
+        store = self.parts.store
+        sessions = (session for shard in range(store.shards) for session in store.shard(shard))
+        return sum(session.state is SessionState.ROTATING for session in sessions)
 
     def leftovers(self) -> list[str]:
         """The names of all that is not empty."""

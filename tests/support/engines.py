@@ -88,8 +88,10 @@ class Engines:
     def assert_nothing_is_left(self) -> None:
         """End all sessions of all engines; nothing may stay in any table."""
         for engine in self.made:
+            assert engine.parts.counts.rotating == engine.rotating()
             engine.shut_down()
             assert engine.leftovers() == []
+            assert engine.parts.counts.rotating == 0
 
 
 @dataclass(slots=True, kw_only=True)

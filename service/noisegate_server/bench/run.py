@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from noisegate_server import process
-from noisegate_server.bench import batch, handshakes, many, match, own_cost, seam, stream
+from noisegate_server.bench import batch, handshakes, many, match, own_cost, seam, stream, telemetry
 from noisegate_server.bench.claims import CLAIMS
 from noisegate_server.bench.figures import Figure, Verdict, to_json
 from noisegate_server.bench.measure import Taken
@@ -33,6 +33,8 @@ MEASURES: Final[dict[str, Callable[[], Coroutine[None, None, Taken]]]] = {
     "match": match.measure,
     "own-cost": own_cost.measure,
     "seam": seam.measure,
+    "telemetry": telemetry.measure_seam,
+    "telemetry-unary": telemetry.measure_unary,
 }
 """Id of a claim to what takes its figure; every claim has one."""
 

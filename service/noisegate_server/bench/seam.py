@@ -23,7 +23,7 @@ _COUNT = 20_000
 _ROUNDS = 9
 
 
-def _datagram_session() -> tuple[Parts, bytes]:
+def datagram_session() -> tuple[Parts, bytes]:
     """A service that has played an NK initiator against another one, and the id of its session."""
     near, far = make_instance(), make_instance()
     now, wall = time.monotonic(), time.time()
@@ -35,7 +35,7 @@ def _datagram_session() -> tuple[Parts, bytes]:
 
 async def measure() -> Taken:
     """Take the figure; asserts that every answer is a record of the right length."""
-    parts, session_id = _datagram_session()
+    parts, session_id = datagram_session()
     table = build_table(Rpc(parts=parts, clock=time.monotonic, wall=time.time))
     encrypt = table[SERVICE_PREFIX + "Encrypt"].unary
     if encrypt is None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["check_whole"]
 
-_ADDRESSES: Final = ("listen", "advertise", "admin_listen", "health_listen")
+_ADDRESSES: Final = ("listen", "advertise", "admin_listen", "health_listen", "metrics_listen")
 _KEY_FILES: Final = ("tls_key", "ticket_key", "blob_key")
 _A_KEY: Final = re.compile(r"[0-9a-fA-F]{64}|-----BEGIN ")
 

@@ -177,6 +177,10 @@ class Config(BaseSettings):
         le=3_600,
         description="Seconds at a stop for suspending sessions, once running calls have ended; what is left then ends.",
     )
+    metrics_listen: str = Field(
+        "",
+        description="HOST:PORT for Prometheus (GET /metrics), without TLS; empty for none. Port 0 takes a free one.",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="What is logged to standard error at least: DEBUG, INFO, WARNING or ERROR; never a secret."
     )
@@ -198,6 +202,11 @@ class Config(BaseSettings):
     def health_address(self) -> HostPort | None:
         """Where to listen for probes without TLS, if at all."""
         return parse_host_port(self.health_listen) if self.health_listen else None
+
+    @property
+    def metrics_address(self) -> HostPort | None:
+        """Where to listen for Prometheus, if at all."""
+        return parse_host_port(self.metrics_listen) if self.metrics_listen else None
 
     @classmethod
     def settings_customise_sources(

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate, chain, repeat
 from typing import Final, Protocol, TypeVar
 
+from noisegate_server.engine.parts import Parts
 from noisegate_server.session.errors import Overloaded, SessionError
 from noisegate_server.session.session import Session
 from noisegate_server.store.suspended import Dormant
@@ -74,6 +75,7 @@ class Sparse:
 class Work(Protocol):
     """One kind of batch: how its items are served."""
 
+    parts: Parts
     sparse: Sparse
 
     def find(self, start: int, stop: int, now: float) -> Sequence[Session | None]:
@@ -109,6 +111,7 @@ def serve(work: Work, counts: Sequence[int], now: float, wall: float) -> Steps[N
                 run += 1
         if held and run < total and (moment := (yield None)) is not None:
             now, wall = moment
+    work.parts.counts.refusals.update(type(error) for _, error in work.sparse.errors)
 
 
 def _serve_one(work: Work, run: int, index: int, now: float, wall: float) -> Steps[Moment | None]:

@@ -51,6 +51,7 @@ def _packed(parts: Parts, number: int, issuer: IssuerOf, clock: Clock, wall: Clo
         )
         kept = _kept(parts, frozen, glance, shared.mode, now, today)
         parts.store.leave(glance)
+        parts.counts.went(glance)
         if glance.expires_at > now:
             yield kept
 
@@ -72,6 +73,7 @@ def _awake(parts: Parts, number: int, issuer: IssuerOf, clock: Clock, wall: Cloc
             )
             kept = _kept(parts, frozen, session, session.mode, now, today)
             parts.store.leave(session)
+            parts.counts.went(session)
             session.wipe()
             yield kept
 

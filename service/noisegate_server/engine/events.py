@@ -10,11 +10,11 @@ from collections.abc import Callable
 from enum import IntEnum
 from typing import Final, NamedTuple
 
+from noisegate_server.engine.counts import Counts, Subject
 from noisegate_server.session.errors import Overloaded, SessionQuota
 from noisegate_server.session.record_layout import Glance
 from noisegate_server.session.session import Session
 from noisegate_server.session.state import TerminationReason
-from noisegate_server.store.suspended import SuspendedSession
 
 __all__ = ["EventKind", "Events", "Observe", "SessionEvent", "Subject", "Tell", "Watch"]
 
@@ -50,10 +50,8 @@ class SessionEvent(NamedTuple):
 
 Tell = Callable[[SessionEvent], None]
 
-Subject = Session | SuspendedSession | Glance
-
 Observe = Callable[[EventKind, Subject, str], None]
-"""(what happened, to which session, why; empty where the kind says it all)."""
+"""(what happened, to which session, why it ended; empty where it did not)."""
 
 
 class Watch:
@@ -70,12 +68,22 @@ class Watch:
         self.tell: Final = tell
 
 
+_COUNT: Final = {
+    EventKind.ESTABLISHED: Counts.established,
+    EventKind.ROTATED: Counts.rotated,
+    EventKind.SUSPENDED: Counts.went,
+    EventKind.RESTORED: Counts.came_back,
+}
+"""What `happened` counts; a rotation that is due, and an end, have their own ways here."""
+
+
 class Events:
     """Who watches which tenant's sessions. Of one event loop."""
 
-    __slots__ = ("_count", "_watches", "observe")
+    __slots__ = ("_count", "_counts", "_watches", "observe")
 
-    def __init__(self) -> None:
+    def __init__(self, counts: Counts) -> None:
+        self._counts: Final = counts
         self.observe: Observe | None = None
         """Told of every event but ROTATION_DUE, of every tenant. Must not raise."""
         self._watches: Final[dict[str, dict[Watch, None]]] = {}
@@ -107,6 +115,7 @@ class Events:
 
     def happened(self, kind: EventKind, session: Session) -> None:
         """Something other than its end has happened to a session: what a use case calls."""
+        _COUNT[kind](self._counts, session)
         if self.observe is not None:
             self.observe(kind, session, "")
         if session.tenant in self._watches:
@@ -122,6 +131,7 @@ class Events:
 
     def ended(self, session: Subject, reason: TerminationReason, *, resumable: bool) -> None:
         """An established session ends; it is not wiped yet. The store calls this, whatever ended it."""
+        self._counts.end(session, reason)
         if self.observe is not None:
             self.observe(EventKind.ENDED, session, reason.name)
         if session.tenant in self._watches:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from noisegate_server.engine import messages
+from noisegate_server.engine.counts import Attempt, HandshakeKind, Outcome
 from noisegate_server.engine.freshness import remember, require_new
 from noisegate_server.engine.negotiation import (
     ANONYMOUS,
@@ -147,6 +148,11 @@ def respond(parts: Parts, tenant: str, request: Response, now: float, wall: floa
     A DATAGRAM hello that asks for what we do not choose or grant, or has another clock, gets a RETRY: no session, no
     state, no work with keys, and fewer bytes than came.
     """
+    with parts.counts.first_message() as attempt:
+        return _respond(parts, tenant, request, attempt, now, wall)
+
+
+def _respond(parts: Parts, tenant: str, request: Response, attempt: Attempt, now: float, wall: float) -> HandshakeStep:
     datagram = request.mode is RecordMode.DATAGRAM
     hello, message, proposed = _first_message(request)
     repeat = (tenant, repeat_key(hello, message, request.prologue))
@@ -156,11 +162,13 @@ def respond(parts: Parts, tenant: str, request: Response, now: float, wall: floa
     if hello:
         taken = accept(parts.policy, hello, wall, refusing=(request.packet or request.message) if datagram else None)
         if not isinstance(taken, Accepted):
+            parts.counts.handshakes[attempt.kind, Outcome.RETRY] += 1
             return HandshakeStep(session_id=b"", to_peer=(encode_retry(taken),), retry=taken.reason)
         pattern, suite, flags, timestamp_ms = taken
     else:
         pattern, suite = allowed(parts.policy, request.pattern, request.suite)
         flags = Flags(0)
+    attempt.kind = HandshakeKind(pattern, suite)
     if not datagram:
         # Nothing in a bare Noise session says it: the game tells both ends.
         flags = flags & ~Flags.RATCHET | _ratchet(request.options)

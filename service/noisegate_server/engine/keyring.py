@@ -11,7 +11,9 @@ class KeyRing:
     Assigning `keys` exchanges current and previous at once.
     """
 
-    __slots__ = ("keys",)
+    __slots__ = ("keys", "since")
 
-    def __init__(self, keys: SealingKeys) -> None:
+    def __init__(self, keys: SealingKeys, since: float) -> None:
         self.keys = keys
+        self.since = since
+        """When the current key came to be, as far as is known (unix seconds)."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from noisegate_server.engine.counts import Cause
 from noisegate_server.engine.parts import Parts
 from noisegate_server.engine.records import parties, see_to
 from noisegate_server.engine.restore import present
@@ -107,7 +108,7 @@ def _change(parts: Parts, session: Session, network: Network, now: float, *, is_
             if not is_back:
                 to_peer += _rotate(parts, session, records, now)
         to_peer += see_to(parts, session, now)
-        session.settle()
+        parts.counts.settle(session, Cause.NETWORK)
     return NetworkChange(
         session_id=session.session_id,
         to_peer=to_peer,

@@ -84,6 +84,9 @@ class _Opening:
         opened = open_items(
             sessions, self.packets[at:stop], self.associated[at:stop], now, self.parts.aeads, self.records
         )
+        counts = self.parts.counts
+        counts.opened += opened
+        counts.opened_bytes += sum(self.records.lengths[at : at + opened])
         if not self.named:
             self.session_ids += [session.session_id for session in sessions[:opened] if session is not None]
         return opened

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+from noisegate_server.engine.counts import Counts
 from noisegate_server.engine.events import Events
 from noisegate_server.engine.keyring import KeyRing
 from noisegate_server.engine.outcomes import HandshakeStep, ResumeStep
@@ -70,6 +71,8 @@ class Parts:
     """Of the hellos that were accepted, by tenant and static key."""
     events: Events
     """Who is told what happens to sessions."""
+    counts: Counts
+    """How much of what has happened."""
 
     @property
     def ticket_keys(self) -> TicketKeys:
@@ -110,20 +113,22 @@ def make_parts(
         raise ValueError(f"instance: {INSTANCE} bytes")
     limits = limits or StoreLimits()
     vault = vault or MemoryVault(random_bytes(INSTANCE))
-    events = Events()
+    counts = Counts()
+    events = Events(counts)
     aeads = AeadCache()
     return Parts(
         instance=instance,
         endpoint=endpoint,
         version=version,
         identities=identities,
-        ticket_ring=KeyRing(ticket_keys),
+        ticket_ring=KeyRing(ticket_keys, started_wall),
         policy=policy,
         random_bytes=random_bytes,
         store=ShardedStore(
             limits,
             resumable=lambda session: session.ticket_given,
             on_end=events.ended,
+            on_given_up=counts.given_up,
             packer=SessionPacker(policy, aeads),
         ),
         aeads=aeads,
@@ -132,13 +137,15 @@ def make_parts(
         ),
         vault=vault,
         blob_ring=KeyRing(
-            blob_keys or SealingKeys(current=SealingKey(key_id=random_bytes(KEY_ID), key=random_bytes(KEY)))
+            blob_keys or SealingKeys(current=SealingKey(key_id=random_bytes(KEY_ID), key=random_bytes(KEY))),
+            started_wall,
         ),
         spent=SpentTickets(alone=not vault.survives),
         latch=latch,
         received=ExpiringTable(ttl=policy.ticket_lifetime, capacity=limits.tombstones, on_drop=ReceivedTicket.wipe),
         timestamps=Timestamps(started_wall),
         events=events,
+        counts=counts,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from noisegate_server.engine.counts import Cause, cause_of
 from noisegate_server.engine.events import EventKind
 from noisegate_server.engine.opening import find, identity_of
 from noisegate_server.engine.outcomes import Decrypted
@@ -67,6 +68,9 @@ def encrypt(
     session.last_used = now
     idle_end, lifetime_end = now + session.idle_timeout, session.lifetime_end
     session.expires_at = idle_end if idle_end < lifetime_end else lifetime_end  # noqa: FURB136  # a call costs more
+    counts = parts.counts
+    counts.sealed += 1
+    counts.sealed_bytes += len(plaintext)
     if sealed.rotation_due:
         parts.events.due(session)
     return sealed
@@ -112,6 +116,10 @@ def decrypt(
         elif (act := _ACTS.get(kind)) is not None:
             to_peer += act(parts, session, opened, now)
             answer = answered(opened.content) if kind == Kind.KEEP_ALIVE else b""
+    else:
+        counts = parts.counts
+        counts.opened += 1
+        counts.opened_bytes += len(opened.content)
     if opened.confirmed or opened.wants_rotation or session.ticket_owed or now >= records.due_at:
         to_peer += _aside(parts, session, opened, now, wall)
     if records.due:
@@ -178,11 +186,11 @@ def _aside(parts: Parts, session: Session, opened: Opened, now: float, wall: flo
         if session.role is Role.RESPONDER or records.current.receive_tail:
             # The initiator, or who made a salted epoch, asks until it sees a record of the new epoch.
             to_peer += records.aside(Kind.KEEP_ALIVE, b"", parts.aeads)
-        session.settle()
+        parts.counts.settle(session, Cause.PEER)
         parts.events.happened(EventKind.ROTATED, session)
     if opened.wants_rotation and session.role is Role.INITIATOR:
         to_peer += rotation.grant(records, parties(parts, session), now, parts.aeads, parts.random_bytes)
-        session.settle()
+        parts.counts.settle(session, Cause.PEER)
     return to_peer + owed_ticket(parts, session, wall) + see_to(parts, session, now)
 
 
@@ -197,6 +205,7 @@ def see_to(parts: Parts, session: Session, now: float) -> tuple[bytes, ...]:
         for connection_id in former:
             parts.store.unbind_connection(session, connection_id)
     if now >= records.rotate_at:
+        cause = cause_of(session, records, now)
         to_peer += rotation.begin_due(
             records,
             parties(parts, session),
@@ -205,7 +214,7 @@ def see_to(parts: Parts, session: Session, now: float) -> tuple[bytes, ...]:
             parts.random_bytes,
             initiator=session.role is Role.INITIATOR,
         )
-        session.settle()
+        parts.counts.settle(session, cause)
     return to_peer
 
 
@@ -218,6 +227,8 @@ def _encrypt_due(parts: Parts, session: Session, plaintext: bytes, associated_da
         records.refuse_old(now)
     sealed = records.seal(plaintext, associated_data, now, parts.aeads)
     session.touch(now)
+    parts.counts.sealed += 1
+    parts.counts.sealed_bytes += len(plaintext)
     to_peer = see_to(parts, session, now)
     if records.due:
         parts.events.due(session)
@@ -248,7 +259,7 @@ def _rotate_1(parts: Parts, session: Session, opened: Opened, now: float) -> tup
     except HandshakeFailed:
         # An authentic record of the peer that fits no rotation of ours, such as a late one: dropped.
         return ()
-    session.settle()
+    parts.counts.settle(session, Cause.PEER)
     return replies
 
 
@@ -260,7 +271,7 @@ def _rotate_2(parts: Parts, session: Session, opened: Opened, now: float) -> tup
         replies = rotation.conclude(records, opened.content, now, parts.aeads, parts.random_bytes)
     except HandshakeFailed:
         return ()
-    session.settle()
+    parts.counts.settle(session, Cause.PEER)
     return replies
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from noisegate_server.engine import handshake as full
+from noisegate_server.engine.counts import Outcome
 from noisegate_server.engine.opening import (
     admit,
     identity_of,
@@ -37,6 +38,7 @@ from noisegate_server.session.errors import (
     MessageTooLarge,
     Overloaded,
     SessionClosed,
+    SessionError,
     SessionNotFound,
     TicketRejected,
 )
@@ -114,9 +116,15 @@ async def respond(parts: Parts, tenant: str, request: ResumeRequested, now: floa
     try:
         step = await _redeem(parts, tenant, request, first, repeat, now, wall)
     except TicketRejected:
+        parts.counts.resumes[Outcome.FELL_BACK if first.fallback else Outcome.REJECTED] += 1
         if not first.fallback:
             raise
         return _fall_back(parts, tenant, request, first, now, wall)
+    except SessionError as error:
+        parts.counts.resumes[Outcome.FAILED if isinstance(error, HandshakeFailed) else Outcome.REFUSED] += 1
+        raise
+    if step.early:
+        parts.counts.early[step.early is Early.ACCEPTED] += 1
     if request.mode is RecordMode.DATAGRAM:
         accepted = step.early is Early.ACCEPTED
         parts.answers.put(repeat, replace(step, early=Early.NONE, early_data=b"") if accepted else step, now)
@@ -190,6 +198,7 @@ async def _spend_durably(
         # Should its use have been written down after all, the vault will say so the next time.
         parts.spent.take_back(tenant, ticket.id)
         raise _unwritten()
+    parts.counts.ticket_replays += 1
     raise TicketRejected
 
 
@@ -268,13 +277,15 @@ def _usable(parts: Parts, tenant: str, first: ResumeStep1, request: ResumeReques
         ticket = open_ticket(parts.ticket_keys, tenant, first.ticket, wall)
     except TicketUnusable:
         raise TicketRejected from None
+    spent = parts.spent.is_spent(tenant, ticket.id, ticket.issued_wall)
+    parts.counts.ticket_replays += spent
     usable = (
-        ticket.mode == request.mode
+        not spent
+        and ticket.mode == request.mode
         and wall - ticket.issued_wall <= parts.policy.ticket_lifetime
         and ticket.prologue_hash == sha256(request.prologue)
         and ticket.suite in parts.policy.suites
         and ticket.identity == sha256(identity_of(parts, tenant).public)
-        and not parts.spent.is_spent(tenant, ticket.id, ticket.issued_wall)
         and not parts.revocations.refuses(tenant, ticket.peer_id, ticket.remote_static, ticket.issued_wall)
         and _hello_fits(first.hello, ticket)
     )

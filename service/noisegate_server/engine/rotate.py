@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from noisegate_server.engine.counts import Cause, RotationKind
 from noisegate_server.engine.events import EventKind
 from noisegate_server.engine.negotiation import LEARNS_REMOTE, WITH_PSK
 from noisegate_server.engine.outcomes import Rotation
@@ -70,7 +71,7 @@ def _datagram(parts: Parts, session: Session, records: DatagramRecords, command:
         raise InvalidField("direction", "in DATAGRAM mode a side rekeys what it sends; leave it unset")
     to_peer: tuple[bytes, ...] = ()
     if command.kind == REKEY and records.current.sender.rekey(parts.aeads):
-        pass
+        parts.counts.rotations[RotationKind.REKEY, Cause.CALLER] += 1
     elif not records.has_room:
         raise RekeyRequired("this epoch may seal no more, not even a rotation: resume, or run a new handshake")
     elif session.role is Role.INITIATOR:
@@ -79,7 +80,7 @@ def _datagram(parts: Parts, session: Session, records: DatagramRecords, command:
     else:
         to_peer = rotation.wish(records, now, parts.aeads)
     to_peer += see_to(parts, session, now)
-    session.settle()
+    parts.counts.settle(session, Cause.CALLER)
     return Rotation(to_peer=to_peer, state=session.state, epoch=records.epoch, counter=records.current.send_counter)
 
 
@@ -92,6 +93,7 @@ def _noise_rekey(parts: Parts, session: Session, records: NoiseRecords, command:
         counter = records.rekey_receive(parts.aeads)
     else:
         raise InvalidField("direction", "REKEY in NOISE mode names its direction")
+    parts.counts.rotations[RotationKind.REKEY, Cause.CALLER] += 1
     return Rotation(to_peer=(), state=session.state, epoch=records.epoch, counter=counter)
 
 
@@ -112,7 +114,7 @@ def _noise_renegotiate(
         records.switch_receive(parts.aeads)
     if not switches:
         to_peer = _handshake_step(parts, session, records, command)
-    session.settle()
+    parts.counts.settle(session, Cause.CALLER)
     if switches and records.replacement is None:
         # What the player sends is under the new keys too: it has them.
         parts.events.happened(EventKind.ROTATED, session)

@@ -91,13 +91,22 @@ class _Sealing:
         plaintexts, kind = (self.inners, b"") if self.inners else (self.plaintexts, KIND)
         stop, aeads = at + sum(counts), self.parts.aeads
         if stop - at == len(counts):
-            return seal_each(sessions, plaintexts[at:stop], self.associated[at:stop], now, aeads, self.records, kind)
+            done = seal_each(sessions, plaintexts[at:stop], self.associated[at:stop], now, aeads, self.records, kind)
+            self._count(at, at + done)
+            return done
         for done, (session, count) in enumerate(zip(sessions, counts, strict=True)):
             end = at + count
             if not seal_run(session, plaintexts[at:end], self.associated[at:end], now, aeads, self.records, kind):
                 return done
+            self._count(at, end)
             at = end
         return len(counts)
+
+    def _count(self, start: int, stop: int) -> None:
+        """These items were sealed."""
+        counts = self.parts.counts
+        counts.sealed += stop - start
+        counts.sealed_bytes += sum(map(len, self.plaintexts[start:stop]))
 
     def one(self, run: int, index: int, now: float, wall: float) -> None:
         """Seal an item as Encrypt does."""

@@ -148,6 +148,7 @@ def _gone(parts: Parts, session: Session) -> None:
 def _put_back(parts: Parts, session: Session, record: SuspendedSession, now: float, *, certain: bool) -> None:
     if parts.store.find_suspended(session.tenant, session.session_id, now) is not record:
         # It has ended meanwhile.
+        parts.counts.left(session)
         session.wipe()
         return
     parts.store.restore(record, session, now)

@@ -9,6 +9,7 @@ from noisegate_server.store.base import Ended
 
 def sweep(parts: Parts, now: float, wall: float, budget: int) -> list[Ended]:
     """End sessions whose time is over and forget rows that are, looking at no more than `budget` of each."""
+    parts.counts.sweeps += 1
     parts.answers.forget_expired(now, budget)
     parts.spent.forget(wall, budget)
     parts.revocations.forget(wall, budget)

@@ -83,6 +83,10 @@ class Call:
         """The request's metadata, decoded on demand."""
         return self._metadata()
 
+    def header(self, key: str) -> str:
+        """One value of the metadata, empty for none: for what is asked of every call."""
+        return self._metadata().get(key, "")
+
     def abandon(self, code: Code) -> None:
         """The transport's: it has ended the call itself, before there was a reply. Most calls tell nobody."""
         told = getattr(self, "on_abandoned", None)

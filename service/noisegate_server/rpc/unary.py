@@ -6,6 +6,7 @@ object made but the request and the response.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from operator import methodcaller
@@ -83,6 +84,8 @@ class Rpc:
     health: Health = field(default_factory=Health)
     under_way: UnderWay = field(default_factory=UnderWay)
     running: Running = field(default_factory=Running)
+    refusals: Counter[type[Exception]] = field(default_factory=Counter)
+    """How often calls were refused, by the error's type."""
     on_defect: Callable[[str, Exception], None] = ignore_defect
     """Told of an error that nobody foresaw. Must not raise, nor show the error's text, which may hold a secret."""
 
@@ -119,9 +122,10 @@ def admission(method: str, rpc: Rpc, longest: int = limits.MAX_REQUEST_BYTES) ->
 
 def refuser(method: str, rpc: Rpc) -> Refuse:
     """Makes the function from an exception to a reply: (error, request_id) -> reply."""
-    on_defect = rpc.on_defect
+    on_defect, refusals = rpc.on_defect, rpc.refusals
 
     def refuse(error: Exception, request_id: str) -> Reply:
+        refusals[type(error)] += 1
         reply = refusal(error)
         if reply is None:
             on_defect(method, error)

@@ -92,6 +92,7 @@ class Session:
         "remote_static",
         "role",
         "rotation",
+        "rotation_cause",
         "session_id",
         "state",
         "suite",
@@ -127,12 +128,10 @@ class Session:
     ) -> None:
         self.session_id = session_id
         self.tenant = tenant
-        self.peer_id = peer_id
-        self.group = group
+        self.peer_id, self.group = peer_id, group
         self.mode = mode
         self.role = role
-        self.pattern = pattern
-        self.suite = suite
+        self.pattern, self.suite = pattern, suite
         self.flags = flags
         """The hello's flags that hold for this session."""
         self.prologue_hash = prologue_hash
@@ -172,6 +171,8 @@ class Session:
         self.tend_at = math.inf
         self.expiry_second = self.idle_second = self.tend_second = 0
         """The store's, as `tend_at`: see `StoredSession`."""
+        self.rotation_cause = ""
+        """Why it rotates, in the engine's words; empty where it does not."""
         self.due_told = -1
         """The last epoch of which watchers were told that a rotation is due."""
         self.aeads = aeads

@@ -289,6 +289,10 @@ class SessionStore(Protocol[S]):
         """
 
     @property
+    def looked_at(self) -> int:
+        """Entries of the queues that all sweeps have looked at."""
+
+    @property
     def wiped(self) -> int:
         """How often sweeps have had a living session wipe keys that had outlived their use."""
 

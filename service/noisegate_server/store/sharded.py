@@ -39,7 +39,7 @@ class ShardedStore(Generic[S]):
 
     __slots__ = (
         "_asleep", "_by_id", "_deadlines", "_half_open", "_indexes", "_limits", "_looked_at", "_mask", "_on_end",
-        "_resumable", "_table", "_tending", "_tombstones", "_unreported",
+        "_on_given_up", "_resumable", "_table", "_tending", "_tombstones", "_unreported",
     )  # fmt: skip
 
     def __init__(
@@ -49,14 +49,13 @@ class ShardedStore(Generic[S]):
         *,
         resumable: Callable[[S | Glance], bool] = _never,
         on_end: OnEnd[S] = _unheard,
+        on_given_up: OnEnd[S] = _unheard,
         packer: Packer[S] | None = None,
     ) -> None:
         """`shards` is a power of two; `resumable` says of a session whose time is over whether a ticket may help.
 
-        `on_end` hears of every session that ends, whatever ended it, but for handshakes that never finished; the
-        session is in no index any more and not yet wiped. With a `packer` sweeps pack idle sessions.
-
-        Errors: ValueError.
+        `on_end` hears of every session that ends, whatever ended it, `on_given_up` of handshakes that never finished;
+        the session is in no index any more and not yet wiped. With a `packer` sweeps pack idle ones. Errors: ValueError
         """
         self._limits = limits
         self._table: PackingTable[S] = PackingTable(shards, packer, limits.capacity)
@@ -73,6 +72,7 @@ class ShardedStore(Generic[S]):
         self._unreported: list[Ended] = []
         self._resumable = resumable
         self._on_end = on_end
+        self._on_given_up = on_given_up
         self._looked_at = 0
 
     def add(self, session: S, now: float) -> None:
@@ -155,7 +155,9 @@ class ShardedStore(Generic[S]):
         if not (self._asleep.remove(session) if isinstance(session, SuspendedSession) else self._table.remove(session)):
             return
         self._indexes.remove(session)
-        if not self._half_open.remove(session.handle, session.tenant, session.peer_id):
+        if self._half_open.remove(session.handle, session.tenant, session.peer_id):
+            self._on_given_up(session, reason, resumable=False)
+        else:
             self._tombstones.add(session.session_id, session.tenant, reason, now, resumable=resumable)
             self._on_end(session, reason, resumable=resumable)
         session.wipe()

@@ -10,8 +10,8 @@ from contextlib import suppress
 __all__ = ["aside"]
 
 
-async def aside(work: Callable[[], object], seconds: float) -> bool:
-    """Whether `work`, which must not raise, has come to its end within so many seconds. It runs on in any case.
+async def aside(work: Callable[[], object], seconds: float | None) -> bool:
+    """Whether `work` has come to its end within so many seconds, None for any number. It runs on in any case.
 
     Not `asyncio.to_thread`: its pool is joined when the loop ends, and a collector that does not answer would hold that
     up.
@@ -20,10 +20,12 @@ async def aside(work: Callable[[], object], seconds: float) -> bool:
     done = asyncio.Event()
 
     def run() -> None:
-        work()
-        # The loop may be gone by now.
-        with suppress(RuntimeError):
-            loop.call_soon_threadsafe(done.set)
+        try:
+            work()
+        finally:
+            # The loop may be gone by now.
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(done.set)
 
     threading.Thread(target=run, name="telemetry", daemon=True).start()
     with suppress(TimeoutError):

@@ -28,9 +28,9 @@ from noisegate_server.telemetry.requests import described
 __all__ = ["CallSpan", "CallSpans", "SessionEvents", "SessionNames"]
 
 _PROPAGATOR: Final = TraceContextTextMapPropagator()
-_FLAGS: Final = slice(53, 55)
-"""Of a traceparent: version(2)-trace id(32)-parent id(16)-flags(2)."""
-_SAMPLED: Final = 1
+_FLAG: Final = slice(54, 55)
+"""Of a traceparent, version(2)-trace id(32)-parent id(16)-flags(2), the digit whose lowest bit is the sampled flag."""
+_SAMPLED: Final = frozenset("13579bdf")
 
 
 class CallSpans:
@@ -45,16 +45,11 @@ class CallSpans:
         self._session: Final = SessionNames(session_key)
 
     def wanted(self, call: Call) -> bool:
-        """Whether this call may have a span that somebody sees."""
-        parent = call.metadata().get("traceparent")
-        if parent is None:
+        """Whether this call may have a span that somebody sees. A traceparent that is none is not sampled."""
+        parent = call.header("traceparent")
+        if not parent:
             return self._rules.begins
-        if self._rules.follows_all:
-            return True
-        try:
-            return bool(int(parent[_FLAGS], 16) & _SAMPLED)
-        except ValueError:
-            return self._rules.begins
+        return self._rules.follows_all or parent[_FLAG] in _SAMPLED
 
     def begin(self, name: str, call: Call, body: bytes) -> CallSpan:
         """The span of a call, child of its caller's. `name`: the method's full name; `body`: empty for a stream."""
@@ -127,12 +122,12 @@ class SessionEvents:
     def __init__(self, session_key: bytes) -> None:
         self._session: Final = SessionNames(session_key)
 
-    def __call__(self, kind: EventKind, session: Subject, detail: str) -> None:
+    def __call__(self, kind: EventKind, session: Subject, reason: str) -> None:
         span = trace.get_current_span()
         if span.is_recording():
-            span.add_event(f"noisegate.session.{kind.name.lower()}", self._attributes(kind, session, detail))
+            span.add_event(f"noisegate.session.{kind.name.lower()}", self._attributes(kind, session, reason))
 
-    def _attributes(self, kind: EventKind, session: Subject, detail: str) -> Mapping[str, str | int]:
+    def _attributes(self, kind: EventKind, session: Subject, reason: str) -> Mapping[str, str | int]:
         attributes: dict[str, str | int] = {"noisegate.session": self._session(session.session_id)}
         if isinstance(session, Session) and session.records is not None:
             attributes["noisegate.epoch"] = session.records.epoch
@@ -143,12 +138,9 @@ class SessionEvents:
                 "noisegate.suite": Suite(session.suite).name,
                 "noisegate.resumed": session.pattern is Pattern.NNPSK0,
             }
-        if detail:
-            attributes[_DETAIL[kind]] = detail
+        if reason:
+            attributes["noisegate.termination.reason"] = reason
         return attributes
-
-
-_DETAIL: Final = {EventKind.ROTATED: "noisegate.rotation.cause", EventKind.ENDED: "noisegate.termination.reason"}
 
 
 def _reason(status: bytes) -> str:

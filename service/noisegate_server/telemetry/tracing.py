@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID, SERVICE_NAME, SERVICE_VERSION, Resource
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased
@@ -16,20 +16,9 @@ from opentelemetry.trace import Tracer
 from noisegate_server.telemetry.aside import aside
 from noisegate_server.telemetry.conventions import SCHEMA_URL
 from noisegate_server.telemetry.destinations import GRPC, Destinations
+from noisegate_server.telemetry.resource import SCOPE
 
-__all__ = ["Tracing", "resource_of"]
-
-SCOPE: Final = "noisegate_server"
-_UNKNOWN: Final = "unknown_service"
-
-
-def resource_of(*, version: str, instance: bytes) -> Resource:
-    """What spans and metrics say of this process; OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES come before ours."""
-    given = Resource.create()
-    ours = {SERVICE_VERSION: version, SERVICE_INSTANCE_ID: instance.hex()}
-    if str(given.attributes.get(SERVICE_NAME, _UNKNOWN)).startswith(_UNKNOWN):
-        return given.merge(Resource(ours | {SERVICE_NAME: "noisegate"}))
-    return Resource(ours).merge(given)
+__all__ = ["Tracing"]
 
 
 class Tracing:

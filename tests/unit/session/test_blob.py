@@ -69,7 +69,8 @@ def test_every_attribute_of_a_session_is_kept_or_named_here(link: Link) -> None:
     """Who adds a field to Session decides whether it outlives a suspension."""
     made_anew = {
         "aeads", "created_at", "due_told", "expires_at", "expiry_second", "export", "handle", "idle_second",
-        "last_used", "lifetime_end", "opening", "records", "state", "tenant", "tend_at", "tend_second",
+        "last_used", "lifetime_end", "opening", "records", "rotation_cause", "state", "tenant", "tend_at",
+        "tend_second",
     }  # fmt: skip
     assert set(SESSION_ATTRIBUTES) | made_anew == set(Session.__slots__)
     assert not set(SESSION_ATTRIBUTES) & made_anew

@@ -154,8 +154,8 @@ USUAL = {
     "mode", "pattern", "records", "role", "session_id", "state", "suite", "tenant",
 }  # fmt: skip
 OF_THE_STORE = ("expiry_second", "handle", "idle_second", "tend_at", "tend_second")
-NOT_KEPT = {"aeads", "opening", *OF_THE_STORE}
-"""The store's, a handshake's, and the cache of contexts."""
+NOT_KEPT = {"aeads", "opening", "rotation_cause", *OF_THE_STORE}
+"""The store's, a handshake's, a rotation's, and the cache of contexts."""
 OF_RECORDS: dict[type, set[str]] = {
     DatagramRecords: {
         "answered", "answers_from", "begun", "cipher", "connection_id", "connection_id_given", "control_limit",
