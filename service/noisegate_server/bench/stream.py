@@ -1,6 +1,7 @@
 """`stream`: messages per CPU second of the server, batches of 64 through one Transport stream / unary, the same server.
 
-Both seal 256 bytes for distinct DATAGRAM sessions of as many players. Every batch is checked: its number, lengths and
+Both seal 256 bytes for distinct DATAGRAM sessions of as many players. The caller does what the SDK does: has as many
+batches under way, sends those that are due together in one message. Every batch is checked: its number, lengths and
 counters; the records of the last of each session are opened by their players.
 """
 
@@ -19,7 +20,8 @@ from noisegate_server.bench.players import OVERHEAD, PAYLOAD, PREFIX, Players, p
 from noisegate_server.bench.processes import SERVICE, pin, process
 
 BATCH = 64
-UNDER_WAY = 8
+UNDER_WAY = 32
+"""Batches without an answer, the most that the SDK has; of unary calls there are as many as a batch has items."""
 _BATCHES = 600
 _CALLS = 3_000
 _ROUNDS = 11

@@ -121,7 +121,8 @@ class Pump(Outbox):
     async def _receive(self, inbox: Inbox) -> None:
         try:
             while self._answer is None:
-                await self._room.wait()
+                if self._full:
+                    await self._room.wait()
                 body = await self._read()
                 if self._answer is not None or self._lost:
                     return

@@ -25,13 +25,15 @@ _FIXED: Final = {_FIXED64: 8, _FIXED32: 4}
 _ENVELOPE: Final = 1 << 3 | _LENGTH
 """Tag of an envelope: field number << 3 | kind; the same in requests and in answers, as are those inside."""
 _CORRELATION: Final = 1 << 3 | _VARINT
+_ENVELOPE_TAG, _CORRELATION_TAG = bytes((_ENVELOPE,)), bytes((_CORRELATION,))
 _BATCHES: Final = frozenset(
     each.number << 3 | _LENGTH for each in pb.TransportBatch.DESCRIPTOR.oneofs_by_name["batch"].fields
 )
 _FIRST: Final = 8
 """The least tag of a field that may be: numbers begin with 1."""
 _MAX_UINT64: Final = (1 << 64) - 1
-_VARINT_BYTES: Final = 10
+_SHIFTS: Final = range(0, 70, 7)
+"""Of the bytes of a varint, ten at most."""
 _MAX_FIELDS: Final = 64
 """Of a message and of each envelope: twice what a message may have, with room for those of later contracts."""
 
@@ -66,9 +68,9 @@ def write(correlation: int, batch: int, reply: Reply) -> bytes:
         refused = pb.TransportRefused(code=code, status=body)
         answer = pb.TransportAnswer(correlation_id=correlation, refused=refused)
         return pb.TransportResponse(answers=[answer]).SerializeToString()
-    head = b"%c%b" % (_CORRELATION, varint(correlation)) if correlation else b""
-    head = b"%b%c%b" % (head, batch << 3 | _LENGTH, varint(len(body)))
-    return b"%c%b%b%b" % (_ENVELOPE, varint(len(head) + len(body)), head, body)
+    head = _CORRELATION_TAG + varint(correlation) if correlation else b""
+    head += bytes((batch << 3 | _LENGTH,)) + varint(len(body))
+    return b"".join((_ENVELOPE_TAG, varint(len(head) + len(body)), head, body))
 
 
 def _batch(body: bytes, start: int, end: int) -> Batch:
@@ -108,13 +110,15 @@ def _fields(body: bytes, at: int, end: int) -> Iterator[tuple[int, int, int]]:
 
 
 def _varint(body: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    for byte in body[at : at + _VARINT_BYTES]:
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:  # the bit that says: more follows
-            if value > _MAX_UINT64:
-                break
-            return value, at
-        shift += 7
+    """(value, where it ends)."""
+    value = 0
+    try:
+        for shift in _SHIFTS:
+            byte = body[at]
+            at += 1
+            value |= (byte & 0x7F) << shift
+            if byte < 0x80 and value <= _MAX_UINT64:  # no more follow
+                return value, at
+    except IndexError:
+        pass
     raise DecodeError
