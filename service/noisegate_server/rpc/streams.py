@@ -34,30 +34,34 @@ class StreamRow:
 
 
 class _Guard(Inbox):
-    """Both ends at once: the transport's Inbox and the method's Outbox."""
+    """Both ends at once: the transport's Inbox and the method's Outbox.
 
-    __slots__ = ("_ended", "_inner", "_outbox", "_refuse")
+    After the end it holds neither, so that a stream leaves no cycle: the collector does not look at what is old.
+    """
+
+    __slots__ = ("_inner", "_outbox", "_refuse")
 
     def __init__(self, outbox: Outbox, refuse: Refuse) -> None:
-        self._outbox = outbox
+        self._outbox: Outbox | None = outbox
         self._refuse = refuse
         self._inner: Inbox | None = None
-        self._ended = False
 
     def open(self, start: Callable[[], Inbox]) -> None:
         """Run the method's first part."""
-
-        def begin() -> None:
-            self._inner = start()
-
-        self._guard(begin)
+        try:
+            inner = start()
+        except Exception as error:  # noqa: BLE001  # the outermost frame of every stream, as in rpc.unary
+            self._fail(error)
+            return
+        if self._outbox is not None:
+            self._inner = inner
 
     def message(self, body: bytes) -> Awaitable[None] | None:
-        if self._inner is None or self._ended:
+        if self._inner is None:
             return None
         try:
             more = self._inner.message(body)
-        except Exception as error:  # noqa: BLE001  # the outermost frame of every stream, as in rpc.unary
+        except Exception as error:  # noqa: BLE001  # likewise
             self._fail(error)
             return None
         return None if more is None else self._rest(more)
@@ -75,21 +79,17 @@ class _Guard(Inbox):
             self._guard(self._inner.draining)
 
     def cancelled(self) -> None:
-        if self._inner is not None:
-            self._guard(self._inner.cancelled)
-        self._ended = True
+        self._tell_gone(self._end()[0])
 
     def send(self, body: bytes) -> bool:
-        return False if self._ended else self._outbox.send(body)
+        return False if self._outbox is None else self._outbox.send(body)
 
     def finish(self, code: int = 0, status: bytes = b"") -> None:
-        if not self._ended:
-            self._ended = True
-            self._outbox.finish(code, status)
+        _, outbox = self._end()
+        if outbox is not None:
+            outbox.finish(code, status)
 
     def _guard(self, step: Callable[[], None]) -> None:
-        if self._ended:
-            return
         try:
             step()
         except Exception as error:  # noqa: BLE001  # likewise
@@ -102,10 +102,22 @@ class _Guard(Inbox):
             self._fail(error)
 
     def _fail(self, error: Exception) -> None:
+        inner = self._inner
         self.finish(*self._refuse(error, ""))
-        if self._inner is not None:
-            # What the method holds must go: to it, a stream that its own error ended is a stream that is gone.
-            self._inner.cancelled()
+        # What the method holds must go: to it, a stream that its own error ended is a stream that is gone.
+        self._tell_gone(inner)
+
+    def _tell_gone(self, inner: Inbox | None) -> None:
+        if inner is not None:
+            try:
+                inner.cancelled()
+            except Exception as error:  # noqa: BLE001  # likewise; nobody is left who could be answered
+                self._refuse(error, "")
+
+    def _end(self) -> tuple[Inbox | None, Outbox | None]:
+        ends = self._inner, self._outbox
+        self._inner = self._outbox = None
+        return ends
 
 
 def guarded(method: str, rpc: Rpc, start: Open) -> Stream:

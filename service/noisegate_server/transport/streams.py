@@ -85,6 +85,7 @@ class Pump(Outbox):
         finally:
             self._lost = True
             reading.cancel()
+            self._inbox = None
             if self._answer is None:
                 inbox.cancelled()
 

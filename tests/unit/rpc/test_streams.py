@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -140,6 +142,45 @@ def test_an_error_while_opening_ends_the_stream() -> None:
         raise DecryptFailed
 
     assert ended_by(Probe(fail).open()) == "DECRYPT_FAILED"
+
+
+@pytest.mark.parametrize("end", ["finished", "cancelled", "failed"])
+def test_a_stream_that_has_ended_leaves_no_cycle(end: str) -> None:
+    """What is old is not collected: a cycle would stay for ever."""
+
+    class Method(Echo):
+        def writable(self) -> None:
+            raise SessionNotFound
+
+    inboxes: list[weakref.ref[Inbox]] = []
+
+    def start(_: Call, outbox: Outbox) -> Inbox:
+        inbox = Method(outbox, [])
+        inboxes.append(weakref.ref(inbox))
+        return inbox
+
+    gc.disable()
+    try:
+        stream = Probe(start).open()
+        stream.deliver(b"x")
+        ends = {"finished": "half_closed", "cancelled": "cancelled", "failed": "writable"}
+        getattr(stream.inbox, ends[end])()
+        assert inboxes[0]() is None
+    finally:
+        gc.enable()
+
+
+def test_an_error_of_a_method_that_hears_of_its_end_is_a_defect() -> None:
+    """There is nobody left to answer; the owner hears of it."""
+
+    class Failing(Echo):
+        def cancelled(self) -> None:
+            raise KeyError
+
+    probe = Probe(lambda _, outbox: Failing(outbox, []))
+    stream = probe.open()
+    stream.inbox.cancelled()
+    assert (stream.final, probe.defects) == (None, ["KeyError"])
 
 
 def test_nothing_follows_the_end() -> None:
