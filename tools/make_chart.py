@@ -25,7 +25,8 @@ README: Final = CHART / "README.md"
 SET_BY_THE_CHART: Final = frozenset(
     {
         "admin_client_ca", "admin_listen", "advertise", "blob_key", "drain", "grace", "health_listen", "identity",
-        "listen", "policy", "state_file", "suspend_grace", "ticket_key", "tls_certificate", "tls_client_ca", "tls_key",
+        "listen", "metrics_listen", "policy", "state_file", "suspend_grace", "ticket_key", "tls_certificate",
+        "tls_client_ca", "tls_key",
     }
 )  # fmt: skip
 """Options that follow from other values or from where the chart mounts a file."""

@@ -23,6 +23,12 @@ from tests.support.pod import Cluster, Pod
 
 PROFILES = profiles()
 DICE = "spiffe://game.example/dice"
+MIB = 1024 * 1024
+PROCESS_BYTES = 96 * MIB
+KEPT_BYTES = 164 * MIB
+"""Answers for repeated calls and for repeated packets, 64 MiB each at most, and 16,384 AEAD contexts of 2.2 KB."""
+SESSION_BYTES = 4_608
+"""Of a session in use."""
 PATIENT = noisegate.CallPolicy(packet_deadline=10.0, control_deadline=10.0)
 
 
@@ -93,6 +99,7 @@ async def test_a_pod_answers_its_probes_its_callers_and_its_operators(
         tls = noisegate.Tls(ca=callers.certificate, certificate=operator[0], key=operator[1])
         async with noisegate.admin.connect(pod.address("admin"), tls=tls) as admin:
             assert (await admin.revoke_peer("dice", peer_id="eve")).sessions_ended == 0
+        assert "noisegate_sessions" in pod.scrape()
         assert pod.terminate() == 0
     assert "defect" not in pod.log
 
@@ -137,6 +144,19 @@ async def test_keys_and_certificates_that_change_in_their_secrets_reach_a_runnin
         async with noisegate.connect(pod.address("grpc"), tls=tls, policy=PATIENT) as game:
             assert (await game.capabilities()).static_key
         assert pod.terminate() == 0
+
+
+@pytest.mark.parametrize("profile", ["default", "sidecar"])
+def test_the_memory_that_a_pod_may_have_is_enough_for_all_its_sessions(cluster: Cluster, profile: str) -> None:
+    """The sum of docs/operate.md, with the process as it is after its start."""
+    with start(cluster, profile) as pod:
+        process = pod.resident_bytes()
+        assert process < PROCESS_BYTES
+        assert pod.terminate() == 0
+    limit = pod.container["resources"]["limits"]["memory"]
+    assert limit.endswith("Mi")
+    needed = PROCESS_BYTES + KEPT_BYTES + int(pod.environment()["NOISEGATE_MAX_SESSIONS"]) * SESSION_BYTES
+    assert needed <= int(limit.removesuffix("Mi")) * MIB <= needed * 1.3
 
 
 async def test_a_sidecar_serves_its_pod_alone_and_without_credentials(cluster: Cluster) -> None:

@@ -18,6 +18,7 @@ VALUES = {name: default for name, default, _ in make_chart.values()}
 SPREAD = {"topologyKey": "rack", "maxSkew": 1, "whenUnsatisfiable": "DoNotSchedule", "labelSelector": {}}
 CERTIFICATE = {"tls.certManager.enabled": True, "tls.certManager.issuer.name": "games"}
 OPERATORS = {"admin.clientCa.secret": "operators"}
+MONITORED = {"metrics.serviceMonitor.enabled": True}
 COLLECTOR = {"tracing.endpoint": "http://collector:4317"}
 GAME = [{"name": "game", "image": "game"}]
 
@@ -71,9 +72,14 @@ OTHERWISE: Mapping[str, tuple[object, Mapping[str, object]]] = {
     "networkPolicy.enabled": (False, {}),
     "networkPolicy.callers": ([], {}),
     "networkPolicy.operators": ([{"podSelector": {}}], OPERATORS),
+    "networkPolicy.scrapers": ([{"podSelector": {}}], {}),
     "networkPolicy.egress": ([{}], {}),
     "podDisruptionBudget.enabled": (False, {}),
     "podDisruptionBudget.maxUnavailable": ("50%", {}),
+    "metrics.enabled": (False, {}),
+    "metrics.serviceMonitor.enabled": (True, {}),
+    "metrics.serviceMonitor.interval": ("7s", MONITORED),
+    "metrics.serviceMonitor.labels": ({"a": "b"}, MONITORED),
     "tracing.endpoint": ("http://mine:4317", {}),
     "tracing.protocol": ("http/protobuf", COLLECTOR),
     "tracing.ratio": (0.5, COLLECTOR),
@@ -181,6 +187,7 @@ def test_schema_and_readme_are_what_the_options_and_values_say() -> None:
         ({"persistence.existingClaim": "x", "persistence.enabled": False}, "persistence.existingClaim: has no effect"),
         ({"tls.certManager.enabled": True}, "tls.certManager.issuer.name: name the issuer"),
         ({"admin.clientCa.secret": "noisegate-tls"}, "admin.clientCa: must not be tls.clientCa"),
+        ({"metrics.enabled": False, **MONITORED}, "metrics.serviceMonitor.enabled: has no effect"),
         ({"loopback": True}, "extraContainers: with loopback nobody but these"),
         ({"loopback": True, "extraContainers": GAME, **CERTIFICATE}, "tls.certManager.enabled: has no effect"),
         ({"loopback": True, "extraContainers": GAME, **OPERATORS}, "admin.clientCa.secret: operators come over TLS"),

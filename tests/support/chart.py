@@ -22,7 +22,9 @@ Resource = dict[str, Any]
 """One rendered resource."""
 
 
-def run_tool(tool: str, *arguments: str, text: str | None = None) -> subprocess.CompletedProcess[str]:
+def run_tool(
+    tool: str, *arguments: str, text: str | None = None, folder: Path = ROOT
+) -> subprocess.CompletedProcess[str]:
     """Helm, kubeconform or helm-unittest to its end, without this user's settings; skips where it is missing."""
     path = CHECKED / "bin" / tool
     if not path.is_file():
@@ -30,6 +32,7 @@ def run_tool(tool: str, *arguments: str, text: str | None = None) -> subprocess.
     return subprocess.run(
         [str(path), *arguments],
         input=text,
+        cwd=folder,
         env={"PATH": os.environ["PATH"], "HOME": "/nonexistent"},
         capture_output=True,
         text=True,

@@ -6,13 +6,15 @@ who runs the tests.
 
 from __future__ import annotations
 
+import http.client
 import itertools
 import re
+import resource
 import selectors
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -22,13 +24,14 @@ import yaml
 from noisegate import health
 from tests.support.chart import Resource
 
-__all__ = ["Cluster", "Pod"]
+__all__ = ["Cluster", "Container", "Pod"]
 
 _START_SECONDS: Final = 60
 _WORDS: Final = {
     "grpc": re.compile(r"noisegate listening on (\S+)"),
     "admin": re.compile(r"AdminService listening on ([\d.:]+)"),
     "health": re.compile(r"probes answered on ([\d.:]+)"),
+    "metrics": re.compile(r"metrics at http://([\d.:]+)/metrics"),
 }
 """How a process says where it listens, by the container's names of ports."""
 
@@ -47,51 +50,36 @@ class Cluster:
         self.secrets[secret["metadata"]["name"]] = entries
 
 
-class Pod:
-    """One pod of a StatefulSet, with the container `noisegate` running. Stop it, or leave its block."""
+class Container:
+    """One container of a pod: its volumes and its environment, below `folder`."""
 
-    def __init__(self, cluster: Cluster, resources: list[Resource], entrypoint: list[str], ordinal: int = 0) -> None:
-        (workload,) = (each for each in resources if each["kind"] == "StatefulSet")
-        self._maps = {each["metadata"]["name"]: each["data"] for each in resources if each["kind"] == "ConfigMap"}
+    def __init__(
+        self,
+        cluster: Cluster,
+        spec: Mapping[str, Any],
+        container: Mapping[str, Any],
+        folder: Path,
+        *,
+        claims: Collection[str] = (),
+        maps: Mapping[str, Mapping[str, str]] | None = None,
+    ) -> None:
+        self.spec: Final = spec
+        self.container: Final = container
+        self.folder: Final = folder
         self._cluster = cluster
-        self.name: Final = f"{workload['metadata']['name']}-{ordinal}"
-        self.spec: Final[dict[str, Any]] = workload["spec"]["template"]["spec"]
-        self.claims: Final = [each["metadata"]["name"] for each in workload["spec"].get("volumeClaimTemplates", [])]
-        containers = [*self.spec.get("initContainers", []), *self.spec["containers"]]
-        (self.container,) = (each for each in containers if each["name"] == "noisegate")
-        self._folder = cluster.folder / self.name
+        self._claims: Final = claims
+        self._maps: Final = maps or {}
         self._updates = itertools.count()
         self.mount()
-        self._log = self._folder / "log"
-        environment = self.environment()
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [*entrypoint, *self.container["args"]],
-                cwd="/",
-                env=environment,
-                stdout=subprocess.PIPE,
-                stderr=log,
-            )
-        try:
-            self._said = self._first_line()
-        except BaseException:
-            self.kill()
-            raise
-
-    def __enter__(self) -> Pod:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.kill()
 
     # --- volumes ------------------------------------------------------------------------------------------------------
 
     def mount(self) -> None:
         """Lay out every volume, or bring Secrets and ConfigMaps up to date: with one rename, as kubelets do."""
-        for mount in self.container["volumeMounts"]:
+        for mount in self.container.get("volumeMounts", []):
             target = self.path(mount["mountPath"])
             target.mkdir(parents=True, exist_ok=True)
-            if mount["name"] in self.claims:
+            if mount["name"] in self._claims:
                 continue
             (volume,) = (each for each in self.spec["volumes"] if each["name"] == mount["name"])
             if "persistentVolumeClaim" not in volume:
@@ -123,25 +111,66 @@ class Pod:
 
     def path(self, inside: str) -> Path:
         """Where a path of the container is."""
-        return self._folder / "root" / inside.lstrip("/")
+        return self.folder / "root" / inside.lstrip("/")
+
+    def inside(self, text: str) -> str:
+        """A text with the container's paths in it, as it is out here."""
+        mounts = "|".join(re.escape(mount["mountPath"]) for mount in self.container.get("volumeMounts", []))
+        return re.sub(rf"(?<![\w/])(?={mounts})", str(self.folder / "root"), text) if mounts else text
 
     def environment(self) -> dict[str, str]:
         """The container's variables, in their order: later ones may name earlier ones."""
         told: dict[str, str] = {}
-        for each in self.container["env"]:
+        for each in self.container.get("env", []):
             if "valueFrom" in each:
                 assert each["valueFrom"] == {"fieldRef": {"fieldPath": "metadata.name"}}
-                told[each["name"]] = self.name
+                told[each["name"]] = self.folder.name
             else:
                 told[each["name"]] = re.sub(r"\$\((\w+)\)", lambda found: told[found[1]], each["value"])
-        mounts = "|".join(re.escape(mount["mountPath"]) for mount in self.container["volumeMounts"])
-        root = self._folder / "root"
         for name, value in told.items():
             if name.endswith("_LISTEN"):
                 told[name] = value.rpartition(":")[0].replace("0.0.0.0", "127.0.0.1") + ":0"
             elif name.startswith("NOISEGATE_"):
-                told[name] = re.sub(rf"(?<![\w/])(?={mounts})", str(root), value)
+                told[name] = self.inside(value)
         return told | {"PATH": str(Path(sys.executable).parent), "HOME": "/nonexistent", "TMPDIR": "/nonexistent"}
+
+
+class Pod(Container):
+    """One pod of a StatefulSet, with the container `noisegate` running. Stop it, or leave its block."""
+
+    def __init__(self, cluster: Cluster, resources: list[Resource], entrypoint: list[str], ordinal: int = 0) -> None:
+        (workload,) = (each for each in resources if each["kind"] == "StatefulSet")
+        spec = workload["spec"]["template"]["spec"]
+        containers = [*spec.get("initContainers", []), *spec["containers"]]
+        (container,) = (each for each in containers if each["name"] == "noisegate")
+        super().__init__(
+            cluster,
+            spec,
+            container,
+            cluster.folder / f"{workload['metadata']['name']}-{ordinal}",
+            claims=[each["metadata"]["name"] for each in workload["spec"].get("volumeClaimTemplates", [])],
+            maps={each["metadata"]["name"]: each["data"] for each in resources if each["kind"] == "ConfigMap"},
+        )
+        self._log = self.folder / "log"
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [*entrypoint, *container["args"]],
+                cwd="/",
+                env=self.environment(),
+                stdout=subprocess.PIPE,
+                stderr=log,
+            )
+        try:
+            self._said = self._first_line()
+        except BaseException:
+            self.kill()
+            raise
+
+    def __enter__(self) -> Pod:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
 
     # --- life ---------------------------------------------------------------------------------------------------------
 
@@ -162,6 +191,20 @@ class Pod:
         asked = self.container[kind]["grpc"]
         (name,) = (each["name"] for each in self.container["ports"] if each["containerPort"] == asked["port"])
         return await health.is_serving(self.address(name), service=asked.get("service", ""))
+
+    def scrape(self) -> str:
+        """What Prometheus gets."""
+        connection = http.client.HTTPConnection(self.address("metrics"), timeout=10)
+        try:
+            connection.request("GET", "/metrics")
+            return connection.getresponse().read().decode()
+        finally:
+            connection.close()
+
+    def resident_bytes(self) -> int:
+        """Memory that the process has now."""
+        pages = int(Path(f"/proc/{self._process.pid}/statm").read_text(encoding="ascii").split()[1])
+        return pages * resource.getpagesize()
 
     def terminate(self) -> int:
         """SIGTERM, and the exit code if it comes within the pod's grace; preStop's sleep is the kubelet's own."""

@@ -14,6 +14,9 @@
 {{- if and $values.admin.clientCa.secret (eq (toJson $values.admin.clientCa) (toJson $values.tls.clientCa)) -}}
 {{- fail "admin.clientCa: must not be tls.clientCa: every caller would be an operator" -}}
 {{- end -}}
+{{- if and $values.metrics.serviceMonitor.enabled (not $values.metrics.enabled) -}}
+{{- fail "metrics.serviceMonitor.enabled: has no effect without metrics.enabled: set that too" -}}
+{{- end -}}
 {{- if $values.loopback -}}
 {{- if not $values.extraContainers -}}
 {{- fail "extraContainers: with loopback nobody but these can call: name the containers that use noisegate, or leave out loopback" -}}

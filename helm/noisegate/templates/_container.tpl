@@ -21,6 +21,10 @@
     {{- end }}
     - name: health
       containerPort: 7445
+    {{- if .Values.metrics.enabled }}
+    - name: metrics
+      containerPort: 7446
+    {{- end }}
   # A state file of many sessions is read before the first answer.
   startupProbe:
     grpc:

@@ -10,6 +10,10 @@
   value: {{ ternary "127.0.0.1:7443" "0.0.0.0:7443" $values.loopback | quote }}
 - name: NOISEGATE_HEALTH_LISTEN
   value: "0.0.0.0:7445"
+{{- if $values.metrics.enabled }}
+- name: NOISEGATE_METRICS_LISTEN
+  value: "0.0.0.0:7446"
+{{- end }}
 - name: NOISEGATE_IDENTITY
   value: {{ include "noisegate.identities" . | quote }}
 - name: NOISEGATE_TICKET_KEY
