@@ -48,8 +48,12 @@ __all__ = ["Server", "run"]
 _LOG: Final = logging.getLogger("noisegate")
 
 _SWEEP_SECONDS: Final = 0.1
-_SWEEP_BUDGET: Final = 24
-"""Entries of one slice: about a millisecond, so that calls do not wait behind a sweep."""
+_SWEEP_BUDGET: Final = 12
+"""Entries of one slice: a third of a millisecond."""
+_SWEEP_PAUSE: Final = 0.001
+"""Between two slices: a call needs several turns of the loop, and should not meet a slice in each."""
+_SWEEP_LATE: Final = 1.0
+"""Seconds behind what is due after which slices follow each other without a pause."""
 
 Clock = Callable[[], float]
 RandomBytes = Callable[[int], bytes]
@@ -242,7 +246,7 @@ class Server:
     async def _sweep(self, parts: Parts, keeper: Keeper) -> None:
         """End what is over, in slices; between two slices calls have their turn."""
         while True:
-            is_behind = False
+            pause = _SWEEP_SECONDS
             try:
                 now = self._clock()
                 self._renewal.look(now)
@@ -251,11 +255,12 @@ class Server:
                 _log_swept(over, parts.store.wiped - wiped)
                 dropped = self._repeats.expire(now, _SWEEP_BUDGET)
                 due = parts.store.next_expiry()
-                is_behind = dropped >= _SWEEP_BUDGET or (due is not None and due <= now)
+                if dropped >= _SWEEP_BUDGET or (due is not None and due <= now):
+                    pause = _SWEEP_PAUSE if due is None or now - due < _SWEEP_LATE else 0
                 await keeper.tick()
             except Exception as error:  # noqa: BLE001  # the outermost frame of its task: it must outlive a defect
                 log_defect("sweep", error)
-            await asyncio.sleep(0 if is_behind else _SWEEP_SECONDS)
+            await asyncio.sleep(pause)
 
 
 def _log_swept(ended: list[Ended], wiped: int) -> None:

@@ -69,17 +69,23 @@ CLAIMS: Final[dict[str, Claim]] = {
     "stall-ms": Claim(
         what="longest step of the loop in any round, ms of its thread's CPU time", reference=_MILLION, must=5, aim=2
     ),
-    "largest-call-ms": Claim(
-        what="longest step of the loop for the largest legal call of any kind, ms of its thread's CPU time",
-        reference="the median of each kind's calls, of the kinds the highest",
-        must=5,
-        aim=3,
-    ),
     "tail": Claim(
         what="p99.9 of Encrypt, one in flight, while 10,000 sessions a second expire",
         reference="the same while none expires, both with 1,000,000 sessions",
         must=2,
         aim=1.3,
+    ),
+    "scale-1m": Claim(
+        what="CPU for an item of EncryptBatch, in process, 1,000 at random of 1,000,000 sessions, contexts cold",
+        reference="the same in a service of 1,000 sessions, contexts cold",
+        must=1.3,
+        aim=1.1,
+    ),
+    "largest-call-ms": Claim(
+        what="longest step of the loop for the largest legal call of any kind, ms of its thread's CPU time",
+        reference="the median of each kind's calls, of the kinds the highest",
+        must=5,
+        aim=3,
     ),
     "match": Claim(
         what="server CPU for a match of 100 players at 60 Hz, a DecryptBatch and an EncryptBatch a tick, open loop",

@@ -1,30 +1,17 @@
-"""A service with very many sessions in a process of its own: `python -m noisegate_server.bench.crowd WHAT COUNT`.
+"""Very many sessions in the service of this process.
 
-    idle    installs COUNT idle sessions and says how much memory the process had before and has after
-    serve   does so, says its address and some session ids, and answers calls until it reads `stop`
-
-At each line that `serve` reads it says the longest step of the loop since the last one, by the CPU time of its thread,
-in milliseconds; before that, at `expire`, it sees to it that 10,000 sessions a second expire for the next 8 seconds,
-and at `rest` that every session is packed. Both make the keys of those sessions young.
-
-Sessions are installed from ready keys, 500 in a second of the service's own clock, which runs ahead meanwhile; one
-packet each way is opened and sealed in every one. Answers are lines of JSON.
+They are installed from ready keys, so many in a second of the service's own clock, which runs ahead meanwhile; one
+packet each way is opened and sealed in every one.
 """
 
 from __future__ import annotations
 
-import asyncio
-import gc
-import json
 import os
-import sys
 import time
-from asyncio.events import Handle
 from collections.abc import Callable
 from hashlib import sha256
 from itertools import count
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
@@ -44,11 +31,11 @@ from noisegate_server.session.session import Session
 from noisegate_server.session.state import RecordMode, Role
 from noisegate_server.session.suites import SUITES, Pattern, Suite
 
+__all__ = ["PAYLOAD", "TENANT", "Crowd"]
+
 TENANT: Final = "local"
 PAYLOAD: Final = 256
-PER_SECOND: Final = 500
-EXPIRE_PER_SECOND: Final = 10_000
-EXPIRE_SECONDS: Final = 8
+_PER_SECOND: Final = 500
 _SUITE: Final = Suite.CHACHA20_POLY1305_X25519
 _WEEK: Final = 7 * 86_400.0
 _GROUP: Final = 100
@@ -95,11 +82,17 @@ class Crowd:
             raise RuntimeError("not started")
         return parts
 
-    def install(self, sessions: int, idle_timeout: Callable[[float], float] = lambda _now: _WEEK) -> None:
+    def install(
+        self,
+        sessions: int,
+        idle_timeout: Callable[[float], float] = lambda _now: _WEEK,
+        *,
+        per_second: int = _PER_SECOND,
+    ) -> None:
         """Add sessions, then let time pass until all of them are packed."""
         done = 0
         while done < sessions:
-            for _ in range(min(PER_SECOND, sessions - done)):
+            for _ in range(min(per_second, sessions - done)):
                 self._add(idle_timeout(self.clock()))
                 done += 1
             self.pass_time(1.0)
@@ -194,85 +187,3 @@ class Crowd:
             back = ChaCha20Poly1305(phase_key(r2i)).decrypt(nonce, answer[len(header) :], answer[: len(header)])
             if back[:-1] != said:
                 raise RuntimeError("the player cannot open what the service has sealed")
-
-
-def resident() -> int:
-    """Bytes of memory that this process has."""
-    gc.collect()
-    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
-def say(**fields: Any) -> None:
-    """One line for whoever has started this process."""
-    print(json.dumps(fields), flush=True)
-
-
-def watch_steps() -> Callable[[], float]:
-    """From here on measure every step of every loop by its thread's CPU time; gives the longest since it was asked."""
-    longest = 0
-    run = Handle._run
-
-    def measured(self: Handle) -> None:
-        nonlocal longest
-        began = time.thread_time_ns()
-        run(self)
-        longest = max(longest, time.thread_time_ns() - began)
-
-    Handle._run = measured  # type: ignore[method-assign]  # the one place through which every step goes
-
-    def take() -> float:
-        nonlocal longest
-        taken, longest = longest, 0
-        return taken / 1e6
-
-    return take
-
-
-async def idle(sessions: int) -> None:
-    """What each of the sessions costs at rest."""
-    crowd = Crowd()
-    await crowd.start()
-    empty = resident()
-    crowd.install(sessions)
-    counts = crowd.parts.store.counts()
-    if counts.packed != sessions:
-        raise RuntimeError(f"{counts.packed} of {sessions} sessions are packed")
-    say(empty=empty, full=resident())
-
-
-async def serve(sessions: int) -> None:
-    """Answer calls, and do what the lines of standard input say, each with one line in return."""
-    crowd = Crowd()
-    await crowd.start()
-    crowd.install(sessions)
-    take = watch_steps()
-    ids = [session.session_id for session in crowd.parts.store.select(TENANT, limit=1_024)[0]]
-    crowd.renew(ids)
-    say(address=crowd.address, ids=[each.hex() for each in ids])
-    loop = asyncio.get_running_loop()
-    while (what := (await loop.run_in_executor(None, sys.stdin.readline)).strip()) != "stop":
-        if what == "expire":
-            await expire(crowd)
-            crowd.renew(ids)
-        elif what == "rest":
-            crowd.renew(ids)
-            crowd.rest()
-        # The step that has prepared this is measured too: it ends here.
-        await asyncio.sleep(0)
-        say(longest_ms=take(), sessions=crowd.server.sessions)
-    await crowd.server.stop(now=True)
-
-
-async def expire(crowd: Crowd) -> None:
-    """Have EXPIRE_PER_SECOND sessions a second expire for the next EXPIRE_SECONDS."""
-    number = count()
-    # Later than all of them are installed, however long that really takes.
-    first = crowd.clock() + EXPIRE_SECONDS * EXPIRE_PER_SECOND / PER_SECOND + 600.0
-    crowd.install(EXPIRE_SECONDS * EXPIRE_PER_SECOND, lambda now: first - now + next(number) / EXPIRE_PER_SECOND)
-    crowd.pass_time(max(0.0, first - 0.5 - crowd.clock()))
-    # What has piled up while sessions were installed is not the sweeper's doing.
-    await asyncio.sleep(0.2)
-
-
-if __name__ == "__main__":
-    asyncio.run({"idle": idle, "serve": serve}[sys.argv[1]](int(sys.argv[2])))

@@ -1,4 +1,7 @@
-"""`idle-bytes`, `stall-ms`, `tail`, `largest-call-ms`: what a million sessions cost a service and those who call it."""
+"""What a million sessions cost a service and those who call it, and what the largest calls cost the others.
+
+`idle-bytes`, `stall-ms`, `tail` and `scale-1m` are taken from one process: a million sessions take minutes to install.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +9,24 @@ import asyncio
 import json
 import os
 import statistics
+import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, Final
 
 import grpc.aio
 
 from noisegate.v1 import session_crypto_service_pb2 as pb
-from noisegate_server.bench.crowd import EXPIRE_PER_SECOND, EXPIRE_SECONDS, PAYLOAD
-from noisegate_server.bench.measure import Taken
+from noisegate_server.bench.crowd import PAYLOAD
+from noisegate_server.bench.crowd_server import EXPIRE_PER_SECOND, EXPIRE_SECONDS
+from noisegate_server.bench.measure import Taken, from_pairs
 
-MILLION: Final = 1_000_000
-FEW: Final = 200_000
+__all__ = ["Million", "measure_largest"]
+
+_MILLION: Final = 1_000_000
+_FEW: Final = 200_000
 _ROUNDS: Final = 3
 _CALLS: Final = 9
 _ITEMS: Final = 1_024
@@ -28,108 +35,189 @@ _HOT: Final = 64
 _SERVICE: Final = "/noisegate.v1.SessionCryptoService/"
 
 
-async def _start(what: str, sessions: int) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "noisegate_server.bench.crowd",
-        what,
-        str(sessions),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        limit=1 << 20,
-    )
-
-
-async def _heard(process: asyncio.subprocess.Process) -> dict[str, Any]:
-    """The next line that the process says."""
-    if process.stdout is None:
-        raise RuntimeError("no standard output")
-    line = await process.stdout.readline()
-    if not line:
-        raise RuntimeError("the service has ended")
-    said: dict[str, Any] = json.loads(line)
-    return said
-
-
 class Service:
-    """The process with the sessions, and a connection to it."""
+    """The process with the sessions."""
 
-    def __init__(self, process: asyncio.subprocess.Process, channel: grpc.aio.Channel, ids: list[bytes]) -> None:
-        self.process = process
-        self.channel = channel
-        self.ids = ids
-        """Of 1,024 sessions."""
+    def __init__(self) -> None:
+        command = (sys.executable, "-m", "noisegate_server.bench.crowd_server")
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        said = self._heard()
+        self.address: str = said["address"]
+        self.empty: int = said["empty"]
+        """Bytes of memory before the first session."""
+
+    def _heard(self) -> dict[str, Any]:
+        """The next line that the process says."""
+        line = self._process.stdout.readline() if self._process.stdout is not None else ""
+        if not line:
+            raise RuntimeError("the service has ended")
+        said: dict[str, Any] = json.loads(line)
+        return said
+
+    def _ask(self, what: str) -> dict[str, Any]:
+        if self._process.stdin is None:
+            raise RuntimeError("no standard input")
+        self._process.stdin.write(f"{what}\n")
+        self._process.stdin.flush()
+        return self._heard()
 
     async def ask(self, what: str) -> dict[str, Any]:
         """Say a line, and hear what the service says to it."""
-        if self.process.stdin is None:
-            raise RuntimeError("no standard input")
-        self.process.stdin.write(f"{what}\n".encode())
-        return await _heard(self.process)
+        return await asyncio.to_thread(self._ask, what)
 
-    async def call(self, method: str, request: Any) -> Any:
-        """A call that must not be refused."""
-        multi: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = self.channel.unary_unary(_SERVICE + method, None, None)
-        return getattr(pb, f"{method}Response").FromString(await multi(request.SerializeToString()))
+    async def ids(self) -> list[bytes]:
+        """Of 1,024 sessions in use."""
+        return [bytes.fromhex(each) for each in (await self.ask("ids"))["ids"]]
 
+    def channel(self) -> grpc.aio.Channel:
+        """A connection to it."""
+        return grpc.aio.insecure_channel(self.address, options=[("grpc.max_receive_message_length", 8 << 20)])
 
-@asynccontextmanager
-async def _serving(sessions: int) -> AsyncIterator[Service]:
-    process = await _start("serve", sessions)
-    try:
-        said = await _heard(process)
-        async with grpc.aio.insecure_channel(
-            said["address"], options=[("grpc.max_receive_message_length", 8 << 20)]
-        ) as channel:
-            yield Service(process, channel, [bytes.fromhex(each) for each in said["ids"]])
-    finally:
-        # All is in memory, and to end a million sessions in good order takes longer than to measure them.
-        process.kill()
-        await process.wait()
+    def close(self) -> None:
+        """All is in memory, and to end a million sessions in good order takes longer than to measure them."""
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                with suppress(BrokenPipeError):
+                    pipe.close()
 
 
-async def measure_idle() -> Taken:
-    """Bytes of an idle session, from two processes."""
-    full, empty = {}, {}
-    for sessions in (FEW, MILLION):
-        process = await _start("idle", sessions)
-        said = await _heard(process)
-        await process.wait()
-        full[sessions], empty[sessions] = said["full"], said["empty"]
-    slope = (full[MILLION] - full[FEW]) / (MILLION - FEW)
-    whole = (full[MILLION] - empty[MILLION]) / MILLION
-    return Taken(
-        ratio=max(slope, whole),
-        low=min(slope, whole),
-        high=max(slope, whole),
-        detail=f"slope {slope:.0f} B, whole {whole:.0f} B",
-    )
+async def _call(channel: grpc.aio.Channel, method: str, request: Any) -> Any:
+    """A call that must not be refused."""
+    multi: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(_SERVICE + method, None, None)
+    return getattr(pb, f"{method}Response").FromString(await multi(request.SerializeToString()))
 
 
-async def measure_stall() -> Taken:
-    """Longest step of the loop in each round of some seconds."""
-    longest = []
-    async with _serving(MILLION) as service:
-        for _ in range(_ROUNDS):
-            before = (await service.ask("expire"))["sessions"]
-            await asyncio.sleep(EXPIRE_SECONDS + 1.0)
-            said = await service.ask("steps")
-            if before - said["sessions"] < EXPIRE_SECONDS * EXPIRE_PER_SECOND * 0.9 or said["sessions"] < MILLION:
-                raise RuntimeError(f"{before - said['sessions']} sessions have expired, {said['sessions']} live")
-            longest.append(said["longest_ms"])
-    return Taken(
-        ratio=max(longest),
-        low=min(longest),
-        high=max(longest),
-        detail=f"median {statistics.median(longest):.1f} ms",
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Round:
+    """Some seconds with sessions that expire, and some without."""
+
+    longest_ms: float
+    """The longest step while they expire."""
+    expiring_ms: float
+    """p99.9 of Encrypt meanwhile."""
+    quiet_ms: float
+    """p99.9 of Encrypt while none does."""
+
+
+class Million:
+    """The service with a million sessions, once a row has asked for it."""
+
+    def __init__(self) -> None:
+        self._service: Service | None = None
+        self._few = self._full = 0
+        self._rounds: list[_Round] = []
+
+    def close(self) -> None:
+        """End the service."""
+        if self._service is not None:
+            self._service.close()
+            self._service = None
+
+    async def _started(self) -> Service:
+        if self._service is None:
+            self._service = await asyncio.to_thread(Service)
+            self._few = (await self._service.ask(f"install {_FEW}"))["resident"]
+            self._full = (await self._service.ask(f"install {_MILLION}"))["resident"]
+        return self._service
+
+    async def measure_idle(self) -> Taken:
+        """Bytes of an idle session."""
+        empty = (await self._started()).empty
+        slope = (self._full - self._few) / (_MILLION - _FEW)
+        whole = (self._full - empty) / _MILLION
+        return Taken(
+            ratio=max(slope, whole),
+            low=min(slope, whole),
+            high=max(slope, whole),
+            detail=f"slope {slope:.0f} B, whole {whole:.0f} B",
+        )
+
+    async def measure_stall(self) -> Taken:
+        """Longest step of the loop in each round of some seconds."""
+        longest = [each.longest_ms for each in await self._taken()]
+        return Taken(
+            ratio=max(longest),
+            low=min(longest),
+            high=max(longest),
+            detail=f"median {statistics.median(longest):.1f} ms",
+        )
+
+    async def measure_tail(self) -> Taken:
+        """p99.9 of Encrypt while sessions expire / while none do, in turn."""
+        rounds = await self._taken()
+        ratios = [each.expiring_ms / each.quiet_ms for each in rounds]
+        expiring = statistics.median(each.expiring_ms for each in rounds)
+        quiet = statistics.median(each.quiet_ms for each in rounds)
+        return Taken(
+            ratio=statistics.median(ratios),
+            low=min(ratios),
+            high=max(ratios),
+            detail=f"{expiring:.2f} ms / {quiet:.2f} ms",
+        )
+
+    async def measure_scale(self) -> Taken:
+        """CPU of an item of EncryptBatch with so many sessions / with 1,000."""
+        said = await (await self._started()).ask("scale")
+        taken = from_pairs(said["rounds"])
+        at_rest = f"{said['at_rest'] / 1_000:.2f} us where the session is at rest"
+        return Taken(ratio=taken.ratio, low=taken.low, high=taken.high, detail=f"{taken.detail}; {at_rest}")
+
+    async def _taken(self) -> list[_Round]:
+        """The rounds of `stall-ms` and `tail`, which are the same."""
+        if not self._rounds:
+            service = await self._started()
+            ids = (await service.ids())[:_HOT]
+            async with service.channel() as channel:
+                for number in range(_ROUNDS):
+                    self._rounds.append(await _round(service, channel, ids, quiet_first=bool(number % 2)))
+        return self._rounds
+
+
+async def _round(service: Service, channel: grpc.aio.Channel, ids: list[bytes], *, quiet_first: bool) -> _Round:
+    quiet = 0.0
+    if quiet_first:
+        quiet = await _p999(channel, ids)
+    before = (await service.ask("expire"))["sessions"]
+    expiring = await _p999(channel, ids)
+    longest_ms = (await service.ask("steps"))["longest_ms"]
+    # Sweeps run up to a second behind.
+    await asyncio.sleep(3.0)
+    live = (await service.ask("steps"))["sessions"]
+    if live != _MILLION or before - live != EXPIRE_SECONDS * EXPIRE_PER_SECOND:
+        raise RuntimeError(f"{before - live} sessions have expired, {live} live")
+    if not quiet_first:
+        quiet = await _p999(channel, ids)
+    return _Round(longest_ms=longest_ms, expiring_ms=expiring, quiet_ms=quiet)
+
+
+async def _p999(channel: grpc.aio.Channel, ids: list[bytes]) -> float:
+    """Milliseconds that one in a thousand calls of Encrypt exceeds, one after the other, of sessions in use."""
+    await _latencies(channel, ids, 0.3)
+    found = sorted(await _latencies(channel, ids, EXPIRE_SECONDS - 1.0))
+    return found[int(len(found) * 0.999)]
+
+
+async def _latencies(channel: grpc.aio.Channel, ids: list[bytes], seconds: float) -> list[float]:
+    body = os.urandom(PAYLOAD)
+    found: list[float] = []
+    until = time.monotonic() + seconds
+    while (began := time.monotonic()) < until:
+        request = pb.EncryptRequest(session_id=ids[len(found) % len(ids)], plaintext=body)
+        answer = await _call(channel, "Encrypt", request)
+        found.append((time.monotonic() - began) * 1_000)
+        if len(answer.ciphertext) != PAYLOAD + 32:
+            raise RuntimeError("a record of another length")
+    return found
 
 
 async def measure_largest() -> Taken:
     """How long the largest calls hold the loop: of each kind the median, of the kinds the highest."""
-    async with _serving(2_000) as service:
-        ids = b"".join(service.ids)
+    service = await asyncio.to_thread(Service)
+    try:
+        await service.ask("install 2000")
+        ids = b"".join(await service.ids())
         requests = {
             "EncryptBatch": pb.EncryptBatchRequest(
                 session_ids=ids, lengths=[_LARGEST] * _ITEMS, plaintexts=os.urandom(_ITEMS * _LARGEST)
@@ -138,14 +226,17 @@ async def measure_largest() -> Taken:
             "ListSessions": pb.ListSessionsRequest(page_size=1_000),
         }
         steps: dict[str, list[float]] = {f"{name}, {how}": [] for name in requests for how in ("idle", "hot")}
-        for _ in range(_CALLS):
-            for name, request in requests.items():
-                await service.ask("rest")
-                for how in ("idle", "hot"):
-                    answer = await service.call(name, request)
-                    if getattr(answer, "errors", ()):
-                        raise RuntimeError(f"{name}: {len(answer.errors)} items were refused: {answer.errors[0]}")
-                    steps[f"{name}, {how}"].append((await service.ask("steps"))["longest_ms"])
+        async with service.channel() as channel:
+            for _ in range(_CALLS):
+                for name, request in requests.items():
+                    await service.ask("rest")
+                    for how in ("idle", "hot"):
+                        answer = await _call(channel, name, request)
+                        if getattr(answer, "errors", ()):
+                            raise RuntimeError(f"{name}: {len(answer.errors)} items were refused: {answer.errors[0]}")
+                        steps[f"{name}, {how}"].append((await service.ask("steps"))["longest_ms"])
+    finally:
+        service.close()
     kinds = {kind: statistics.median(each) for kind, each in steps.items()}
     worst = max(kinds, key=lambda kind: kinds[kind])
     return Taken(
@@ -153,43 +244,4 @@ async def measure_largest() -> Taken:
         low=min(steps[worst]),
         high=max(steps[worst]),
         detail="; ".join(f"{kind} {each:.1f}" for kind, each in kinds.items()),
-    )
-
-
-async def _latencies(service: Service, seconds: float) -> list[float]:
-    """Milliseconds of one Encrypt after the other, of sessions in use."""
-    body = os.urandom(PAYLOAD)
-    found, number, until = [], 0, time.monotonic() + seconds
-    while (began := time.monotonic()) < until:
-        request = pb.EncryptRequest(session_id=service.ids[number % _HOT], plaintext=body)
-        answer = await service.call("Encrypt", request)
-        found.append((time.monotonic() - began) * 1_000)
-        if len(answer.ciphertext) != PAYLOAD + 32:
-            raise RuntimeError("a record of another length")
-        number += 1
-    return found
-
-
-async def measure_tail() -> Taken:
-    """p99.9 of Encrypt while sessions expire / while none do, in turn."""
-    ratios, subject, reference = [], [], []
-    async with _serving(MILLION) as service:
-        for number in range(_ROUNDS):
-            taken = {}
-            for expiring in (True, False) if number % 2 else (False, True):
-                # Both after the same work: only the expiry differs.
-                await service.ask("expire")
-                if not expiring:
-                    await asyncio.sleep(EXPIRE_SECONDS + 1.0)
-                await _latencies(service, 0.3)
-                found = sorted(await _latencies(service, EXPIRE_SECONDS - 1.0))
-                taken[expiring] = found[int(len(found) * 0.999)]
-            subject.append(taken[True])
-            reference.append(taken[False])
-            ratios.append(taken[True] / taken[False])
-    return Taken(
-        ratio=statistics.median(ratios),
-        low=min(ratios),
-        high=max(ratios),
-        detail=f"{statistics.median(subject):.2f} ms / {statistics.median(reference):.2f} ms",
     )

@@ -22,8 +22,8 @@ __all__ = ["IDLE_S", "PackingTable"]
 
 IDLE_S: Final = 15.0
 """Seconds without use after which a session is packed: longer than any rate limit that a record does not know."""
-_COST: Final = 4
-"""Entries of a budget that one packing counts for: it takes so many times as long as a look."""
+_COST: Final = 2
+"""Entries of a budget that one packing counts for: it takes twice as long as the end of a session."""
 
 
 class PackingTable(SessionTable[S]):
