@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -13,6 +15,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 import noisegate
+from noisegate import RecordMode
 from noisegate.v1 import session_crypto_service_pb2 as pb
 from tests.integration.conftest import DEV, Launch
 from tests.integration.raw import SERVICE, aio_method, trailers
@@ -161,6 +164,28 @@ async def test_a_second_signal_cuts_the_grace_short(launch: Launch) -> None:
         server.signal(signal.SIGTERM)
         assert await _exit_code(server) == 0
         assert await stream.code() is not grpc.StatusCode.OK
+
+
+@pytest.mark.parametrize("grace", ["0.2", "300"])
+async def test_a_call_that_does_not_end_costs_no_session(launch: Launch, tmp_path: Path, grace: str) -> None:
+    """Sessions have time of their own to leave: after the calls' grace, and after a second signal that cuts it."""
+    options = ["--listen", "127.0.0.1:0", "--grace", grace, "--state-file", str(tmp_path / "state")]
+    for name in ("identity", "blob-key"):
+        (tmp_path / name).touch(mode=0o600)
+        (tmp_path / name).write_text(os.urandom(32).hex())
+        options += [f"--{name}", str(tmp_path / name)]
+    before = launch(*options)
+    async with noisegate.connect(before.address) as client, grpc.aio.insecure_channel(before.address) as channel:
+        session, player = await open_noise(client, Setup())
+        await _Stream(channel).ask()
+        await _draining(channel, before)
+        if grace == "300":
+            before.signal(signal.SIGTERM)
+        assert await _exit_code(before) == 0
+    assert "1 sessions suspended" in before.log()
+    async with noisegate.connect(launch(*options).address) as client:
+        sealed = await client.session(session.id, mode=RecordMode.NOISE).encrypt(b"welcome")
+    assert player.open(sealed.packet) == b"welcome"
 
 
 async def test_after_a_restart_old_sessions_are_unknown(launch: Launch) -> None:
