@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from hashlib import sha256
 from typing import Any, Final
 
 from noisegate_server.rpc import limits
 from noisegate_server.rpc.call import Code, Reply
 from noisegate_server.rpc.eager import begin
-from noisegate_server.rpc.repeats import Key
+from noisegate_server.rpc.repeats import Key, Shared
 from noisegate_server.rpc.unary import Row, Rpc, refuser
 from noisegate_server.rpc.waiting import run
 from noisegate_server.session.errors import InvalidField
@@ -72,15 +72,27 @@ class Once:
         except Exception as error:  # noqa: BLE001  # likewise
             reply = self._refuse(error, key[2])
         finally:
-            rpc.repeats.end(key)
-        self._keep(key, digest, request, response, reply, rpc.clock())
+            closed = rpc.repeats.end(key)
+        self._keep(key, digest, request, response, reply, rpc.clock(), closed)
         return reply
 
-    def _keep(self, key: Key, digest: bytes, request: Any, response: Any, reply: Reply, now: float) -> None:
+    def _keep(
+        self,
+        key: Key,
+        digest: bytes,
+        request: Any,
+        response: Any,
+        reply: Reply,
+        now: float,
+        closed: Sequence[bytes] = (),
+    ) -> None:
         if reply[0] == _UNAVAILABLE:
             return
         row, repeats = self._row, self._rpc.repeats
         if row.closes and response is not None:
             repeats.forget(key[0], request.session_id)
         owner = row.owner_of(request, response) if row.owner_of is not None else b""
+        if isinstance(owner, Shared):
+            for session_id in closed:
+                reply = owner.cut(reply, session_id)
         repeats.keep(key, digest, reply, owner=owner, lifetime=row.repeat_for, now=now)

@@ -34,13 +34,20 @@ class Shared(NamedTuple):
     without: Callable[[bytes, Sequence[int]], bytes]
     """(answer, numbers of items) -> the answer that has forgotten what these items held."""
 
-    def items_of(self, session_id: bytes) -> list[int]:
-        """The numbers of the items that are this session's."""
-        # Most answers have none, and this says so fast.
-        if session_id not in self.owners:
-            return []
-        length, owners = len(session_id), self.owners
-        return [at // length for at in range(0, len(owners), length) if owners[at : at + length] == session_id]
+    def cut(self, reply: Reply, session_id: bytes) -> Reply:
+        """The answer without the part of this session; itself where it has none."""
+        owners, length = self.owners, len(session_id)
+        # Most have none, and this says so fast.
+        if session_id not in owners:
+            return reply
+        items = [at // length for at in range(0, len(owners), length) if owners[at : at + length] == session_id]
+        return (reply[0], self.without(reply[1], items)) if items else reply
+
+
+class _Running(NamedTuple):
+    digest: bytes
+    answer: Future[Reply]
+    closed: list[bytes]
 
 
 Owner = bytes | Shared
@@ -77,7 +84,7 @@ class Repeats:
         self._by_session: dict[tuple[str, bytes], dict[Key, float]] = {}
         self._shared: dict[str, dict[Key, float]] = {}
         """By tenant, with the lifetime of each."""
-        self._running: dict[Key, tuple[bytes, Future[Reply]]] = {}
+        self._running: dict[Key, _Running] = {}
         self._count = 0
         self._bytes = 0
         self.next_expiry = math.inf
@@ -97,9 +104,9 @@ class Repeats:
         Raises IdempotencyConflict where the request_id came with another body.
         """
         if self._running and (running := self._running.get(key)) is not None:
-            if running[0] != digest:
+            if running.digest != digest:
                 raise IdempotencyConflict
-            return running[1]
+            return running.answer
         entry = self._queues[lifetime].get(key)
         if entry is None or entry.expires <= now:
             return None
@@ -109,11 +116,12 @@ class Repeats:
 
     def begin(self, key: Key, digest: bytes, answer: Future[Reply]) -> None:
         """Remember a call that waits; its repeats wait for the same answer. `end` takes it off."""
-        self._running[key] = (digest, answer)
+        self._running[key] = _Running(digest, answer, [])
 
-    def end(self, key: Key) -> None:
-        """The waiting call has its answer."""
-        self._running.pop(key, None)
+    def end(self, key: Key) -> Sequence[bytes]:
+        """The waiting call has its answer; the tenant's sessions that were closed meanwhile."""
+        running = self._running.pop(key, None)
+        return () if running is None else running.closed
 
     def keep(self, key: Key, digest: bytes, reply: Reply, *, owner: Owner, lifetime: float, now: float) -> None:
         """Remember an answer for `lifetime` seconds."""
@@ -142,11 +150,13 @@ class Repeats:
         # All of the tenant's are looked through: an index would cost every item of every batch, this some closings.
         for key, lifetime in self._shared.get(tenant, {}).items():
             entry = self._queues[lifetime][key]
-            if isinstance(entry.owner, Shared) and (items := entry.owner.items_of(session_id)):
-                code, body = entry.reply
-                less = entry._replace(reply=(code, entry.owner.without(body, items)))
+            if isinstance(entry.owner, Shared):
+                less = entry._replace(reply=entry.owner.cut(entry.reply, session_id))
                 self._queues[lifetime][key] = less
                 self._bytes += _size(less) - _size(entry)
+        for key, running in self._running.items():
+            if key[0] == tenant:
+                running.closed.append(session_id)
 
     def expire(self, now: float, budget: int = 32) -> int:
         """Drop at most `budget` answers whose time has passed; returns how many."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Sequence
 
@@ -101,6 +102,16 @@ def test_a_closed_session_takes_its_part_out_of_shared_answers() -> None:
     repeats.expire(SHORT, 10)
     assert (len(repeats), repeats.held_bytes) == (0, 0)
     repeats.forget("t", b"bbb")
+
+
+async def test_a_call_that_waits_hears_which_sessions_of_its_tenant_are_closed() -> None:
+    """They may have a part in its answer."""
+    repeats = Repeats()
+    for tenant in ("t", "u"):
+        repeats.begin(key("batch", tenant), b"d", asyncio.get_running_loop().create_future())
+    repeats.forget("t", b"bb")
+    assert [repeats.end(key("batch", tenant)) for tenant in ("t", "u")] == [[b"bb"], []]
+    assert repeats.end(key("batch")) == ()
 
 
 names = st.sampled_from(["a", "b", "c", "d", "e"])

@@ -8,6 +8,7 @@ from collections.abc import Awaitable
 import pytest
 from google.protobuf.message import Message
 
+from noisegate.v1 import error_reason_pb2 as reasons
 from noisegate.v1 import session_crypto_service_pb2 as pb
 from noisegate.v1 import session_pb2
 from noisegate_server.engine.suspend import put_away
@@ -191,3 +192,38 @@ async def test_a_batch_looks_again_after_a_wait_that_came_to_nothing(engines: En
     batch = pb.EncryptBatchResponse.FromString((await waiting)[1])
     assert [each.index for each in batch.errors][:1] == [0]
     assert await outcome(leaving) is Overloaded
+
+
+async def test_a_batch_that_waits_keeps_nothing_of_a_session_that_is_closed_meanwhile(engines: Engines) -> None:
+    """Its caller gets what was opened; the answer for repeats has forgotten it, as it does later."""
+    vault = SlowVault()
+    vault.gate.set()
+    engine = engines.make(vault=vault)
+    closing, asleep = (establish(engines, responder=engine) for _ in range(2))
+    packets = [link.initiator.seal(b"up") for link in (closing, asleep)]
+    parts, clock = engine.parts, engines.clock
+    await put_away(parts, [asleep.responder.session], by_service=True, now=clock.now, wall=clock.wall)
+    vault.gate.clear()
+    table = table_of(closing.responder)
+    request = pb.DecryptBatchRequest(
+        session_ids=closing.responder.session_id + asleep.responder.session_id,
+        request_id="tick 1",
+        lengths=map(len, packets),
+        ciphertexts=b"".join(packets),
+    )
+    waiting = ask(table, "DecryptBatch", request)
+    assert not isinstance(waiting, tuple)
+    await turns()
+    close = pb.CloseSessionRequest(session_id=closing.responder.session_id)
+    closed = ask(table, "CloseSession", close)
+    assert isinstance(closed, tuple)
+    assert closed[0] == 0
+    vault.gate.set()
+    first = pb.DecryptBatchResponse.FromString((await waiting)[1])
+    # The other one's content came under keys from storage, and is not for the game.
+    assert (first.plaintexts, list(first.lengths), len(first.errors)) == (b"up", [2, 0], 0)
+    again = ask(table, "DecryptBatch", request)
+    assert isinstance(again, tuple)
+    kept = pb.DecryptBatchResponse.FromString(again[1])
+    assert (kept.plaintexts, list(kept.lengths), kept.to_peer) == (b"", [0, 0], first.to_peer)
+    assert [(each.index, each.reason) for each in kept.errors] == [(0, reasons.ERROR_REASON_REPLAY_DETECTED)]

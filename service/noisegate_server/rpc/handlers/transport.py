@@ -141,7 +141,7 @@ class _Transport(Inbox):
         return len(batches)
 
     async def _serve_rest(self, batches: Sequence[carried.Batch]) -> None:
-        while batches:
+        while batches and not self._left:
             await (self._room.wait() if self._full else turn())
             batches = batches[self._serve(batches) :]
 
