@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +15,7 @@ from noisegate.v1 import session_crypto_service_pb2 as pb
 from noisegate.v1.session_crypto_service_pb2_grpc import SessionCryptoServiceStub
 from tests.support.certificates import Authority
 from tests.support.chart import profiles, rendered
-from tests.support.image import stages
+from tests.support.image import entrypoint
 from tests.support.noise_client import Setup, open_noise
 from tests.support.pod import Cluster, Pod
 
@@ -60,12 +58,6 @@ def cluster(tmp_path: Path, callers: Authority, operators: Authority) -> Cluster
             "operators": {"ca.crt": operators.certificate},
         },
     )
-
-
-def entrypoint() -> list[str]:
-    """The image's, where the tests' own environment is in the image's place."""
-    (words,) = (json.loads(step.value) for step in stages()[-1] if step.name == "ENTRYPOINT")
-    return [str(Path(sys.executable).with_name(Path(words[0]).name)), *words[1:]]
 
 
 def start(cluster: Cluster, profile: str, values: dict[str, object] | None = None) -> Pod:

@@ -19,7 +19,7 @@ from typing import Final
 
 from dockerfile_parse import DockerfileParser
 
-__all__ = ["Image", "Step", "context", "stages", "walk"]
+__all__ = ["Image", "Step", "context", "entrypoint", "stages", "walk"]
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 _STEP_SECONDS: Final = 280
@@ -46,6 +46,12 @@ def stages() -> list[list[Step]]:
         if found and step.name != "COMMENT":
             found[-1].append(step)
     return found
+
+
+def entrypoint() -> list[str]:
+    """The words of ENTRYPOINT, where the environment of the tests is in the image's place."""
+    (words,) = (json.loads(step.value) for step in stages()[-1] if step.name == "ENTRYPOINT")
+    return [str(Path(sys.executable).with_name(Path(words[0]).name)), *words[1:]]
 
 
 def context() -> Iterator[str]:

@@ -89,7 +89,8 @@ class Container:
         if "configMap" in volume:
             return {key: text.encode() for key, text in self._maps[volume["configMap"]["name"]].items()}
         secret = self._cluster.secrets[volume["secret"]["secretName"]]
-        return {each["path"]: secret[each["key"]] for each in volume["secret"]["items"]}
+        items = volume["secret"].get("items", [{"key": key, "path": key} for key in secret])
+        return {each["path"]: secret[each["key"]] for each in items}
 
     def _publish(self, target: Path, files: Mapping[str, bytes]) -> None:
         update = f"..update{next(self._updates)}"

@@ -1,0 +1,92 @@
+"""docs/operate.md keeps what it says: its commands run, in their order, as they stand there."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.chart import ROOT
+from tests.support.image import entrypoint
+from tests.support.small_cluster import SmallCluster
+from tests.support.vectors import not_available
+
+DOCUMENT = (ROOT / "docs" / "operate.md").read_text(encoding="utf-8")
+BLOCK = re.compile(r"^```(?P<language>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+TRIES = 200
+"""Of a look at a log that will have something to say when the service has looked at its files."""
+
+pytestmark = pytest.mark.timeout(300)
+
+
+class Operator:
+    """Who types what the document says, in a folder that has the chart."""
+
+    def __init__(self, folder: Path, programs: Path) -> None:
+        self._folder = folder
+        path = os.pathsep.join((str(programs), str(Path(sys.executable).parent), os.environ["PATH"]))
+        self._environment = os.environ | {"PATH": path, "COLUMNS": "132"}
+        (folder / "helm").symlink_to(ROOT / "helm")
+
+    def type(self, command: str) -> str:
+        """What it prints. Certificates get this machine's address, because the cluster's names lead there."""
+        text = command.replace("subjectAltName=DNS:", "subjectAltName=IP:127.0.0.1,DNS:")
+        done = self._run(text)
+        for _ in range(TRIES if " | grep " in command else 0):
+            if done.returncode == 0:
+                break
+            done = self._run(text)
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def save(self, text: str) -> None:
+        """A file under the name in its first line."""
+        (self._folder / text.partition("\n")[0].removeprefix("# ")).write_text(text, encoding="utf-8")
+
+    def _run(self, text: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["bash", "-o", "pipefail", "-c", text],
+            cwd=self._folder,
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+
+def test_what_the_document_tells_to_run_runs(tmp_path: Path) -> None:
+    """From the first key to a third pod, with an upgrade, a rollback and every rotation on the way."""
+    if shutil.which("openssl") is None:
+        not_available("openssl is not installed")
+    desk = tmp_path / "desk"
+    desk.mkdir()
+    printed: dict[str, str] = {}
+    with SmallCluster(tmp_path, entrypoint()) as cluster:
+        operator = Operator(desk, cluster.path)
+        for block in BLOCK.finditer(DOCUMENT):
+            if block["language"] == "yaml":
+                operator.save(block["text"])
+            elif block["language"] == "console":
+                for line in block["text"].splitlines():
+                    assert line.startswith("$ "), line
+                    printed[line.removeprefix("$ ")] = operator.type(line.removeprefix("$ "))
+        assert printed["kubectl exec games-noisegate-0 -- noisegate health --target 127.0.0.1:7445"] == "serving\n"
+        assert "player" in printed["helm test games"]
+        assert "ended 0 sessions" in printed["kubectl logs job/revoke"]
+        assert sorted(cluster.pods) == [f"games-noisegate-{number}" for number in range(3)]
+        for pod in cluster.pods.values():
+            assert pod.terminate() == 0
+            assert "defect" not in pod.log
+
+
+def test_every_link_of_the_document_leads_to_a_file() -> None:
+    """From its own folder."""
+    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", DOCUMENT)
+    assert links
+    assert [link for link in links if not (ROOT / "docs" / link).exists()] == []
