@@ -10,8 +10,9 @@ import pytest
 from noisegate.v1 import error_reason_pb2 as reasons
 from noisegate_server.rpc.errors import reason_name
 from tests.conformance.suite.cases import load
-from tests.conformance.suite.languages import LANGUAGES, Language, NotAvailable
+from tests.conformance.suite.languages import LANGUAGES, Language
 from tests.conformance.suite.table import run, shown
+from tests.support.go_program import NotAvailable
 from tests.support.vectors import not_available
 
 CASES = load()

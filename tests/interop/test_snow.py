@@ -18,6 +18,7 @@ import pytest
 from noisegate_server.noise import DecryptError, HandshakeState
 from noisegate_server.session.suites import HYBRID_PATTERN_NAMES, PATTERN_NAMES
 from tests.support.noise_pair import INITIATOR_STATIC, RESPONDER_STATIC, end
+from tests.support.noise_peer import NoisePeer, Refused, running
 from tests.support.vectors import not_available
 
 PROJECT = Path(__file__).parent / "snow"
@@ -34,19 +35,8 @@ ENDS = list(product(("XXhfs", "IKhfs", "NKhfs", "NNhfs+psk0"), (True, False)))
 pytestmark = pytest.mark.timeout(600)
 
 
-class Refused(Exception):
-    """snow has answered with an error."""
-
-
-class Snow:
+class Snow(NoisePeer):
     """The Rust program, one end at a time."""
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self._process = process
-
-    def ask(self, command: str, data: bytes = b"") -> bytes:
-        """One request; Refused where the answer is an error."""
-        return self._ask(f"{command} {data.hex() or '-'}")
 
     def open(self, name: str, *, kem: str, initiator: bool, remote: bytes = b"") -> None:
         """Begin a handshake; the keys are those of `tests.support.noise_pair`, as this side has them."""
@@ -61,17 +51,7 @@ class Snow:
             PSK.hex() if psk else "-",
             place or "0",
         )
-        self._ask(" ".join(("open", name, *words)))
-
-    def _ask(self, line: str) -> bytes:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(line + "\n")
-        self._process.stdin.flush()
-        word, _, rest = self._process.stdout.readline().strip().partition(" ")
-        if word != "ok":
-            raise Refused(rest)
-        return bytes.fromhex("" if rest == "-" else rest)
+        self.line(" ".join(("open", name, *words)))
 
 
 @pytest.fixture(scope="module")
@@ -83,9 +63,8 @@ def snow() -> Iterator[Snow]:
         not_available("cargo cannot fetch the crates of tests/interop/snow")
     subprocess.run(["cargo", "build", "--quiet", "--offline"], cwd=PROJECT, check=True)
     program = PROJECT / "target" / "debug" / "noisegate-snow-peer"
-    with subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        yield Snow(process)
-        assert process.poll() is None
+    with running(program, Snow) as peer:
+        yield peer
 
 
 def begin(snow: Snow, name: str, *, initiator: bool, kem: str = "mlkem", theirs: str = "") -> HandshakeState:

@@ -23,7 +23,7 @@ from examples.dice.datagram_player.fragments import cut
 from noisegate import RecordMode, Role
 from tests.conformance.suite.cases import Case
 from tests.conformance.suite.driver import Driver
-from tests.conformance.suite.players import DatagramEnd, NoiseEnd, player_of, setup_of
+from tests.conformance.suite.players import DatagramEnd, MakeNoisePlayer, NoiseEnd, player_of, setup_of
 from tests.conformance.suite.stage import Stage
 from tests.conformance.suite.values import Unmet, expect, resolved, to_wire
 from tests.support.noise_client import PROLOGUE
@@ -37,8 +37,9 @@ _MESSAGE_ID: Final = 7
 class Play:
     """One case, under way."""
 
-    def __init__(self, driver: Driver, stage: Stage, case: Case, number: int) -> None:
+    def __init__(self, driver: Driver, stage: Stage, case: Case, number: int, noise_player: MakeNoisePlayer) -> None:
         self._driver = driver
+        self._noise_player = noise_player
         self._stage = stage
         self._case = case
         # A driver lives through many cases: what one of them called "s" must be nobody else's.
@@ -177,7 +178,7 @@ class Play:
         setup = setup_of(step)
         mode = RecordMode[step["mode"]]
         key = bytes.fromhex((await self._done("capabilities", client=names["client"]))["static_key"])
-        player = self._players[step.get("player", "p")] = player_of(mode, setup, key)
+        player = self._players[step.get("player", "p")] = player_of(mode, setup, key, self._noise_player)
         words = {
             "mode": mode.name,
             "psk": setup.psk,

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from examples.dice.datagram_player import DatagramPlayer, PacketRefusedError
 from examples.dice.noise_player import NoisePlayer, NoiseRefusedError, NoiseTicket
 from noisegate import Pattern, RecordMode, Role, Suite
 from tests.conformance.suite.values import Unmet
-from tests.support.noise_client import CIPHERS, PROLOGUE, Setup, datagram_player, noise_player
+from tests.support.noise_client import CIPHERS, PROLOGUE, Setup, datagram_player
+
+MakeNoisePlayer = Callable[[Setup, bytes], Any]
+"""(setup, the service's key) -> a player with the face of NoisePlayer, as far as the cases need it."""
 
 DEFAULTS: Final = {"pattern": "XX", "suite": "CHACHA20_POLY1305_X25519", "role": "RESPONDER"}
 
@@ -60,7 +63,7 @@ class NoiseEnd(Player):
 
     mode = RecordMode.NOISE
 
-    def __init__(self, setup: Setup, service_key: bytes) -> None:
+    def __init__(self, setup: Setup, service_key: bytes, noise_player: MakeNoisePlayer) -> None:
         self._setup = setup
         self.noise: NoisePlayer = noise_player(setup, service_key)
         self._ticket: NoiseTicket | None = None
@@ -70,13 +73,14 @@ class NoiseEnd(Player):
         return self.noise.handshake_hash
 
     def seal(self, text: bytes, associated_data: bytes = b"") -> bytes:
-        return self.noise.seal(text, associated_data)
+        return self.noise.seal(text, associated_data) if associated_data else self.noise.seal(text)
 
     def receive(self, packet: bytes, associated_data: bytes = b"") -> tuple[list[bytes], list[bytes]]:
         try:
-            return [self.noise.open(packet, associated_data)], []
+            text = self.noise.open(packet, associated_data) if associated_data else self.noise.open(packet)
         except NoiseRefusedError as error:
             raise Unmet("the player cannot open the record") from error
+        return [text], []
 
     def take_ticket(self, packet: bytes) -> None:
         """A record that holds a ticket."""
@@ -130,6 +134,10 @@ class DatagramEnd(Player):
             self.receive(message)
 
 
-def player_of(mode: RecordMode, setup: Setup, service_key: bytes) -> NoiseEnd | DatagramEnd:
+def player_of(
+    mode: RecordMode, setup: Setup, service_key: bytes, noise_player: MakeNoisePlayer
+) -> NoiseEnd | DatagramEnd:
     """One that has sent and read nothing yet."""
-    return NoiseEnd(setup, service_key) if mode is RecordMode.NOISE else DatagramEnd(setup, service_key)
+    if mode is RecordMode.NOISE:
+        return NoiseEnd(setup, service_key, noise_player)
+    return DatagramEnd(setup, service_key)

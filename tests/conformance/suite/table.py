@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,10 +13,13 @@ from typing import Final
 
 from tests.conformance.suite.cases import Case
 from tests.conformance.suite.driver import Driver
-from tests.conformance.suite.languages import Language, NotAvailable
+from tests.conformance.suite.languages import Language
 from tests.conformance.suite.play import Play
+from tests.conformance.suite.players import MakeNoisePlayer
 from tests.conformance.suite.stage import DEV, Stage
 from tests.conformance.suite.values import Unmet
+from tests.support.go_program import NotAvailable
+from tests.support.noise_client import noise_player as dice_player
 from tests.support.server import RunningServer
 
 CASE_SECONDS: Final = 60.0
@@ -34,23 +37,29 @@ class Row:
     passed: int = 0
 
 
-def run(languages: Sequence[Language], cases: Sequence[Case]) -> list[Row]:
-    """Every language over every case, one after the other."""
-    with TemporaryDirectory() as scratch:
-        shared = RunningServer(DEV)
-        try:
-            return [asyncio.run(_row(language, cases, shared, Path(scratch))) for language in languages]
-        finally:
-            shared.stop()
+def run(
+    languages: Sequence[Language], cases: Sequence[Case], *, noise_player: MakeNoisePlayer = dice_player
+) -> list[Row]:
+    """Every language over every case, one after the other; `noise_player` makes the players of NOISE mode."""
+    rows = [Row(name=language.name) for language in languages]
+    with TemporaryDirectory() as scratch, ExitStack() as stack:
+        commands: list[tuple[Row, Sequence[str]]] = []
+        for row, language in zip(rows, languages, strict=True):
+            try:
+                commands.append((row, language.build(Path(scratch))))
+            except NotAvailable as reason:
+                row.skipped = str(reason)
+        if commands:
+            shared = RunningServer(DEV)
+            stack.callback(shared.kill)
+            for row, command in commands:
+                asyncio.run(_fill(row, command, cases, shared, noise_player))
+    return rows
 
 
-async def _row(language: Language, cases: Sequence[Case], shared: RunningServer, scratch: Path) -> Row:
-    row = Row(name=language.name)
-    try:
-        command = await asyncio.to_thread(language.build, scratch)
-    except NotAvailable as reason:
-        row.skipped = str(reason)
-        return row
+async def _fill(
+    row: Row, command: Sequence[str], cases: Sequence[Case], shared: RunningServer, noise_player: MakeNoisePlayer
+) -> None:
     async with AsyncExitStack() as stack:
         driver = await Driver.start(command)
         stack.push_async_callback(driver.stop)
@@ -58,16 +67,21 @@ async def _row(language: Language, cases: Sequence[Case], shared: RunningServer,
         for number, case in enumerate(cases):
             try:
                 async with asyncio.timeout(CASE_SECONDS):
-                    await _one(driver, case, number, shared, stages, stack)
+                    await _one(driver, case, number, noise_player, shared, stages, stack)
             except (Unmet, TimeoutError) as why:
                 row.failures[f"{case.topic}: {case.name}"] = str(why) or "took too long"
             else:
                 row.passed += 1
-    return row
 
 
 async def _one(
-    driver: Driver, case: Case, number: int, shared: RunningServer, stages: dict[str, Stage], stack: AsyncExitStack
+    driver: Driver,
+    case: Case,
+    number: int,
+    noise_player: MakeNoisePlayer,
+    shared: RunningServer,
+    stages: dict[str, Stage],
+    stack: AsyncExitStack,
 ) -> None:
     """One case on its stage; cases that want the same play on the same, one after the other."""
     wanted = json.dumps(case.service)
@@ -76,11 +90,11 @@ async def _one(
         stage = Stage(shared, case.service)
         if not stage.serves_again:
             async with stage:
-                await Play(driver, stage, case, number).run()
+                await Play(driver, stage, case, number, noise_player).run()
             return
         stages[wanted] = await stack.enter_async_context(stage)
     try:
-        await Play(driver, stage, case, number).run()
+        await Play(driver, stage, case, number, noise_player).run()
     finally:
         stage.clear()
 
