@@ -6,6 +6,8 @@ import asyncio
 import os
 import shutil
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +26,7 @@ from tests.support.certificates import Authority
 from tests.unit.vault.test_vault import ISSUER, kept
 
 Options = dict[str, Any]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -213,6 +216,26 @@ async def test_a_clock_that_was_put_back_is_seen_by_the_state_file(options: Opti
     findings = found(options)
     assert [finding.check for finding in mends(findings)] == ["clock"]
     assert "1 suspended sessions" in of(findings, "--state-file")[-1]
+
+
+def test_what_a_crash_left_is_read_and_left_as_it_is(options: Options, tmp_path: Path) -> None:
+    """Its log is not worked off, and nothing stays beside it."""
+    folder = tmp_path / "crashed"
+    folder.mkdir()
+    options["state_file"] = str(folder / "state")
+    program = (
+        "import asyncio, os, sys; from pathlib import Path\n"
+        "from noisegate_server.vault.sqlite import SqliteVault; from tests.unit.vault.test_vault import kept\n"
+        "async def main():\n"
+        "    await SqliteVault(Path(sys.argv[1]), b'1234').keep([kept(1)])\n"
+        "    os._exit(0)\n"
+        "asyncio.run(main())\n"
+    )
+    subprocess.run([sys.executable, "-c", program, options["state_file"]], check=True, timeout=60, cwd=ROOT)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert before["state-wal"]
+    assert "1 suspended sessions" in of(found(options), "--state-file")[-1]
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
 def test_a_disk_that_has_no_room_is_noted(options: Options, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -75,18 +75,13 @@ def _from_command_line(given: Mapping[str, object]) -> Iterator[tuple[str, objec
 
 
 def _from_environment() -> Iterator[tuple[str, object, str]]:
-    options = {PREFIX + name.upper(): name for name in Config.model_fields}
+    options = [name.upper() for name in Config.model_fields]
     for variable in os.environ:
-        if variable.startswith(PREFIX) and variable not in options:
-            nearest = get_close_matches(variable.removeprefix(PREFIX), _upper(), 1, _ALIKE)
-            if nearest:
-                raise ConfigError(variable, f"there is no such option; the nearest is {PREFIX}{nearest[0]}")
+        name = variable.removeprefix(PREFIX)
+        if name != variable and name not in options and (nearest := get_close_matches(name, options, 1, _ALIKE)):
+            raise ConfigError(variable, f"there is no such option; the nearest is {PREFIX}{nearest[0]}")
     found = EnvSettingsSource(Config, case_sensitive=False, env_ignore_empty=True)()
     return ((name, value, PREFIX + name.upper()) for name, value in found.items())
-
-
-def _upper() -> list[str]:
-    return [name.upper() for name in Config.model_fields]
 
 
 def _from_file(file: Path | None) -> Iterator[tuple[str, object, str]]:

@@ -40,12 +40,20 @@ def examine_state_file(findings: Findings, config: Config, wall: float) -> None:
     if not os.access(path, os.R_OK | os.W_OK):
         findings.mend(_OPTION, f"{path}: cannot be written", "let the service's user write it")
         return
+    # A reader that finds the log of a crash makes a file for sharing it; the service, which is alone, has none.
+    shared = path.with_name(f"{path.name}-shm")
+    was_there = shared.exists()
     try:
         _examine_content(findings, path, wall)
     except sqlite3.OperationalError as error:
-        if getattr(error, "sqlite_errorname", "") != "SQLITE_BUSY":
-            raise
-        findings.ok(_OPTION, f"{path}: in use by a running service")
+        name = getattr(error, "sqlite_errorname", "") or type(error).__name__
+        if name == "SQLITE_BUSY":
+            findings.ok(_OPTION, f"{path}: in use by a running service")
+        else:
+            findings.mend(_OPTION, f"{path}: cannot be read ({name})", "give another file, or look at the disk")
+    finally:
+        if not was_there:
+            shared.unlink(missing_ok=True)
 
 
 def _examine_room(findings: Findings, folder: Path, sessions: int) -> None:
