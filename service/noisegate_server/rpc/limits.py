@@ -17,6 +17,8 @@ MAX_BATCH_REQUEST_BYTES: Final = MAX_BATCH_BYTES + 64 * 1_024
 """The longest request of a batch: ids, counts and lengths are 36 bytes an item."""
 PAUSE_SECONDS: Final = 0.002
 """After so long a batch lets other calls run."""
+LONG_REQUEST_BYTES: Final = 512 * 1024
+"""To receive and to read a longer batch takes so long that others may run before it is begun."""
 
 MAX_UNDER_WAY_BYTES: Final = 128 * 1024 * 1024
 """Requests of all batches that have paused or wait for a session: a hundred of the longest, with what they made."""

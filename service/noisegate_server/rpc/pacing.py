@@ -1,4 +1,4 @@
-"""The way of a batch: in slices, so that the longest one holds up other calls no longer than a short one."""
+"""The way of a batch, or of a long list: in slices, so that the longest one holds others up no longer than a short."""
 
 from __future__ import annotations
 
@@ -41,10 +41,13 @@ class UnderWay:
             self.held_bytes -= size
 
 
-async def pace(rpc: Rpc, tenant: str, steps: Steps[R]) -> R:
-    """Run a batch to its result: let others run every PAUSE_SECONDS, bring its suspended sessions back."""
+async def pace(rpc: Rpc, tenant: str, steps: Steps[R], first: float) -> R:
+    """Run a batch that began at `first` to its result: let others run every PAUSE_SECONDS, bring its sessions back.
+
+    One that was long enough to pause has a long answer, and leaves others a turn before its caller encodes that.
+    """
     clock = rpc.clock
-    began = clock()
+    began = first
     try:
         dormant = next(steps)
         while True:
@@ -61,5 +64,7 @@ async def pace(rpc: Rpc, tenant: str, steps: Steps[R]) -> R:
                 moment = (began := clock()), rpc.wall()
             dormant = steps.send(moment)
     except StopIteration as done:
+        if began > first and clock() - began >= PAUSE_SECONDS / 2:
+            await turn()
         result: R = done.value
         return result

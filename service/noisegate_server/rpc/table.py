@@ -17,6 +17,7 @@ from noisegate_server.rpc.convert.batches import encode_opened, encode_sealed_ba
 from noisegate_server.rpc.convert.forgotten import opened_for
 from noisegate_server.rpc.convert.packed import reader
 from noisegate_server.rpc.convert.sealed import encode_sealed
+from noisegate_server.rpc.convert.session import encode_listed
 from noisegate_server.rpc.handlers import (
     batches,
     capabilities,
@@ -110,7 +111,9 @@ METHODS: Final[Mapping[str, Row]] = {
     "Resume": Row(request=pb.ResumeRequest, handle=resume.resume, repeat_for=_LONG, owner_of=_answered, waits=True),
     "IssueTicket": Row(request=pb.IssueTicketRequest, handle=tickets.issue_ticket, repeat_for=_SHORT, owner_of=_named),
     "GetSession": Row(request=pb.GetSessionRequest, handle=sessions.get_session),
-    "ListSessions": Row(request=pb.ListSessionsRequest, handle=sessions.list_sessions),
+    "ListSessions": Row(
+        request=pb.ListSessionsRequest, handle=sessions.list_sessions, encode=encode_listed, waits=True, paced=True
+    ),
     "CloseSession": Row(
         request=pb.CloseSessionRequest,
         handle=sessions.close_session,

@@ -64,7 +64,7 @@ class Row:
     waits: bool = False
     """Is the handler a coroutine function? Then it runs at once, and becomes a task where it has to wait."""
     paced: bool = False
-    """With `waits`: the handler gives the `Steps` of a batch instead, for `rpc.pacing`."""
+    """With `waits`: the handler gives `Steps` instead, for `rpc.pacing`."""
     longest: int = limits.MAX_REQUEST_BYTES
     """Bytes of the longest request."""
 

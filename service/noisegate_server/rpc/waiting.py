@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from noisegate_server.engine.restore import wake
+from noisegate_server.engine.waiting import turn
+from noisegate_server.rpc import limits
 from noisegate_server.rpc.pacing import pace
 from noisegate_server.session.errors import Overloaded
 from noisegate_server.store.suspended import Dormant
@@ -28,8 +30,12 @@ async def run(row: Row, rpc: Rpc, tenant: str, request: Any, dormant: Dormant | 
             await wake(rpc.parts, tenant, dormant, rpc.clock(), rpc.wall())
         try:
             if row.paced:
-                with rpc.under_way.hold(request.ByteSize()):
-                    return await pace(rpc, tenant, row.handle(rpc.parts, tenant, request, rpc.clock(), rpc.wall()))
+                size = request.ByteSize()
+                with rpc.under_way.hold(size):
+                    if size > limits.LONG_REQUEST_BYTES:
+                        await turn()
+                    began = rpc.clock()
+                    return await pace(rpc, tenant, row.handle(rpc.parts, tenant, request, began, rpc.wall()), began)
             response = row.handle(rpc.parts, tenant, request, rpc.clock(), rpc.wall())
             return await response if row.waits else response
         except Dormant as met:

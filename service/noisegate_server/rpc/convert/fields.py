@@ -75,6 +75,5 @@ def seconds(value: Duration, path: str, longest: float) -> float:
 
 def duration(length: float) -> Duration:
     """Seconds as a Duration with microseconds; what is negative by a rounding is zero."""
-    result = Duration()
-    result.FromMicroseconds(max(0, round(length * 1e6)))
-    return result
+    whole, micros = divmod(max(0, round(length * 1e6)), 1_000_000)
+    return Duration(seconds=whole, nanos=micros * 1_000)

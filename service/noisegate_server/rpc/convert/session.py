@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Final
 
 from noisegate.v1 import session_crypto_service_pb2 as pb
 from noisegate.v1 import session_pb2
@@ -10,9 +11,13 @@ from noisegate_server.engine.outcomes import SessionView
 from noisegate_server.rpc import limits
 from noisegate_server.rpc.convert import fields
 from noisegate_server.rpc.convert.established import established
+from noisegate_server.rpc.convert.sealed import varint
 from noisegate_server.session.errors import InvalidField
 
-__all__ = ["Page", "page", "selector", "to_session"]
+__all__ = ["Listed", "Page", "encode_listed", "encode_session", "page", "selector", "to_session"]
+
+# Field 1 of ListSessionsResponse: its number << 3 | 2 (length).
+_SESSION: Final = b"\x0a"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +30,16 @@ class Page:
     """1 to 1,000."""
     token: str
     """Where the last page ended; empty for the first."""
+
+
+@dataclass(slots=True)
+class Listed:
+    """What a list has come to hold."""
+
+    token: str
+    """Where it ends; empty where nothing follows."""
+    sessions: list[bytes] = field(default_factory=list)
+    """Each as it stands in the answer."""
 
 
 def page(request: pb.ListSessionsRequest) -> Page:
@@ -80,3 +95,14 @@ def to_session(view: SessionView, endpoint: str) -> session_pb2.Session:
     if view.established is not None:
         session.established.CopyFrom(established(view.established))
     return session
+
+
+def encode_session(view: SessionView, endpoint: str) -> bytes:
+    """A session as one of those of a ListSessionsResponse."""
+    body = to_session(view, endpoint).SerializeToString()
+    return _SESSION + varint(len(body)) + body
+
+
+def encode_listed(listed: Listed) -> bytes:
+    """A serialised noisegate.v1.ListSessionsResponse."""
+    return b"".join(listed.sessions) + pb.ListSessionsResponse(next_page_token=listed.token).SerializeToString()

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from noisegate.v1 import session_crypto_service_pb2 as pb
 from noisegate_server.engine import sessions as engine
+from noisegate_server.engine.batch import Steps
 from noisegate_server.engine.parts import Parts
 from noisegate_server.rpc.convert import fields
 from noisegate_server.rpc.convert import session as convert
 
 __all__ = ["close_session", "get_session", "list_sessions"]
+
+_SLICE: Final = 16
+"""Sessions that are described at once: less than a millisecond."""
 
 
 def get_session(
@@ -22,12 +28,21 @@ def get_session(
 
 def list_sessions(
     parts: Parts, tenant: str, request: pb.ListSessionsRequest, now: float, wall: float
-) -> pb.ListSessionsResponse:
-    """One page of the caller's sessions."""
+) -> Steps[convert.Listed]:
+    """One page of the caller's sessions, a slice at a time."""
     page = convert.page(request)
-    views, next_token = engine.listing(parts, tenant, page.peer_id, page.group, page.size, page.token, now)
-    sessions = [convert.to_session(view, parts.endpoint) for view in views]
-    return pb.ListSessionsResponse(sessions=sessions, next_page_token=next_token)
+    listed = convert.Listed(page.token)
+    left = page.size
+    while True:
+        count = min(left, _SLICE)
+        views, listed.token = engine.listing(parts, tenant, page.peer_id, page.group, count, listed.token, now)
+        listed.sessions += [convert.encode_session(view, parts.endpoint) for view in views]
+        left -= count
+        if not left or not listed.token:
+            return listed
+        moment = yield None
+        if moment is not None:
+            now, _ = moment
 
 
 async def close_session(
