@@ -21,6 +21,8 @@ class SlowVault(MemoryVault):
         self.certain = True
         """What failed was not done."""
         self.asked = 0
+        self.asking = asyncio.Event()
+        """Set by a call."""
 
     @property
     def survives(self) -> bool:
@@ -54,6 +56,7 @@ class SlowVault(MemoryVault):
 
     async def _turn(self) -> None:
         self.asked += 1
+        self.asking.set()
         await self.gate.wait()
         if self.broken:
             raise VaultFailed("as the test wants", certain=self.certain)
