@@ -138,7 +138,7 @@ def replay_window() -> list[Case]:
     window, cases = ReplayWindow(), []
     for counter in counters:
         verdict = window.check(counter)
-        newest = window.newest(counter)
+        newest = counter > window.highest
         if verdict is Verdict.FRESH:
             window.commit(counter)
         cases.append({"counter": counter, "verdict": verdict.name, "newest": newest, "highest": window.highest})

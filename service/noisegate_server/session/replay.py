@@ -81,10 +81,6 @@ class ReplayWindow:
             raise ValueError("counter: not fresh")
         self._ring[block % WINDOW_BLOCKS] |= 1 << (counter & _LOW)
 
-    def newest(self, counter: int) -> bool:
-        """Whether `counter` is above all that were committed. Ask before the commit."""
-        return counter > self.highest
-
     def pack(self) -> bytes:
         """highest + 1 (0: none), which blocks of the ring are full and which mixed, and the mixed ones."""
         full = mixed = 0

@@ -40,11 +40,6 @@ class Slots:
         """Slots in use."""
         return self._used
 
-    @property
-    def chunk_bytes(self) -> int:
-        """Bytes of all chunks, free slots included."""
-        return sum(map(len, self._chunks)) * _CHUNK
-
     def take(self, length: int) -> int:
         """A slot of at least so many bytes (1 to LARGEST), all zeros. ValueError for another length."""
         steps = (length + _STEP - 1) // _STEP

@@ -141,18 +141,10 @@ def test_a_check_alone_changes_nothing() -> None:
 
 
 def test_a_new_window_has_seen_nothing() -> None:
-    """Without a commit every counter is fresh and the newest."""
+    """Without a commit every counter is fresh."""
     window = ReplayWindow()
     assert window.highest == -1
-    assert window.newest(0)
     assert window.check(0) is FRESH
-
-
-def test_newest_is_what_is_above_all_others() -> None:
-    """Late counters and repeats are not the newest, though they may be fresh."""
-    window = ReplayWindow()
-    window.commit(10)
-    assert [window.newest(counter) for counter in (9, 10, 11)] == [False, False, True]
 
 
 @pytest.mark.parametrize("counter", [-1, 7, 8, 7 - WINDOW, 9_999 - WINDOW, LAST + 1])
