@@ -44,12 +44,13 @@ chaos: setup ## restart two instances in turn under load (NOISEGATE_CHAOS: for h
 		tests/integration/test_rolling_restart.py $(ARGS)
 
 .PHONY: check
-check: ## lint, format, types, layers, generated code, contract, sizes, tracked files
-	@tools/setup.sh base codegen buf go
+check: ## lint, format, types, layers, generated code, contract, sizes, tracked files, chart
+	@tools/setup.sh base codegen buf go helm
 	@$(MAKE) --no-print-directory --keep-going $(CHECKS)
 
 # One target each, so that `make check` goes on past the first failure and shows them all.
-CHECKS := check-lint check-format check-types check-layers check-generated check-contract check-sizes check-tracked
+CHECKS := check-lint check-format check-types check-layers check-generated check-contract check-sizes check-tracked \
+	check-chart
 .PHONY: $(CHECKS)
 check-lint:
 	$(PYTHON_ENV)/ruff check --quiet
@@ -69,6 +70,11 @@ check-sizes:
 	$(PYTHON_ENV)/python -m tools.check_sizes
 check-tracked:
 	$(PYTHON_ENV)/python -m tools.check_tracked
+
+check-chart:
+	$(PYTHON_ENV)/python -m tools.make_chart --check
+	@if [ -x .helm/bin/helm ]; then echo .helm/bin/helm lint --strict helm/noisegate; \
+		.helm/bin/helm lint --quiet --strict helm/noisegate 2>/dev/null; fi
 
 .PHONY: format
 format: setup ## format the code and the contract, apply safe lint fixes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,20 @@ def test_every_template_has_one_resource_and_a_suite_that_passes() -> None:
     done = run_tool("helm-unittest", "--strict", str(CHART))
     assert done.returncode == 0, done.stdout
     assert re.search(rf"Test Suites: {len(suites)} passed", done.stdout), done.stdout
+
+
+def test_the_package_has_what_is_rendered_and_nothing_else(tmp_path: Path) -> None:
+    """Tests stay at home."""
+    packed = run_tool("helm", "package", str(CHART), "--destination", str(tmp_path))
+    assert packed.returncode == 0, packed.stderr
+    (package,) = tmp_path.glob("noisegate-*.tgz")
+    with tarfile.open(package) as archive:
+        names = [Path(name).relative_to("noisegate").as_posix() for name in archive.getnames()]
+    assert {"values.schema.json", "values-sidecar.yaml"} <= set(names)
+    assert [name for name in names if name.startswith(("tests/", "ci/"))] == []
+    values = f"--values={PROFILES['everything'][0]}"
+    texts = [run_tool("helm", "template", "games", str(path), values).stdout for path in (package, CHART)]
+    assert texts[0] == texts[1]
 
 
 def test_names_fit_where_they_must_however_long_the_release() -> None:
