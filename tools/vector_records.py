@@ -125,7 +125,7 @@ def records_of(
         i2r=bytearray(schedule.i2r), r2i=bytearray(schedule.r2i), root=bytearray(schedule.root)
     )  # fmt: skip
     epoch = begin_epoch(
-        secrets, number=wanted.epoch, h=schedule.h, initiator=initiator, ratchet=wanted.ratchet, aeads=aeads,
+        secrets, number=wanted.epoch, h=schedule.h, initiator=initiator, ratchet=wanted.ratchet,
         now=0.0, confirmed=True,
     )  # fmt: skip
     if wanted.highest >= 0:

@@ -139,7 +139,7 @@ class _Side:
         self.records = DatagramRecords(
             cipher=cipher, connection_id=connection_id, mask_key=bytearray(schedule.mask), padded=False, ratchet=False,
             initiator=initiator, limits=RotationLimits(),
-            epoch=own_epoch(base, 1, salt, initiator=initiator, ratchet=False, aeads=self.aeads, now=0.0),
+            epoch=own_epoch(base, 1, salt, initiator=initiator, ratchet=False, now=0.0),
         )  # fmt: skip
         self.records.held = [base]
 

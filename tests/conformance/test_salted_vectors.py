@@ -120,7 +120,6 @@ def receiver(group: dict[str, Any], record: dict[str, Any]) -> tuple[DatagramRec
         h=raw(group["base_h"]),
         initiator=initiator,
         ratchet=record["ratchet"],
-        aeads=aeads,
         now=0.0,
         confirmed=True,
     )

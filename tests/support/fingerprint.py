@@ -21,8 +21,8 @@ CONSTANT = (AeadCache, Cipher, Hash, ProtocolName, RotationLimits)
 """What belongs to no session: shared tables, caches and limits."""
 COUNTS_OF_FAILURE = frozenset({"refused", "failures", "tend_at", "tend_second"})
 """What a refused packet may change: counts, and when the store comes by to wipe what the packet has made us derive."""
-OPAQUE = frozenset({"_aead", "_loaded_re", "_loaded_rs"})
-"""Objects of the crypto library, made of keys that stand beside them."""
+OPAQUE = frozenset({"_aead", "_loaded_re", "_loaded_rs", "aead", "place", "seal_path", "open_path"})
+"""Objects of the crypto library, made of keys that stand beside them, and what was found out for a batch."""
 CACHES = OPAQUE | {"cached_key", "look_ahead"}
 """What is made again from the keys: a refused packet may add to it."""
 
@@ -53,12 +53,13 @@ def _leaves(value: Any, path: str, left_out: frozenset[str]) -> Iterator[tuple[s
         for number, item in enumerate(value):
             yield from _leaves(item, f"{path}[{number}]", left_out)
     elif not isinstance(value, CONSTANT) and not callable(value):
-        for name in _slots(type(value)):
+        for name in slots_of(type(value)):
             if name not in left_out and hasattr(value, name):
                 yield from _leaves(getattr(value, name), f"{path}.{name}", left_out)
 
 
-def _slots(kind: type) -> list[str]:
+def slots_of(kind: type) -> list[str]:
+    """The names of all fields that an object of this class has."""
     names = [name for base in kind.__mro__ for name in getattr(base, "__slots__", ())]
     assert names, f"{kind.__name__} hides its fields from the fingerprint"
     return names

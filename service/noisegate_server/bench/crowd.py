@@ -148,7 +148,6 @@ class Crowd:
             h=h,
             initiator=False,
             ratchet=False,
-            aeads=parts.aeads,
             now=now,
             confirmed=True,
         )

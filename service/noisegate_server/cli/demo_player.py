@@ -166,7 +166,6 @@ class DatagramPlayer:
             remote_static=self.service_key,
             anonymous_initiator=False,
             limits=RotationLimits(),
-            aeads=self._aeads,
             now=now,
         )
         self._opening, self._session = None, session

@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate, chain, repeat
+from itertools import accumulate, chain, pairwise, repeat
 from typing import Final, Protocol, TypeVar
 
 from noisegate_server.engine.parts import Parts
@@ -41,26 +41,29 @@ class Runs:
 
     session_ids: Sequence[bytes]
     """One for each run."""
-    counts: Sequence[int]
-    """Items of each run, 1 to SLICE."""
+    starts: Sequence[int]
+    """The first item of each run, 1 to SLICE behind that of the run before, and the end of the last."""
 
     @classmethod
     def of(cls, session_ids: Sequence[bytes], counts: Sequence[int]) -> Runs:
         """Runs of any length; long ones are cut. No `counts`: one item each."""
         if not counts:
-            return cls(session_ids=session_ids, counts=[1] * len(session_ids))
-        if max(counts) <= SLICE:
-            return cls(session_ids=session_ids, counts=counts)
-        cut = [
-            (session_id, min(SLICE, count - at))
-            for session_id, count in zip(session_ids, counts, strict=True)
-            for at in range(0, count, SLICE)
-        ]
-        return cls(session_ids=[each for each, _ in cut], counts=[count for _, count in cut])
+            return cls(session_ids=session_ids, starts=range(len(session_ids) + 1))
+        if max(counts) > SLICE:
+            cut = [
+                (session_id, min(SLICE, count - at))
+                for session_id, count in zip(session_ids, counts, strict=True)
+                for at in range(0, count, SLICE)
+            ]
+            session_ids, counts = [each for each, _ in cut], [count for _, count in cut]
+        return cls(session_ids=session_ids, starts=list(accumulate(counts, initial=0)))
 
-    def each(self) -> list[bytes]:
+    def each(self) -> Sequence[bytes]:
         """The session of every item."""
-        return list(chain.from_iterable(map(repeat, self.session_ids, self.counts)))
+        if isinstance(self.starts, range):
+            return self.session_ids
+        counts = [end - start for start, end in pairwise(self.starts)]
+        return list(chain.from_iterable(map(repeat, self.session_ids, counts)))
 
 
 @dataclass(slots=True, kw_only=True)
@@ -91,10 +94,9 @@ class Work(Protocol):
         """Leave the place of an item empty."""
 
 
-def serve(work: Work, counts: Sequence[int], now: float, wall: float) -> Steps[None]:
-    """Serve every item of a batch, in order."""
-    starts = list(accumulate(counts, initial=0))
-    run, total = 0, len(counts)
+def serve(work: Work, starts: Sequence[int], now: float, wall: float) -> Steps[None]:
+    """Serve every item of a batch, in order; `starts` as in Runs."""
+    run, total = 0, len(starts) - 1
     while run < total:
         first = run
         stop = bisect_right(starts, starts[run] + SLICE) - 1

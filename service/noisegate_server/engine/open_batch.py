@@ -47,7 +47,7 @@ def decrypt_batch(
     """
     items = len(packets)
     work = _Opening(parts, tenant, session_ids, packets, associated or [b""] * items)
-    yield from serve(work, [1] * items, now, wall)
+    yield from serve(work, range(items + 1), now, wall)
     return OpenedBatch(
         records=work.records,
         sparse=work.sparse,
@@ -76,7 +76,7 @@ class _Opening:
         """The sessions of these runs that are objects: to unpack a slice of them at once would be a long pause."""
         if not self.named:
             return [self._sender(packet, now) for packet in self.packets[start:stop]]
-        return self.parts.store.get_many(self.tenant, self.named[start:stop], now)
+        return self.parts.store.get_many(self.tenant, self.named[start:stop])
 
     def straight(self, sessions: Sequence[Session | None], _start: int, at: int, now: float) -> int:
         """Open packets by `open_items`."""

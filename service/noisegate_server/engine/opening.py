@@ -193,7 +193,6 @@ def finish(
         remote_static=remote_static,
         anonymous_initiator=anonymous_initiator,
         limits=limits_of(parts.policy, session),
-        aeads=parts.aeads,
         now=now,
     )
     session.join(session.network, parts.policy.idle_timeout)

@@ -12,9 +12,10 @@ from noisegate_server.engine.outcomes import Decrypted
 from noisegate_server.engine.parts import Parts
 from noisegate_server.engine.tickets import keep, owed_ticket
 from noisegate_server.session import rotation
+from noisegate_server.session.connection_ids import follow_connection_id
 from noisegate_server.session.constants import CONNECTION_ID, HARD_FAILURES, NO_CONNECTION_ID, SOFT_FAILURES
 from noisegate_server.session.datagram import SALTED, DatagramRecords
-from noisegate_server.session.errors import DecryptFailed, HandshakeFailed, NotEstablished, SessionError
+from noisegate_server.session.errors import DecryptFailed, HandshakeFailed, NotEstablished, RekeyRequired, SessionError
 from noisegate_server.session.grace import kept_until
 from noisegate_server.session.keep_alive import answer_to, answered
 from noisegate_server.session.limits import AEAD_LIMITS
@@ -223,8 +224,8 @@ def _encrypt_due(parts: Parts, session: Session, plaintext: bytes, associated_da
     records = session.records
     if records is None:
         raise NotEstablished(session.state.name)
-    if isinstance(records, DatagramRecords):
-        records.refuse_old(now)
+    if isinstance(records, DatagramRecords) and now >= records.current.began_at + records.limits.hard_age:
+        raise RekeyRequired("this epoch's keys are as old as they may be")
     sealed = records.seal(plaintext, associated_data, now, parts.aeads)
     session.touch(now)
     parts.counts.sealed += 1
@@ -298,7 +299,7 @@ def _connection_id(parts: Parts, session: Session, opened: Opened, _now: float) 
         return ()
     for former in records.former_connection_ids:
         parts.store.unbind_connection(session, former)
-    records.follow_connection_id(new, given)
+    follow_connection_id(records, new, given)
     return ()
 
 

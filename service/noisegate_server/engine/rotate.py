@@ -70,7 +70,7 @@ def _datagram(parts: Parts, session: Session, records: DatagramRecords, command:
     if command.direction == RECEIVE:
         raise InvalidField("direction", "in DATAGRAM mode a side rekeys what it sends; leave it unset")
     to_peer: tuple[bytes, ...] = ()
-    if command.kind == REKEY and records.current.sender.rekey(parts.aeads):
+    if command.kind == REKEY and rotation.rekey(records, parts.aeads):
         parts.counts.rotations[RotationKind.REKEY, Cause.CALLER] += 1
     elif not records.has_room:
         raise RekeyRequired("this epoch may seal no more, not even a rotation: resume, or run a new handshake")
@@ -158,7 +158,7 @@ def _handshake_step(parts: Parts, session: Session, records: NoiseRecords, comma
         former.wipe(parts.aeads)
     records.renegotiation, records.replacement = handshake, None
     if handshake.is_finished:
-        fresh = replacement(handshake, initiator=session.role is Role.INITIATOR, aeads=parts.aeads)
+        fresh = replacement(handshake, initiator=session.role is Role.INITIATOR)
         fresh.asked, fresh.answer = command.message, to_peer
         records.renegotiation, records.replacement = None, fresh
         handshake.wipe()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from noisegate_server.engine.batch import Runs, Sparse, Steps, serve
 from noisegate_server.engine.parts import Parts
 from noisegate_server.engine.records import encrypt
-from noisegate_server.session.batch import KIND, LARGEST, SealedRecords, seal_each, seal_run
+from noisegate_server.session.batch import LARGEST, SealedRecords, seal_each, seal_run, seal_same
 from noisegate_server.session.constants import MAX_ASSOCIATED_DATA
 from noisegate_server.session.errors import MessageTooLarge
 from noisegate_server.session.session import Session
@@ -32,8 +32,8 @@ def encrypt_batch(
     wall: float,
 ) -> Steps[SealedBatch]:
     """Seal every plaintext for the session of its run. `associated` is as long as `plaintexts`, or empty for none."""
-    work = _Sealing(parts, tenant, runs, plaintexts, associated or [b""] * len(plaintexts))
-    yield from serve(work, runs.counts, now, wall)
+    work = _Sealing(parts, tenant, runs, plaintexts, associated)
+    yield from serve(work, runs.starts, now, wall)
     return SealedBatch(records=work.records, sparse=work.sparse)
 
 
@@ -47,74 +47,43 @@ def broadcast(
     wall: float,
 ) -> Steps[SealedBatch]:
     """Seal one plaintext for every session."""
-    items = len(session_ids)
-    work = _Sealing(parts, tenant, Runs.of(session_ids, ()), [plaintext] * items, [associated_data] * items)
-    work.inners = [plaintext + KIND] * items
-    yield from serve(work, work.runs.counts, now, wall)
+    runs = Runs.of(session_ids, ())
+    work = _Broadcasting(parts, tenant, runs, plaintext, associated_data)
+    yield from serve(work, runs.starts, now, wall)
     return SealedBatch(records=work.records, sparse=work.sparse)
 
 
-class _Sealing:
-    """A batch of plaintexts."""
+class _Work:
+    """What both have in common."""
 
-    __slots__ = (
-        "associated", "ids", "inners", "parts", "plaintexts", "records", "runs", "simple", "sparse", "tenant",
-    )  # fmt: skip
+    __slots__ = ("parts", "records", "runs", "simple", "sparse", "tenant")
 
-    def __init__(
-        self, parts: Parts, tenant: str, runs: Runs, plaintexts: Sequence[bytes], associated: Sequence[bytes]
-    ) -> None:
+    def __init__(self, parts: Parts, tenant: str, runs: Runs, largest: int, largest_associated: int) -> None:
         self.parts = parts
         self.tenant = tenant
         self.runs = runs
-        self.plaintexts = plaintexts
-        self.associated = associated
-        self.inners: Sequence[bytes] = ()
-        """The plaintexts with their kind, where all sessions have the same one."""
-        self.simple = (
-            max(map(len, plaintexts), default=0) <= LARGEST
-            and max(map(len, associated), default=0) <= MAX_ASSOCIATED_DATA
-        )
+        self.simple = largest <= LARGEST and largest_associated <= MAX_ASSOCIATED_DATA
         """No item is over a limit, so that none has to be looked at for it."""
         self.records = SealedRecords()
         self.sparse = Sparse()
 
-    def find(self, start: int, stop: int, now: float) -> Sequence[Session | None]:
+    def find(self, start: int, stop: int, _now: float) -> Sequence[Session | None]:
         """The sessions of these runs."""
         if not self.simple:
             return [None] * (stop - start)
-        return self.parts.store.get_many(self.tenant, self.runs.session_ids[start:stop], now)
+        return self.parts.store.get_many(self.tenant, self.runs.session_ids[start:stop])
 
-    def straight(self, sessions: Sequence[Session | None], start: int, at: int, now: float) -> int:
-        """Seal runs as far as they are simple."""
-        counts = self.runs.counts[start : start + len(sessions)]
-        plaintexts, kind = (self.inners, b"") if self.inners else (self.plaintexts, KIND)
-        stop, aeads = at + sum(counts), self.parts.aeads
-        if stop - at == len(counts):
-            done = seal_each(sessions, plaintexts[at:stop], self.associated[at:stop], now, aeads, self.records, kind)
-            self._count(at, at + done)
-            return done
-        for done, (session, count) in enumerate(zip(sessions, counts, strict=True)):
-            end = at + count
-            if not seal_run(session, plaintexts[at:end], self.associated[at:end], now, aeads, self.records, kind):
-                return done
-            self._count(at, end)
-            at = end
-        return len(counts)
-
-    def _count(self, start: int, stop: int) -> None:
-        """These items were sealed."""
+    def count(self, items: int, size: int) -> None:
+        """So many were sealed, of so many bytes together."""
         counts = self.parts.counts
-        counts.sealed += stop - start
-        counts.sealed_bytes += sum(map(len, self.plaintexts[start:stop]))
+        counts.sealed += items
+        counts.sealed_bytes += size
 
-    def one(self, run: int, index: int, now: float, wall: float) -> None:
+    def seal(self, run: int, index: int, plaintext: bytes, associated_data: bytes, now: float) -> None:
         """Seal an item as Encrypt does."""
-        associated_data = self.associated[index]
         if len(associated_data) > MAX_ASSOCIATED_DATA:
             raise MessageTooLarge("associated_data", MAX_ASSOCIATED_DATA)
-        session_id, plaintext = self.runs.session_ids[run], self.plaintexts[index]
-        sealed = encrypt(self.parts, self.tenant, session_id, plaintext, associated_data, now)
+        sealed = encrypt(self.parts, self.tenant, self.runs.session_ids[run], plaintext, associated_data, now)
         records = self.records
         records.pieces.append(sealed.ciphertext)
         records.lengths.append(len(sealed.ciphertext))
@@ -131,3 +100,59 @@ class _Sealing:
         records.lengths.append(0)
         records.counters.append(0)
         records.epochs.append(0)
+
+
+class _Sealing(_Work):
+    """A batch of plaintexts."""
+
+    __slots__ = ("associated", "plaintexts", "sizes")
+
+    def __init__(
+        self, parts: Parts, tenant: str, runs: Runs, plaintexts: Sequence[bytes], associated: Sequence[bytes]
+    ) -> None:
+        self.plaintexts = plaintexts
+        self.sizes = list(map(len, plaintexts))
+        self.associated = associated or [b""] * len(plaintexts)
+        super().__init__(parts, tenant, runs, max(self.sizes, default=0), max(map(len, associated), default=0))
+
+    def straight(self, sessions: Sequence[Session | None], start: int, at: int, now: float) -> int:
+        """Seal runs as far as they are simple."""
+        starts, aeads, records = self.runs.starts, self.parts.aeads, self.records
+        stop = starts[start + len(sessions)]
+        if stop - at == len(sessions):
+            plaintexts, sizes, associated = self.plaintexts[at:stop], self.sizes[at:stop], self.associated[at:stop]
+            done = seal_each(sessions, plaintexts, sizes, associated, now, aeads, records)
+            self.count(done, sum(sizes[:done]))
+            return done
+        for done, session in enumerate(sessions):
+            at, stop = starts[start + done], starts[start + done + 1]
+            plaintexts, sizes, associated = self.plaintexts[at:stop], self.sizes[at:stop], self.associated[at:stop]
+            if not seal_run(session, plaintexts, sizes, associated, now, aeads, records):
+                return done
+            self.count(stop - at, sum(sizes))
+        return len(sessions)
+
+    def one(self, run: int, index: int, now: float, _wall: float) -> None:
+        """Seal an item as Encrypt does."""
+        self.seal(run, index, self.plaintexts[index], self.associated[index], now)
+
+
+class _Broadcasting(_Work):
+    """One plaintext for many sessions."""
+
+    __slots__ = ("associated_data", "plaintext")
+
+    def __init__(self, parts: Parts, tenant: str, runs: Runs, plaintext: bytes, associated_data: bytes) -> None:
+        self.plaintext = plaintext
+        self.associated_data = associated_data
+        super().__init__(parts, tenant, runs, len(plaintext), len(associated_data))
+
+    def straight(self, sessions: Sequence[Session | None], _start: int, _at: int, now: float) -> int:
+        """Seal as far as the sessions are simple."""
+        done = seal_same(sessions, self.plaintext, self.associated_data, now, self.parts.aeads, self.records)
+        self.count(done, done * len(self.plaintext))
+        return done
+
+    def one(self, run: int, index: int, now: float, _wall: float) -> None:
+        """Seal an item as Encrypt does."""
+        self.seal(run, index, self.plaintext, self.associated_data, now)

@@ -1,52 +1,62 @@
 """AEAD contexts of hot keys: a bounded cache beside the sessions, because a context costs 2.2 KB and a key 32 bytes.
 
-A context is not session state: it can be dropped at any time and is built again from its key. Keys that are wiped must
-drop theirs, since a context holds a copy of the key.
+A context is not session state: it can be dropped at any time and is built again from its key. Who has a key finds its
+context on itself, in one step; the cache knows who has one, and takes the oldest away when there are too many. Keys
+that are wiped must drop theirs, since a context holds a copy of the key.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import Final
 
 from noisegate_server.noise.primitives import Aead, Cipher
 
-UNCACHED: Final = 0
-"""The serial of keys that are used once: no context is ever kept under it."""
+
+class Keyed:
+    """Who has a key of which the cache may keep the context."""
+
+    __slots__ = ("aead", "place")
+
+    aead: Aead | None
+    """The context, while the cache keeps it. Nobody else holds on to it, so that the cache's bound is one."""
+    place: int
+    """The cache's: where it noted this one. Of no meaning while there is no context."""
 
 
 class AeadCache:
-    """Contexts by serial number; the oldest built goes first when the cache is full.
+    """Who has a context at present; the one that was built first goes first.
 
     Not safe for concurrent use: one event loop owns it.
     """
 
-    __slots__ = ("_capacity", "_contexts", "_last", "get")
+    __slots__ = ("_capacity", "_next", "_owners")
 
     def __init__(self, capacity: int = 16_384) -> None:
         self._capacity: Final = capacity
-        # Not a dict: to find its oldest key, that one passes over every one before it that was deleted.
-        self._contexts: Final[OrderedDict[int, Aead]] = OrderedDict()
-        self._last = UNCACHED
-        self.get: Final = self._contexts.get
-        """The context of a serial, or None. Bound once: it stands in the path of every packet."""
+        self._owners: Final[list[Keyed | None]] = []
+        """A ring in the order of building, with holes where a context was dropped."""
+        self._next = 0
 
     def __len__(self) -> int:
-        return len(self._contexts)
+        return len(self._owners) - self._owners.count(None)
 
-    def serial(self) -> int:
-        """A serial number for a key that has none yet; never given twice."""
-        self._last += 1
-        return self._last
-
-    def build(self, serial: int, cipher: Cipher, key: bytes | bytearray) -> Aead:
-        """Build the context of `key`, keep it under `serial` and return it."""
-        contexts = self._contexts
-        if len(contexts) >= self._capacity:
-            contexts.popitem(last=False)
-        context = contexts[serial] = cipher.new(key)
+    def build(self, owner: Keyed, cipher: Cipher, key: bytes | bytearray) -> Aead:
+        """Build the context of `key`, which `owner` has from here on, and return it; `owner` has none yet."""
+        owners, place = self._owners, self._next
+        if len(owners) < self._capacity:
+            owners.append(owner)
+        else:
+            oldest = owners[place]
+            if oldest is not None:
+                oldest.aead = None
+            owners[place] = owner
+        self._next = (place + 1) % self._capacity
+        owner.place = place
+        context = owner.aead = cipher.new(key)
         return context
 
-    def drop(self, serial: int) -> None:
-        """Forget the context of a key that is being wiped."""
-        self._contexts.pop(serial, None)
+    def drop(self, owner: Keyed) -> None:
+        """Forget the context of a key that is being wiped, if there is one."""
+        if owner.aead is not None:
+            self._owners[owner.place] = None
+            owner.aead = None

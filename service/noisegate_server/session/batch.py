@@ -1,35 +1,43 @@
-"""Many records in one go: the straight way of `DatagramRecords.seal` and `open`, written out once for a whole batch.
+"""Many records in one go: the fast path of `DatagramRecords.seal` and `open`, written out once for a whole batch.
 
-A call for each message would cost as much as the message. So what these loops know is the common case alone: DATAGRAM
-sessions without mask, padding and ratchet, with nothing due and nothing under way. They stop before whatever is another
-case and have changed nothing of it; whoever calls them serves that one by `seal` or `open` and comes back. The
-invariants are those of datagram.py: a counter is consumed before its ciphertext exists, all of a run's at once; state
-moves only after authentication.
+A call for each message would cost as much as the message. So what these loops know is the common case alone, that of
+session/fast_path.py: DATAGRAM sessions without mask, padding and ratchet, with nothing due and nothing under way. They
+stop before whatever is another case and have changed nothing of it; whoever calls them serves that one by `seal` or
+`open` and comes back. The invariants are those of datagram.py: counters are consumed before any ciphertext exists, all
+of a call's at once; state moves only after authentication.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import struct
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from itertools import repeat
 from typing import Final
 
 from noisegate_server.noise.primitives import InvalidTag
 from noisegate_server.session.aeads import AeadCache
 from noisegate_server.session.constants import DATAGRAM_OVERHEAD, MAX_DATAGRAM_PLAINTEXT, TAG
-from noisegate_server.session.datagram import HEADER, RECORD, DatagramRecords
-from noisegate_server.session.packets import RECORD_HEADER, Kind
-from noisegate_server.session.phases import PhaseReceiver, PhaseSender
+from noisegate_server.session.datagram import HEADER
+from noisegate_server.session.fast_path import PLAIN, SealPath, prepare_open, prepare_seal
+from noisegate_server.session.packets import Kind
 from noisegate_server.session.replay import Verdict
 from noisegate_server.session.session import Session
 
 LARGEST: Final = MAX_DATAGRAM_PLAINTEXT
-"""The longest plaintext that `seal_each` and `seal_run` take; the caller looks."""
+"""The longest plaintext that is sealed here; the caller looks."""
 _ADDED: Final = HEADER + TAG
 _DATA: Final = int(Kind.DATA)
-KIND: Final = bytes((_DATA,))
+_KIND: Final = bytes((_DATA,))
 """Follows a plaintext inside its record."""
-_LOW: Final = 0xFFFF_FFFF
-_HALF: Final = 1 << 31
+_COUNTER: Final = struct.Struct(">I").pack
+"""The end of a header."""
+_SPLIT: Final = struct.Struct(">11sI").unpack_from
+"""A header in two: what stays the same, and the counter."""
 _FRESH: Final = Verdict.FRESH
+_NEVER: Final = -1.0
+_AT_ONCE: Final = 32
+"""Headers that are made by one call."""
 
 
 class SealedRecords:
@@ -61,101 +69,147 @@ class OpenedRecords:
 def seal_each(
     sessions: Sequence[Session | None],
     plaintexts: Sequence[bytes],
+    sizes: Sequence[int],
     associated: Sequence[bytes],
     now: float,
     aeads: AeadCache,
     out: SealedRecords,
-    kind: bytes = KIND,
 ) -> int:
-    """Seal one plaintext for each session, all three as long; how many it has sealed, from the first on.
+    """Seal one plaintext for each session; how many it has sealed, from the first on.
 
-    None of the plaintexts is above LARGEST. With an empty `kind` they end in KIND already, which spares a copy of what
-    many sessions get. It stops before a session that is None, or whose case it does not know.
+    All sequences are as long; `sizes` are those of the plaintexts, none of them above LARGEST. It stops before a
+    session that is None, or whose case it does not know.
     """
-    add_piece, add_counter, add_epoch = out.pieces.append, out.counters.append, out.epochs.append
-    pack, cached = RECORD_HEADER.pack, aeads.get
-    before, extra = len(out.counters), len(kind) - 1
-    for session, plaintext, data in zip(sessions, plaintexts, associated, strict=True):
+    paths, counters = _reserve(sessions, sizes, now)
+    headers = _headers(paths, counters)
+    items = zip(paths, counters, headers, plaintexts, associated, strict=False)
+    bodies = [
+        (path.sender.aead or path.context(aeads)).encrypt(path.nonce(counter), plaintext + _KIND, header + data)
+        for path, counter, header, plaintext, data in items
+    ]
+    out.lengths += [size + (1 + _ADDED) for size in sizes[: len(paths)]]
+    return _take(paths, counters, headers, bodies, out)
+
+
+def seal_same(
+    sessions: Sequence[Session | None],
+    plaintext: bytes,
+    associated_data: bytes,
+    now: float,
+    aeads: AeadCache,
+    out: SealedRecords,
+) -> int:
+    """As `seal_each`, one plaintext for every session."""
+    size, inner = len(plaintext), plaintext + _KIND
+    paths, counters = _reserve(sessions, repeat(size), now)
+    headers = _headers(paths, counters)
+    bound = [header + associated_data for header in headers] if associated_data else headers
+    bodies = [
+        (path.sender.aead or path.context(aeads)).encrypt(path.nonce(counter), inner, header)
+        for path, counter, header in zip(paths, counters, bound, strict=True)
+    ]
+    out.lengths += [size + (1 + _ADDED)] * len(paths)
+    return _take(paths, counters, headers, bodies, out)
+
+
+def _reserve(sessions: Sequence[Session | None], sizes: Iterable[int], now: float) -> tuple[list[SealPath], list[int]]:
+    """Consume a counter of each session, in their order, as far as their cases are known; how they seal."""
+    paths: list[SealPath] = []
+    counters: list[int] = []
+    add_path, add_counter = paths.append, counters.append
+    idle_timeout, idle_end = _NEVER, now
+    for session, size in zip(sessions, sizes, strict=False):
         if session is None:
             break
-        records = session.records
-        if type(records) is not DatagramRecords or now >= records.due_at:
-            break
-        epoch = records.current
-        counter = epoch.send_counter
-        if (
-            counter >= records.look_at
-            or records.padded
-            or records.mask_key
-            or records.due
-            or records.wants_rotation
-            or epoch.send_tail
-        ):
-            break
-        sender = epoch.sender
-        context = cached(sender.serial)
-        if context is None:
-            if type(sender) is not PhaseSender:
+        path = session.seal_path
+        if path is None or now >= path.until:
+            path = prepare_seal(session, now)
+            if path is None:
                 break
-            # Where the key is at hand, without another call.
-            key = sender.cached_key
-            context = (
-                aeads.build(sender.serial, records.cipher, key)
-                if key
-                else sender.context(counter, records.cipher, aeads)
-            )
+        epoch = path.epoch
+        counter = epoch.send_counter
+        if counter >= path.stop:
+            path.leave()
+            break
         epoch.send_counter = counter + 1
-        number = epoch.number
-        header = pack(RECORD, records.connection_id, number & 0xFF, sender.phase, counter & _LOW)
-        add_piece(header)
-        add_piece(context.encrypt(records.nonce(counter), plaintext + kind, header + data))
-        epoch.sent_bytes += len(plaintext) + extra
+        epoch.sent_bytes += size
+        add_path(path)
         add_counter(counter)
-        add_epoch(number)
+        if path.idle_timeout != idle_timeout:
+            idle_timeout = path.idle_timeout
+            idle_end = now + idle_timeout
         session.last_used = now
-        idle_end, lifetime_end = now + session.idle_timeout, session.lifetime_end
-        session.expires_at = idle_end if idle_end < lifetime_end else lifetime_end  # noqa: FURB136  # a call costs more
-    done = len(out.counters) - before
-    out.lengths += [len(plaintext) + len(kind) + _ADDED for plaintext in plaintexts[:done]]
+        session.expires_at = idle_end
+    return paths, counters
+
+
+def _headers(paths: Sequence[SealPath], counters: Sequence[int]) -> Sequence[bytes]:
+    """The header of each record."""
+    headers: list[bytes] = []
+    parts: list[bytes | int] = [0] * (2 * len(paths))
+    parts[::2], parts[1::2] = [path.header for path in paths], counters
+    for at in range(0, len(parts), 2 * _AT_ONCE):
+        some = parts[at : at + 2 * _AT_ONCE]
+        in_parts, whole = _layouts(len(some) // 2)
+        headers += whole.unpack(in_parts.pack(*some))
+    return headers
+
+
+@lru_cache(maxsize=_AT_ONCE)
+def _layouts(count: int) -> tuple[struct.Struct, struct.Struct]:
+    """So many headers one behind the other: each in two parts, the counter last, and each whole."""
+    return struct.Struct(">" + "11sI" * count), struct.Struct("15s" * count)
+
+
+def _take(
+    paths: Sequence[SealPath],
+    counters: Sequence[int],
+    headers: Sequence[bytes],
+    bodies: Sequence[bytes],
+    out: SealedRecords,
+) -> int:
+    done = len(bodies)
+    pieces = [b""] * (2 * done)
+    pieces[::2], pieces[1::2] = headers, bodies
+    out.pieces += pieces
+    out.counters += counters
+    out.epochs += [path.number for path in paths]
     return done
 
 
 def seal_run(
     session: Session | None,
     plaintexts: Sequence[bytes],
+    sizes: Sequence[int],
     associated: Sequence[bytes],
     now: float,
     aeads: AeadCache,
     out: SealedRecords,
-    kind: bytes = KIND,
 ) -> bool:
     """Seal many plaintexts for one session, with one reservation of counters; False, and nothing done, as above."""
     if session is None:
         return False
-    records = session.records
-    if type(records) is not DatagramRecords or now >= records.due_at:
-        return False
-    epoch = records.current
+    path = session.seal_path
+    if path is None or now >= path.until:
+        path = prepare_seal(session, now)
+        if path is None:
+            return False
+    epoch, sender = path.epoch, path.sender
     first = epoch.send_counter
     after = first + len(plaintexts)
-    if after > records.look_at or epoch.send_tail or records.padded or records.mask_key:
+    if after > path.stop:
         return False
-    if records.due or records.wants_rotation or records.ratchet:
-        return False
-    sender = epoch.sender
-    context = aeads.get(sender.serial) or sender.context(first, records.cipher, aeads)
+    context = sender.aead or path.context(aeads)
     epoch.send_counter = after
-    encrypt, pack, nonce, add_piece = context.encrypt, RECORD_HEADER.pack, records.nonce, out.pieces.append
-    low_epoch, connection_id, phase = epoch.number & 0xFF, records.connection_id, sender.phase
+    encrypt, nonce, prefix, add_piece = context.encrypt, path.nonce, path.header, out.pieces.append
     for counter, plaintext, data in zip(range(first, after), plaintexts, associated, strict=True):
-        header = pack(RECORD, connection_id, low_epoch, phase, counter & _LOW)
+        header = prefix + _COUNTER(counter)
         add_piece(header)
-        add_piece(encrypt(nonce(counter), plaintext + kind, header + data))
-    lengths = [len(plaintext) + len(kind) + _ADDED for plaintext in plaintexts]
-    epoch.sent_bytes += sum(lengths) - len(lengths) * (1 + _ADDED)
-    out.lengths += lengths
+        add_piece(encrypt(nonce(counter), plaintext + _KIND, header + data))
+    epoch.sent_bytes += sum(sizes)
+    out.lengths += [size + (1 + _ADDED) for size in sizes]
     out.counters += range(first, after)
-    out.epochs += [epoch.number] * len(lengths)
+    out.epochs += [epoch.number] * len(sizes)
     session.touch(now)
     return True
 
@@ -175,52 +229,50 @@ def open_items(
     """
     add_piece, add_counter = out.pieces.append, out.counters.append
     add_epoch, add_newest = out.epochs.append, out.newest.append
-    unpack, cached = RECORD_HEADER.unpack_from, aeads.get
     before = len(out.counters)
+    idle_timeout, idle_end = _NEVER, now
     for session, packet, data in zip(sessions, packets, associated, strict=True):
-        if session is None:
+        if session is None or len(packet) < DATAGRAM_OVERHEAD:
             break
-        records = session.records
-        if type(records) is not DatagramRecords or now >= records.due_at or len(packet) < DATAGRAM_OVERHEAD:
-            break
-        if records.mask_key or records.due or records.last_step or records.former_connection_ids or records.held:
-            break
-        first, _, low_epoch, low_phase, counter = unpack(packet)
-        epoch = records.current
-        receiver, window = epoch.receiver, epoch.window
+        path = session.open_path
+        if path is None or now >= path.until:
+            path = prepare_open(session, now)
+            if path is None:
+                break
+        prefix, counter = _SPLIT(packet)
+        window = path.window
         highest = window.highest
-        if (
-            first != RECORD
-            or low_epoch != epoch.number & 0xFF
-            or type(receiver) is not PhaseReceiver
-            or low_phase != receiver.phase
-            # Below 2^31 on both sides the counter is what the header says; see `nearest`.
-            or counter >= _HALF
-            or highest >= _HALF
-            or (counter <= highest and window.check(counter) is not _FRESH)
-            or not epoch.confirmed
-            or session.ticket_owed
-        ):
+        if prefix != path.header or counter >= PLAIN or highest >= PLAIN:
             break
-        context = cached(receiver.serial)
+        if counter <= highest and window.check(counter) is not _FRESH:
+            break
+        receiver = path.receiver
+        context = receiver.aead
         if context is None:
-            context, _ = receiver.find(low_phase, counter, records.cipher, aeads, now)
+            key = receiver.cached_key
+            context = (
+                aeads.build(receiver, path.cipher, key)
+                if key
+                else receiver.find(receiver.phase & 0xFF, counter, path.cipher, aeads, now)[0]
+            )
         try:
-            inner = context.decrypt(records.nonce(counter), packet[HEADER:], packet[:HEADER] + data)
+            inner = context.decrypt(path.nonce(counter), packet[HEADER:], packet[:HEADER] + data)
         except InvalidTag:
             break
         if inner[-1] != _DATA:
             break
         window.commit(counter)
+        epoch = path.epoch
         epoch.opened += 1
         add_piece(inner[:-1])
         add_counter(counter)
         add_epoch(epoch.number)
         add_newest(counter > highest)
-        session.early = False
+        if path.idle_timeout != idle_timeout:
+            idle_timeout = path.idle_timeout
+            idle_end = now + idle_timeout
         session.last_used = now
-        idle_end, lifetime_end = now + session.idle_timeout, session.lifetime_end
-        session.expires_at = idle_end if idle_end < lifetime_end else lifetime_end  # noqa: FURB136  # as above
+        session.expires_at = idle_end
     done = len(out.counters) - before
     if done:
         out.lengths += map(len, out.pieces[-done:])

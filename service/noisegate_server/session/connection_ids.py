@@ -1,4 +1,4 @@
-"""Giving the peer a new connection id (docs/protocol.md, section 2). Following one is `follow_connection_id`."""
+"""Giving the peer a new connection id, and following one that it gives (docs/protocol.md, section 2)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,17 @@ from noisegate_server.session.backoff import Backoff
 from noisegate_server.session.datagram import DatagramRecords
 from noisegate_server.session.packets import Kind
 
-__all__ = ["give_again", "give_connection_id", "is_unused"]
+__all__ = ["follow_connection_id", "give_again", "give_connection_id", "is_unused"]
+
+
+def follow_connection_id(records: DatagramRecords, connection_id: bytes, given: tuple[int, int]) -> None:
+    """The side that chose the connection id has given a new one; the old stays valid for what is on its way.
+
+    `given`: epoch and counter of the record that brought it; an earlier one that is late changes nothing any more.
+    """
+    records.former_connection_ids, records.former_until = (records.connection_id,), math.inf
+    records.connection_id, records.connection_id_given = connection_id, given
+    records.reschedule()
 
 
 def is_unused(records: DatagramRecords) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from noisegate_server.noise.primitives import Aead, Cipher, wipe
 from noisegate_server.session.aeads import AeadCache
@@ -39,6 +39,9 @@ from noisegate_server.session.roots import Root, wipe_roots
 from noisegate_server.session.sealed import Opened, Sealed
 from noisegate_server.session.state import RecordMode
 
+if TYPE_CHECKING:
+    from noisegate_server.session.fast_path import OpenPath, SealPath
+
 RECORD: Final = 0x08 | PacketType.RECORD
 SALTED: Final = bytes((0x08 | PacketType.SALTED,))
 HEADER: Final = RECORD_HEADER.size
@@ -53,11 +56,14 @@ class DatagramRecords:
     __slots__ = (
         "answered", "answers_from", "begun", "cipher", "connection_id", "connection_id_given", "control_limit",
         "current", "due", "due_at", "former_connection_ids", "former_until", "given_timer", "held", "initiator",
-        "last_step", "limits", "look_at", "mask_key", "next", "nonce", "padded", "previous", "ratchet", "reminder",
-        "repeat_timer", "rotate_at", "rotated_at", "told_at", "wants_rotation", "wipe_at",
+        "last_step", "limits", "look_at", "mask_key", "next", "nonce", "open_path", "padded", "previous", "ratchet",
+        "reminder", "repeat_timer", "rotate_at", "rotated_at", "seal_path", "told_at", "wants_rotation", "wipe_at",
     )  # fmt: skip
 
     mode: Final = RecordMode.DATAGRAM
+    seal_path: SealPath | None
+    """What a batch needs to know of all this, once it was worked out; see session/fast_path.py."""
+    open_path: OpenPath | None
 
     def __init__(
         self,
@@ -117,6 +123,7 @@ class DatagramRecords:
         self.repeat_timer = Backoff()
         self.due_at = math.inf
         """When `upkeep` has something to do, or the epoch is too old for data (monotonic seconds)."""
+        self.seal_path = self.open_path = None
         self.wipe_at = math.inf
         """When keys that outlive their use are to be wiped, as far as records that opened have made them (likewise)."""
         self.count_anew()
@@ -163,15 +170,18 @@ class DatagramRecords:
         epoch.sent_bytes += size
         return _new(Sealed, (packet, counter, epoch.number, self.due, ()))
 
-    def refuse_old(self, now: float) -> None:
-        """RekeyRequired where the epoch is too old for data; to be asked whenever `due_at` has passed."""
-        if now >= self.current.began_at + self.limits.hard_age:
-            raise RekeyRequired("this epoch's keys are as old as they may be")
-
     def fall_due(self) -> None:
         """A soft limit is passed: `upkeep` shall see to it at once."""
         self.due = True
         self.rotate_at = self.due_at = -math.inf
+        self.leave_fast_path()
+
+    def leave_fast_path(self) -> None:
+        """Something has changed that the fast path takes for granted; see session/fast_path.py."""
+        for path in (self.seal_path, self.open_path):
+            if path is not None:
+                path.leave()
+        self.seal_path = self.open_path = None
 
     @property
     def has_room(self) -> bool:
@@ -201,7 +211,7 @@ class DatagramRecords:
             raise RekeyRequired("this epoch's counters are used up")
         epoch.send_counter = counter + 1
         sender = epoch.sender
-        context = aeads.get(sender.serial) or sender.context(counter, self.cipher, aeads)
+        context = sender.aead or sender.context(counter, self.cipher, aeads)
         kind |= self.wants_rotation
         if self.padded:
             inner = pad(content, kind, True, MAX_SALTED_INNER if tail else MAX_INNER)
@@ -326,17 +336,9 @@ class DatagramRecords:
         self.reschedule()
         return records
 
-    def follow_connection_id(self, connection_id: bytes, given: tuple[int, int]) -> None:
-        """The side that chose the connection id has given a new one; the old stays valid for what is on its way.
-
-        `given`: epoch and counter of the record that brought it; an earlier one that is late changes nothing any more.
-        """
-        self.former_connection_ids, self.former_until = (self.connection_id,), math.inf
-        self.connection_id, self.connection_id_given = connection_id, given
-        self.reschedule()
-
     def wipe(self, aeads: AeadCache) -> None:
         """Wipe every secret of this session's records."""
+        self.leave_fast_path()
         for epoch in (self.previous, self.current, self.next):
             retire(epoch, aeads)
         wipe_roots(self.held)
@@ -389,7 +391,8 @@ class DatagramRecords:
         self.forget_reminder()
 
     def reschedule(self) -> None:
-        """Something that `upkeep` sees to has changed its time."""
+        """Something that `upkeep` sees to has changed its time, or what seals and opens is another."""
+        self.leave_fast_path()
         due = min(self.reminder.timer.at, self.repeat_timer.at, self.rotate_at, self.former_until)
         if self.given_timer is not None:
             due = min(due, self.given_timer.at)

@@ -20,7 +20,13 @@ Sender = PhaseSender | RatchetSender
 Receiver = PhaseReceiver | RatchetReceiver
 
 
-class Epoch:
+class _Touched:
+    """What every packet touches, side by side in memory; see session.py."""
+
+    __slots__ = ("opened", "send_counter", "sent_bytes")
+
+
+class Epoch(_Touched):
     """Keys, counters and window of one epoch. Owned by one session; secrets are wiped by `wipe()`."""
 
     __slots__ = (
@@ -29,14 +35,11 @@ class Epoch:
         "expires_at",
         "h",
         "number",
-        "opened",
         "receive_tail",
         "receiver",
         "root",
-        "send_counter",
         "send_tail",
         "sender",
-        "sent_bytes",
         "window",
     )
 
@@ -92,20 +95,19 @@ def begin_epoch(
     h: bytes,
     initiator: bool,
     ratchet: bool,
-    aeads: AeadCache,
     now: float,
     confirmed: bool,
 ) -> Epoch:
     """The epoch of fresh secrets, which are its own from here on, as the Noise initiator uses it or the responder."""
     to_send, to_receive = (secrets.i2r, secrets.r2i) if initiator else (secrets.r2i, secrets.i2r)
-    sender: Sender = RatchetSender(Ratchet.begin(to_send)) if ratchet else PhaseSender(to_send, aeads)
-    receiver = begin_receiver(to_receive, ratchet=ratchet, aeads=aeads)
+    sender: Sender = RatchetSender(Ratchet.begin(to_send)) if ratchet else PhaseSender(to_send)
+    receiver = begin_receiver(to_receive, ratchet=ratchet)
     return Epoch(number=number, h=h, root=secrets.root, sender=sender, receiver=receiver, now=now, confirmed=confirmed)
 
 
-def begin_receiver(secret: bytearray, *, ratchet: bool, aeads: AeadCache) -> Receiver:
+def begin_receiver(secret: bytearray, *, ratchet: bool) -> Receiver:
     """What opens, at the first record of the direction whose P(0) is `secret`, which is its own from here on."""
-    return RatchetReceiver(Ratchet.begin(secret)) if ratchet else PhaseReceiver(secret, aeads)
+    return RatchetReceiver(Ratchet.begin(secret)) if ratchet else PhaseReceiver(secret)
 
 
 def retire(epoch: Epoch | None, aeads: AeadCache) -> None:

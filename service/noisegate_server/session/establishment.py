@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from noisegate_server.noise import HandshakeState
 from noisegate_server.noise.primitives import CIPHERS, wipe
-from noisegate_server.session.aeads import AeadCache
 from noisegate_server.session.datagram import DatagramRecords
 from noisegate_server.session.epoch import begin_epoch
 from noisegate_server.session.hello import Flags
@@ -28,7 +27,6 @@ def establish(
     remote_static: bytes,
     anonymous_initiator: bool,
     limits: RotationLimits,
-    aeads: AeadCache,
     now: float,
 ) -> None:
     """Give `session` the records of its finished `handshake`.
@@ -50,8 +48,8 @@ def establish(
         send, receive = (k1, k2) if initiator else (k2, k1)
         records = NoiseRecords(
             cipher=cipher,
-            send=Stream(send, aeads),
-            receive=Stream(receive, aeads),
+            send=Stream(send),
+            receive=Stream(receive),
             ratchet=ratchet,
             root=bytearray(secrets.root),
             h=h,
@@ -73,7 +71,6 @@ def establish(
                 h=h,
                 initiator=initiator,
                 ratchet=ratchet,
-                aeads=aeads,
                 now=now,
                 confirmed=True,
             ),
@@ -85,7 +82,7 @@ def establish(
     kept.wipe()
 
 
-def replacement(handshake: HandshakeState, *, initiator: bool, aeads: AeadCache) -> Replacement:
+def replacement(handshake: HandshakeState, *, initiator: bool) -> Replacement:
     """NOISE mode: the keys of a finished renegotiation, for each direction to change to when the game says so."""
     h = handshake.handshake_hash
     first, second = handshake.split()
@@ -94,4 +91,4 @@ def replacement(handshake: HandshakeState, *, initiator: bool, aeads: AeadCache)
     root = bytearray(secrets.root)
     secrets.wipe()
     send, receive = (k1, k2) if initiator else (k2, k1)
-    return Replacement(send=Stream(send, aeads), receive=Stream(receive, aeads), root=root, h=h)
+    return Replacement(send=Stream(send), receive=Stream(receive), root=root, h=h)

@@ -173,8 +173,7 @@ def _noise_values(records: NoiseRecords, now: float, wall: float) -> dict[Tag, A
 
 
 def _noise_records(session: Session, values: dict[Tag, Any], limits: RotationLimits, began_at: float) -> NoiseRecords:
-    aeads = session.aeads
-    send, receive = Stream(values[Tag.SEND_KEY], aeads), Stream(values[Tag.RECEIVE_KEY], aeads)
+    send, receive = Stream(values[Tag.SEND_KEY]), Stream(values[Tag.RECEIVE_KEY])
     send.n, receive.n = values[Tag.SEND_COUNTER], values[Tag.RECEIVE_COUNTER]
     records = NoiseRecords(
         cipher=CIPHERS[SUITES[session.suite].cipher],
@@ -193,8 +192,8 @@ def _noise_records(session: Session, values: dict[Tag, Any], limits: RotationLim
     if Tag.NEW_ROOT in values:
         new_send, new_receive = values.get(Tag.NEW_SEND_KEY), values.get(Tag.NEW_RECEIVE_KEY)
         records.replacement = Replacement(
-            send=None if new_send is None else Stream(new_send, aeads),
-            receive=None if new_receive is None else Stream(new_receive, aeads),
+            send=None if new_send is None else Stream(new_send),
+            receive=None if new_receive is None else Stream(new_receive),
             root=values[Tag.NEW_ROOT],
             h=values[Tag.NEW_H],
         )
@@ -247,7 +246,6 @@ def _datagram_records(
             random_bytes(SALT),
             initiator=initiator,
             ratchet=ratchet,
-            aeads=session.aeads,
             now=now,
         ),
         limits=limits,

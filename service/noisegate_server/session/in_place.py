@@ -146,7 +146,7 @@ def _seal_datagram(
         raise RekeyRequired("this epoch's counters are used up")
     epoch.send_counter = counter + 1
     sender = epoch.sender
-    context = aeads.get(sender.serial) or sender.context(counter, records.cipher, aeads)
+    context = sender.aead or sender.context(counter, records.cipher, aeads)
     view[start + size] = Kind.DATA | records.wants_rotation
     view[start + size + 1 : start + inner] = bytes(inner - size - 1)
     header = RECORD_HEADER.pack(

@@ -14,7 +14,7 @@ from typing import Final
 from noisegate_server.noise import CipherState, HandshakeState
 from noisegate_server.noise.cipher_state import rekeyed
 from noisegate_server.noise.primitives import Aead, Cipher, InvalidTag, wipe
-from noisegate_server.session.aeads import AeadCache
+from noisegate_server.session.aeads import AeadCache, Keyed
 from noisegate_server.session.constants import (
     MAX_COUNTER,
     MAX_NOISE_MESSAGE,
@@ -29,15 +29,15 @@ from noisegate_server.session.sealed import Opened, Sealed
 from noisegate_server.session.state import RecordMode
 
 
-class Stream:
+class Stream(Keyed):
     """One direction: a key and the counter of its next message."""
 
-    __slots__ = ("key", "n", "serial")
+    __slots__ = ("key", "n")
 
-    def __init__(self, key: bytearray, aeads: AeadCache) -> None:
+    def __init__(self, key: bytearray) -> None:
+        self.aead = None
         self.key = key
         self.n = 0
-        self.serial = aeads.serial()
 
     def __repr__(self) -> str:
         return f"Stream(n={self.n})"
@@ -50,7 +50,6 @@ class Stream:
         fresh = state.take_key()
         self.wipe(aeads)
         self.key = fresh
-        self.serial = aeads.serial()
 
     def advance(self, context: Aead, cipher: Cipher) -> None:
         """As `rekey`, by the context of a key of which no context is kept."""
@@ -58,7 +57,7 @@ class Stream:
         self.key[:] = fresh
 
     def wipe(self, aeads: AeadCache) -> None:
-        aeads.drop(self.serial)
+        aeads.drop(self)
         wipe(self.key)
 
 
@@ -189,7 +188,7 @@ class NoiseRecords:
             ciphertext = context.encrypt(self.nonce(n), plaintext, associated_data)
             stream.advance(context, self.cipher)
         else:
-            context = aeads.get(stream.serial) or aeads.build(stream.serial, self.cipher, stream.key)
+            context = stream.aead or aeads.build(stream, self.cipher, stream.key)
             ciphertext = context.encrypt(self.nonce(n), plaintext, associated_data)
         return Sealed(ciphertext, n, self.epoch, self.due)
 
@@ -202,7 +201,7 @@ class NoiseRecords:
         if self.ratchet:
             context = self.cipher.new(stream.key)
         else:
-            context = aeads.get(stream.serial) or aeads.build(stream.serial, self.cipher, stream.key)
+            context = stream.aead or aeads.build(stream, self.cipher, stream.key)
         try:
             content = context.decrypt(self.nonce(n), message, associated_data)
         except InvalidTag:
@@ -217,7 +216,7 @@ class NoiseRecords:
         """The context of a stream's next message: with the ratchet one of its own, otherwise that of the key."""
         if self.ratchet:
             return self.cipher.new(stream.key)
-        return aeads.get(stream.serial) or aeads.build(stream.serial, self.cipher, stream.key)
+        return stream.aead or aeads.build(stream, self.cipher, stream.key)
 
     def fall_due(self) -> None:
         """A soft limit is passed: answers say so, and the game rotates."""

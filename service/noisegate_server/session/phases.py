@@ -12,31 +12,30 @@ from __future__ import annotations
 import math
 
 from noisegate_server.noise.primitives import Aead, Cipher, wipe
-from noisegate_server.session.aeads import AeadCache
+from noisegate_server.session.aeads import AeadCache, Keyed
 from noisegate_server.session.constants import GRACE_S, MAX_PHASES
 from noisegate_server.session.errors import DecryptFailed
 from noisegate_server.session.keys import next_phase, phase_key
 from noisegate_server.session.replay import nearest
 
 
-class PhaseSender:
+class PhaseSender(Keyed):
     """Keys of what we seal. The secret is this object's from here on."""
 
-    __slots__ = ("cached_key", "phase", "secret", "serial")
+    __slots__ = ("cached_key", "phase", "secret")
 
-    def __init__(self, secret: bytearray, aeads: AeadCache) -> None:
+    def __init__(self, secret: bytearray) -> None:
+        self.aead = None
         self.secret = secret
         self.cached_key = bytearray()
         """The phase's AEAD key, once it was needed: to derive it costs more than to build its context from it."""
         self.phase = 0
-        self.serial = aeads.serial()
-        """Under which the cache may have the context of this phase."""
 
     def context(self, _counter: int, cipher: Cipher, aeads: AeadCache) -> Aead:
-        """Build the AEAD context of the phase; the caller has looked in the cache before."""
+        """Build the AEAD context of the phase, which is not there."""
         if not self.cached_key:
             self.cached_key = phase_key(self.secret)
-        return aeads.build(self.serial, cipher, self.cached_key)
+        return aeads.build(self, cipher, self.cached_key)
 
     def rekey(self, aeads: AeadCache) -> bool:
         """Move to the next phase. False, and nothing done, when the epoch's 64 phases are used up."""
@@ -46,28 +45,27 @@ class PhaseSender:
         self.wipe(aeads)
         self.secret = following
         self.phase += 1
-        self.serial = aeads.serial()
         return True
 
     def wipe(self, aeads: AeadCache) -> None:
         """Wipe what seals."""
-        aeads.drop(self.serial)
+        aeads.drop(self)
         wipe(self.secret)
         wipe(self.cached_key)
         self.cached_key = bytearray()
 
 
-class PhaseReceiver:
+class PhaseReceiver(Keyed):
     """Keys of what we open. The secret is this object's from here on."""
 
-    __slots__ = ("cached_key", "passed", "phase", "secret", "serial")
+    __slots__ = ("cached_key", "passed", "phase", "secret")
 
-    def __init__(self, secret: bytearray, aeads: AeadCache) -> None:
+    def __init__(self, secret: bytearray) -> None:
+        self.aead = None
         self.secret = secret
         self.cached_key = bytearray()
         """As PhaseSender.cached_key."""
         self.phase = 0
-        self.serial = aeads.serial()
         self.passed: dict[int, tuple[bytearray, float]] = {}
         """AEAD keys of passed phases, oldest first, each until its grace ends (monotonic seconds)."""
 
@@ -80,11 +78,11 @@ class PhaseReceiver:
         phase = nearest(low_phase, 8, self.phase)
         ahead = phase - self.phase
         if ahead == 0:
-            context = aeads.get(self.serial)
+            context = self.aead
             if context is None:
                 if not self.cached_key:
                     self.cached_key = phase_key(self.secret)
-                context = aeads.build(self.serial, cipher, self.cached_key)
+                context = aeads.build(self, cipher, self.cached_key)
             return context, False
         if ahead < 0:
             passed = self.passed.get(phase)
@@ -117,9 +115,8 @@ class PhaseReceiver:
             following = next_phase(secret)
             wipe(secret)
             secret = following
-        aeads.drop(self.serial)
+        aeads.drop(self)
         self._forget_key()
-        self.serial = aeads.serial()
         self.phase = phase
         self.secret = secret
         return True
@@ -138,7 +135,7 @@ class PhaseReceiver:
     def wipe(self, aeads: AeadCache) -> None:
         """Wipe what opens."""
         self.forget(math.inf)
-        aeads.drop(self.serial)
+        aeads.drop(self)
         wipe(self.secret)
         self._forget_key()
 

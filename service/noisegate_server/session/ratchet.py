@@ -14,7 +14,7 @@ import math
 from typing import Final
 
 from noisegate_server.noise.primitives import Aead, Cipher, wipe
-from noisegate_server.session.aeads import UNCACHED, AeadCache
+from noisegate_server.session.aeads import AeadCache
 from noisegate_server.session.constants import GRACE_S, MAX_PHASES, RATCHET_MESSAGES, WINDOW
 from noisegate_server.session.errors import DecryptFailed
 from noisegate_server.session.keys import chain_start, message_key, next_chain, next_phase
@@ -76,8 +76,8 @@ class RatchetSender:
 
     __slots__ = ("phase", "ratchet")
 
-    serial: Final = UNCACHED
-    """A message's context is used once."""
+    aead: Final = None
+    """A message's context is used once, and never kept."""
 
     def __init__(self, ratchet: Ratchet) -> None:
         self.ratchet = ratchet

@@ -291,7 +291,7 @@ def _noise_records(
     session: Session, head: Head, some: Some, numbers: Numbers, secrets: list[bytearray], limits: RotationLimits
 ) -> NoiseRecords:
     root, send_key, receive_key = secrets
-    send, receive = Stream(send_key, session.aeads), Stream(receive_key, session.aeads)
+    send, receive = Stream(send_key), Stream(receive_key)
     send.n, receive.n = numbers.send_counter, numbers.receive_counter
     records = NoiseRecords(
         cipher=CIPHERS[SUITES[session.suite].cipher],
@@ -330,8 +330,8 @@ def _datagram_records(
         receiver = RatchetReceiver(Ratchet(at=window.highest + 1, chain=receive_chain, following=receive_following))
     else:
         sender, receiver = (
-            PhaseSender(of_directions[0], session.aeads),
-            PhaseReceiver(of_directions[1], session.aeads),
+            PhaseSender(of_directions[0]),
+            PhaseReceiver(of_directions[1]),
         )
         sender.phase, receiver.phase = numbers.send_phase, numbers.receive_phase
     epoch = Epoch(

@@ -108,9 +108,15 @@ def respond(
         message, h=current.h, root=current.root, number=current.number, parties=parties, random_bytes=random_bytes
     )
     records.answered = answered
-    offer(records, _epoch(records, agreed, aeads, now), aeads)
+    offer(records, _epoch(records, agreed, now), aeads)
     records.forget_reminder()
     return (records.control(Kind.ROTATE_2, answered.answer, aeads),)
+
+
+def rekey(records: DatagramRecords, aeads: AeadCache) -> bool:
+    """Seal under the next phase's key, without a round trip. False, and nothing done, when the phases are used up."""
+    records.leave_fast_path()
+    return records.current.sender.rekey(aeads)
 
 
 def offer(records: DatagramRecords, epoch: Epoch, aeads: AeadCache) -> None:
@@ -128,7 +134,7 @@ def conclude(
     agreed = finish(records.begun, message)
     retire(records.previous, aeads)
     records.current.stop_sending(aeads)
-    records.previous, records.current = records.current, _epoch(records, agreed, aeads, now)
+    records.previous, records.current = records.current, _epoch(records, agreed, now)
     records.begun = None
     records.rotated_at = now
     records.count_anew()
@@ -140,14 +146,13 @@ def _postpone(records: DatagramRecords, until: float) -> None:
     records.reschedule()
 
 
-def _epoch(records: DatagramRecords, agreed: Agreed, aeads: AeadCache, now: float) -> Epoch:
+def _epoch(records: DatagramRecords, agreed: Agreed, now: float) -> Epoch:
     return begin_epoch(
         agreed.secrets,
         number=agreed.number,
         h=agreed.h,
         initiator=records.initiator,
         ratchet=records.ratchet,
-        aeads=aeads,
         now=now,
         confirmed=False,
     )

@@ -44,9 +44,7 @@ def highest_known(records: DatagramRecords) -> int:
     return max(begun, *(root.number for root in roots_of(records)))
 
 
-def own_epoch(
-    base: Root, number: int, salt: bytes, *, initiator: bool, ratchet: bool, aeads: AeadCache, now: float
-) -> Epoch:
+def own_epoch(base: Root, number: int, salt: bytes, *, initiator: bool, ratchet: bool, now: float) -> Epoch:
     """A salted epoch of ours: unconfirmed, and sealed in SALTED packets until the peer has answered under it.
 
     `salt` is 16 fresh random bytes. ValueError for a number above the last.
@@ -57,7 +55,6 @@ def own_epoch(
         h=salted_hash(base.h, salt, number),
         initiator=initiator,
         ratchet=ratchet,
-        aeads=aeads,
         now=now,
         confirmed=False,
     )
@@ -112,7 +109,6 @@ def open_salted(
         h=h,
         initiator=records.initiator,
         ratchet=records.ratchet,
-        aeads=aeads,
         now=now,
         confirmed=False,
     )
@@ -165,7 +161,7 @@ def _verify(
     # A cache of its own: a forged packet must not push a living context out of ours.
     aside = AeadCache(1)
     secret = bytearray(secrets.r2i if records.initiator else secrets.i2r)
-    receiver = begin_receiver(secret, ratchet=records.ratchet, aeads=aside)
+    receiver = begin_receiver(secret, ratchet=records.ratchet)
     try:
         context, _ = receiver.find(low_phase, low_counter, records.cipher, aside, now)
         open_inner(context.decrypt, records.nonce(low_counter), header, body, associated_data)
@@ -217,7 +213,6 @@ def _answer_restored(
         random_bytes(SALT),
         initiator=records.initiator,
         ratchet=records.ratchet,
-        aeads=aeads,
         now=now,
     )
     records.count_anew()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from noisegate_server.noise import HandshakeState
 from noisegate_server.noise.primitives import wipe
@@ -28,6 +29,9 @@ from noisegate_server.session.state import (
     transition,
 )
 from noisegate_server.session.suites import Pattern, Suite
+
+if TYPE_CHECKING:
+    from noisegate_server.session.fast_path import OpenPath, SealPath
 
 Records = NoiseRecords | DatagramRecords
 
@@ -56,7 +60,21 @@ class Opening:
             self.attempts.wipe()
 
 
-class Session:
+class _Touched:
+    """What every packet touches of a session, side by side in memory: a batch finds each of its sessions cold."""
+
+    __slots__ = ("expires_at", "last_used", "open_path", "seal_path")
+
+    expires_at: float
+    """When the session ends unless it is used before (monotonic seconds)."""
+    last_used: float
+    open_path: OpenPath | None
+    """How a batch opens for it, once that was worked out; its records know when that holds no more."""
+    seal_path: SealPath | None
+    """Likewise, how it seals."""
+
+
+class Session(_Touched):
     """One session of one tenant."""
 
     __slots__ = (
@@ -66,7 +84,6 @@ class Session:
         "created_at",
         "due_told",
         "early",
-        "expires_at",
         "expiry_second",
         "export",
         "flags",
@@ -76,7 +93,6 @@ class Session:
         "handshake_hash",
         "idle_second",
         "idle_timeout",
-        "last_used",
         "lifetime",
         "lifetime_end",
         "max_early",
@@ -138,6 +154,7 @@ class Session:
         """SHA-256 of the caller's prologue: a ticket of this session resumes only under the same one."""
         self.opening = opening
         self.records: Records | None = None
+        self.seal_path = self.open_path = None
         self.state = SessionState.HANDSHAKING
         self.handle = -1
         """The store's; -1 outside it."""
@@ -145,7 +162,6 @@ class Session:
         self.idle_timeout = idle_timeout
         self.lifetime = lifetime
         self.lifetime_end = self.expires_at = now + handshake_timeout
-        """When the session ends unless it is used before (monotonic seconds)."""
         self.chain_end_wall = chain_end_wall
         """When the last ticket of this chain of resumes ends (unix seconds)."""
         self.rotation = rotation
@@ -215,9 +231,11 @@ class Session:
         profile = PROFILES[network]
         self.network = network
         if not self.own_idle_timeout:
-            self.idle_timeout = idle_timeout * profile.patience
+            # Usually the one object that all sessions have, which a batch then need not fetch for each.
+            self.idle_timeout = idle_timeout if profile.patience == 1 else idle_timeout * profile.patience
         if isinstance(self.records, DatagramRecords):
             self.records.padded = profile.pads and bool(self.flags & Flags.PAD)
+            self.records.leave_fast_path()
 
     @property
     def keep_alive(self) -> float:

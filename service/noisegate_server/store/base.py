@@ -207,10 +207,11 @@ class SessionStore(Protocol[S]):
     def get(self, tenant: str, session_id: bytes, now: float) -> S:
         """The tenant's session. Errors: SessionNotFound, SessionClosed; NotEstablished, Dormant if it is suspended."""
 
-    def get_many(self, tenant: str, session_ids: Sequence[bytes], now: float) -> list[S | None]:
+    def get_many(self, tenant: str, session_ids: Sequence[bytes]) -> list[S | None]:
         """For each id what `get` would give, and None where it would raise or take long. Ends and wipes nothing.
 
-        So packed sessions are None: a whole batch of them would hold the loop. `get` unpacks them one by one.
+        A session past `expires_at` may be among them: whoever uses it looks. Packed sessions are None: a whole batch of
+        them would hold the loop. `get` unpacks them one by one.
         """
 
     def get_by_connection(self, tenant: str, connection_id: bytes, now: float, *, unpack: bool = True) -> S:

@@ -6,14 +6,17 @@ shard comes from XXH3-64 of the id (https://github.com/Cyan4973/xxHash), not for
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Generic
+from collections.abc import Iterator, Sequence
+from typing import Final, Generic
 
 from xxhash import xxh3_64_intdigest
 
 from noisegate_server.store.base import S
 
 __all__ = ["SessionTable"]
+
+_KNOWN: Final = 16_384
+"""The most sessions of a tenant that are found without their shards: a dict that grows further stops the loop."""
 
 
 class SessionTable(Generic[S]):
@@ -23,7 +26,7 @@ class SessionTable(Generic[S]):
     a serial is never used again, a handle that outlives its session finds nothing.
     """
 
-    __slots__ = ("_serial", "_size", "by_handle", "by_id", "mask")
+    __slots__ = ("_found", "_serial", "_size", "by_handle", "by_id", "mask")
 
     def __init__(self, shards: int) -> None:
         if shards < 1 or shards & (shards - 1):
@@ -31,6 +34,8 @@ class SessionTable(Generic[S]):
         self.mask = shards - 1
         self.by_id: list[dict[bytes, S]] = [{} for _ in range(shards)]
         self.by_handle: list[dict[int, S]] = [{} for _ in range(shards)]
+        self._found: dict[str, dict[bytes, S]] = {}
+        """By tenant and id, sessions of `by_id` that were looked for in company."""
         self._serial = 0
         self._size = 0
 
@@ -62,6 +67,28 @@ class SessionTable(Generic[S]):
         """The session with this handle; None once it has ended."""
         return self.by_handle[handle & self.mask].get(handle)
 
+    def find_many(self, tenant: str, session_ids: Sequence[bytes]) -> list[S | None]:
+        """The tenant's sessions with these ids, in their order.
+
+        Who asks for many asks for the same ones again a moment later: these are found without their shards.
+        """
+        known = self._found.setdefault(tenant, {})
+        found: list[S | None] = list(map(known.get, session_ids))
+        if not all(found):
+            for at, session_id in enumerate(session_ids):
+                if found[at] is None:
+                    found[at] = self._find_anew(tenant, session_id, known)
+        return found
+
+    def _find_anew(self, tenant: str, session_id: bytes, known: dict[bytes, S]) -> S | None:
+        session = self.by_id[xxh3_64_intdigest(session_id) & self.mask].get(session_id)
+        if session is None or session.tenant != tenant:
+            return None
+        if len(known) >= _KNOWN:
+            known.clear()
+        known[session_id] = session
+        return session
+
     def remove(self, session: S) -> bool:
         """Let go of a session; False if it is not here."""
         handle = session.handle
@@ -70,6 +97,8 @@ class SessionTable(Generic[S]):
             return False
         del self.by_handle[shard][handle]
         del self.by_id[shard][session.session_id]
+        if (known := self._found.get(session.tenant)) is not None:
+            known.pop(session.session_id, None)
         self._size -= 1
         return True
 

@@ -7,6 +7,7 @@ import os
 import pytest
 
 from noisegate_server.engine import records
+from noisegate_server.session.connection_ids import follow_connection_id
 from noisegate_server.session.constants import GRACE_S, NO_CONNECTION_ID
 from noisegate_server.session.errors import DecryptFailed, SessionClosed, SessionNotFound
 from noisegate_server.session.packets import Kind
@@ -76,7 +77,7 @@ def test_a_new_connection_id_is_followed_and_the_old_one_still_found(link: Link)
     assert opened.control == CONNECTION_ID
     assert link.responder.seal(b"roll")[1:9] == new
     link.initiator.engine.parts.store.bind_connection(link.initiator.session, new)
-    link.initiator.datagrams.follow_connection_id(new, (opened.epoch, opened.counter))
+    follow_connection_id(link.initiator.datagrams, new, (opened.epoch, opened.counter))
     packet = link.initiator.seal(b"late")
     assert packet[1:9] == new
     assert [link.responder.engine.decrypt(b"", each).plaintext for each in (early, packet)] == [b"early", b"late"]
@@ -101,7 +102,7 @@ def test_the_former_id_ends_30_s_after_the_new_one_was_used(link: Link) -> None:
     assert link.responder.session.connection_ids() == (new, old)
     late = peer.seal(b"late")
     peer.engine.parts.store.bind_connection(peer.session, new)
-    peer.datagrams.follow_connection_id(new, (0, 0))
+    follow_connection_id(peer.datagrams, new, (0, 0))
     link.responder.open(peer.seal(b"used"))
     link.clock.step(GRACE_S - 0.01)
     link.responder.open(peer.seal(b"again"))

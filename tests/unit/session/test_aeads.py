@@ -6,48 +6,66 @@ import os
 
 from noisegate_server.noise.primitives import CIPHERS
 from noisegate_server.session.aeads import AeadCache
+from noisegate_server.session.phases import PhaseSender
 
 CIPHER = CIPHERS["ChaChaPoly"]
 
 
-def test_serials_never_come_twice() -> None:
-    """Each key has a serial of its own, also after others were dropped."""
-    aeads = AeadCache()
-    serials = [aeads.serial() for _ in range(100)]
-    for serial in serials:
-        aeads.drop(serial)
-    assert aeads.serial() not in serials
-    assert len(set(serials)) == 100
+def owner() -> PhaseSender:
+    """Who has a key, and no context of it yet."""
+    return PhaseSender(bytearray(os.urandom(32)))
 
 
-def test_a_context_is_found_until_it_is_dropped() -> None:
-    """What was built is handed out again; what was dropped, or never built, is not there."""
-    aeads = AeadCache()
-    serial = aeads.serial()
-    assert aeads.get(serial) is None
-    built = aeads.build(serial, CIPHER, os.urandom(32))
-    assert aeads.get(serial) is built
-    aeads.drop(serial)
-    aeads.drop(serial)
-    assert aeads.get(serial) is None
+def test_an_owner_has_its_context_until_it_is_dropped() -> None:
+    """What was built is found on its owner; what was dropped, or never built, is not."""
+    aeads, one = AeadCache(), owner()
+    found = [one.aead]
+    built = aeads.build(one, CIPHER, os.urandom(32))
+    found.append(one.aead)
+    assert len(aeads) == 1
+    aeads.drop(one)
+    aeads.drop(one)
+    found.append(one.aead)
+    assert found == [None, built, None]
+    assert len(aeads) == 0
+
+
+def test_a_drop_takes_no_context_of_another() -> None:
+    """Who lost its context to the bound, and whose place another one has, takes nothing from that one."""
+    aeads, first, second = AeadCache(capacity=1), owner(), owner()
+    for each in (first, second):
+        aeads.build(each, CIPHER, os.urandom(32))
+    aeads.drop(first)
+    assert second.aead is not None
+    aeads.drop(second)
     assert len(aeads) == 0
 
 
 def test_the_oldest_makes_room() -> None:
-    """A full cache drops the context that was built first, and never grows."""
+    """A full cache takes the context that was built first from its owner, and never grows."""
     aeads = AeadCache(capacity=3)
-    serials = [aeads.serial() for _ in range(5)]
-    for serial in serials:
-        aeads.build(serial, CIPHER, os.urandom(32))
+    owners = [owner() for _ in range(5)]
+    for each in owners:
+        aeads.build(each, CIPHER, os.urandom(32))
     assert len(aeads) == 3
-    assert [aeads.get(serial) is not None for serial in serials] == [False, False, True, True, True]
+    assert [each.aead is not None for each in owners] == [False, False, True, True, True]
+
+
+def test_no_owner_is_kept_that_has_no_context() -> None:
+    """However many keys come and go, the cache holds on to none of them."""
+    aeads = AeadCache(capacity=3)
+    for _ in range(10):
+        each = owner()
+        aeads.build(each, CIPHER, os.urandom(32))
+        aeads.drop(each)
+    assert len(aeads) == 0
+    assert not any(aeads._owners)
 
 
 def test_an_evicted_context_is_built_again_from_its_key() -> None:
     """Losing a context loses nothing: the same key opens what the lost one has sealed."""
-    aeads = AeadCache(capacity=1)
-    serial, key = aeads.serial(), os.urandom(32)
-    sealed = aeads.build(serial, CIPHER, key).encrypt(bytes(12), b"roll", b"")
-    aeads.build(aeads.serial(), CIPHER, os.urandom(32))
-    assert aeads.get(serial) is None
-    assert aeads.build(serial, CIPHER, key).decrypt(bytes(12), sealed, b"") == b"roll"
+    aeads, one, key = AeadCache(capacity=1), owner(), os.urandom(32)
+    sealed = aeads.build(one, CIPHER, key).encrypt(bytes(12), b"roll", b"")
+    aeads.build(owner(), CIPHER, os.urandom(32))
+    assert one.aead is None
+    assert aeads.build(one, CIPHER, key).decrypt(bytes(12), sealed, b"") == b"roll"

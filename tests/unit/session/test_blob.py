@@ -24,7 +24,7 @@ from noisegate_server.session.state import RecordMode, SessionState
 from noisegate_server.session.tagged import SECRET
 from noisegate_server.session.ticket import TicketUnusable, decode_ticket_content, open_ticket
 from tests.support.engines import ALL_OPTIONS, TENANT, End, Engines, Link, establish
-from tests.support.fingerprint import secrets_of
+from tests.support.fingerprint import secrets_of, slots_of
 
 KEYS = SealingKeys(current=SealingKey(key_id=b"blob-key", key=bytes(range(32))))
 BLOB_ID = bytes(range(16))
@@ -69,10 +69,10 @@ def test_every_attribute_of_a_session_is_kept_or_named_here(link: Link) -> None:
     """Who adds a field to Session decides whether it outlives a suspension."""
     made_anew = {
         "aeads", "created_at", "due_told", "expires_at", "expiry_second", "export", "handle", "idle_second",
-        "last_used", "lifetime_end", "opening", "records", "rotation_cause", "state", "tenant", "tend_at",
-        "tend_second",
+        "last_used", "lifetime_end", "open_path", "opening", "records", "rotation_cause", "seal_path", "state",
+        "tenant", "tend_at", "tend_second",
     }  # fmt: skip
-    assert set(SESSION_ATTRIBUTES) | made_anew == set(Session.__slots__)
+    assert set(SESSION_ATTRIBUTES) | made_anew == set(slots_of(Session))
     assert not set(SESSION_ATTRIBUTES) & made_anew
 
 

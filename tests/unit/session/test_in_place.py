@@ -59,7 +59,7 @@ def make(kind: str, cipher: str, *, sends: bool) -> End:
             SCHEDULE, CIPHERS[cipher], CONNECTION, Wanted("i2r", 0, Kind.DATA, b"", **KINDS[kind]), sends=sends
         )
     aeads = AeadCache()
-    streams = [Stream(bytearray(key), aeads) for key in (SCHEDULE.k1, SCHEDULE.k2)]
+    streams = [Stream(bytearray(key)) for key in (SCHEDULE.k1, SCHEDULE.k2)]
     send, receive = streams if sends else reversed(streams)
     records = NoiseRecords(
         cipher=CIPHERS[cipher],

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import accumulate, pairwise
 from typing import Any, Final
 
@@ -25,6 +26,9 @@ from noisegate_server.session.errors import InvalidField, MessageTooLarge
 __all__ = ["associated_data", "encode_opened", "encode_sealed_batch", "items", "runs", "session_ids"]
 
 _ID: Final = limits.SESSION_ID_BYTES
+_AT_ONCE: Final = 32
+_STRIP: Final = _AT_ONCE * _ID
+"""Ids that are cut by one call."""
 _ITEMS: Final = limits.MAX_BATCH_ITEMS
 _BYTES: Final = limits.MAX_BATCH_BYTES
 
@@ -43,10 +47,19 @@ def session_ids(packed: bytes) -> list[bytes]:
         raise InvalidField("session_ids", f"{_ID} bytes each")
     if len(packed) > _ITEMS * _ID:
         raise MessageTooLarge("session_ids", _ITEMS * _ID)
-    return [packed[at : at + _ID] for at in range(0, len(packed), _ID)]
+    ids: list[bytes] = []
+    for at in range(0, len(packed), _STRIP):
+        strip = packed[at : at + _STRIP]
+        ids += _ids(len(strip) // _ID).unpack(strip)
+    return ids
 
 
-def runs(ids: list[bytes], counts: Sequence[int], count: int) -> Runs:
+@lru_cache(maxsize=_AT_ONCE)
+def _ids(count: int) -> struct.Struct:
+    return struct.Struct(f"{_ID}s" * count)
+
+
+def runs(ids: Sequence[bytes], counts: Sequence[int], count: int) -> Runs:
     """Whose the `count` items are."""
     if not counts:
         if len(ids) != count:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from noisegate.v1 import session_crypto_service_pb2 as pb
 from noisegate_server.engine import open_batch, seal_batch
 from noisegate_server.engine.batch import Steps
@@ -27,7 +29,7 @@ def decrypt_batch(parts: Parts, tenant: str, request: Packed, now: float, wall: 
     """Open many records."""
     packets = batches.items(request, "ciphertexts")
     count = len(packets)
-    session_ids = batches.session_ids(request.session_ids)
+    session_ids: Sequence[bytes] = batches.session_ids(request.session_ids)
     if session_ids:
         session_ids = batches.runs(session_ids, request.counts, count).each()
     elif request.counts:

@@ -1,0 +1,134 @@
+"""The fast path of a DATAGRAM session: what a record comes down to while nothing about the session is special.
+
+A batch spends on each item about as much for its look at the session as for its crypto. So whatever that look finds
+out is kept for the items to come: where the counter is, what seals, the header but for the counter, and until when all
+of this holds. `DatagramRecords` keeps one object for each direction and lets go of it in `leave_fast_path`.
+
+Why it is safe. It has no state of its own: no counter, no window, no key, no AEAD context. The counter is consumed in
+the epoch, where every other way consumes it too; the context is found on the sender, which loses it when its key is
+wiped or changed and when the cache lets go of it; the replay window is the epoch's. So a path that somebody forgot to
+leave cannot seal under a key that is over, nor a counter twice. It could only send a header that no longer fits its
+key, or miss what is due, and that is what has to be left for:
+
+- another epoch, a rekey, another connection id, padding: the header or what follows it is another one;
+- a limit, a timer, a rotation that is wanted or under way: `due_at`, `look_at` and `due` have moved;
+- the peer's first record after one of these: what opens is another epoch, phase or connection id.
+
+Each of these ends in `reschedule`, `fall_due`, `rekey` or `Session.join`, and these leave it. What can only come to
+be allowed (a context that was built, an epoch that was confirmed) needs no word: the slow way prepares anew. That the
+fast way and the slow one never differ, a property test holds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Final
+
+from noisegate_server.noise.primitives import Aead, Cipher
+from noisegate_server.session.aeads import AeadCache
+from noisegate_server.session.datagram import RECORD, DatagramRecords
+from noisegate_server.session.epoch import Epoch
+from noisegate_server.session.phases import PhaseReceiver, PhaseSender
+from noisegate_server.session.replay import ReplayWindow
+from noisegate_server.session.session import Session
+
+PLAIN: Final = 1 << 31
+"""Counters below it are what their header says, whatever the window has seen; see `replay.nearest`."""
+
+
+class SealPath:
+    """How a session seals."""
+
+    __slots__ = ("cipher", "epoch", "header", "idle_timeout", "nonce", "number", "sender", "stop", "until")
+
+    def __init__(
+        self, session: Session, records: DatagramRecords, epoch: Epoch, sender: PhaseSender, until: float, stop: int
+    ) -> None:
+        self.cipher: Cipher = records.cipher
+        self.epoch = epoch
+        self.header: bytes = _header(records.connection_id, epoch.number, sender.phase)
+        """The record's header but for its last 4 bytes, the counter."""
+        self.idle_timeout: float = session.idle_timeout
+        self.nonce: Callable[[int], bytes] = records.nonce
+        self.number = epoch.number
+        self.sender = sender
+        self.stop = stop
+        """The counter from which on a limit has to be looked at."""
+        self.until = until
+        """The moment from which on something may be due, or the session over (monotonic seconds)."""
+
+    def leave(self) -> None:
+        """It holds no more."""
+        self.until = -math.inf
+
+    def context(self, aeads: AeadCache) -> Aead:
+        """Build the sender's AEAD context, which is not there."""
+        return self.sender.context(self.epoch.send_counter, self.cipher, aeads)
+
+
+class OpenPath:
+    """How a session opens."""
+
+    __slots__ = ("cipher", "epoch", "header", "idle_timeout", "nonce", "receiver", "until", "window")
+
+    def __init__(
+        self, session: Session, records: DatagramRecords, epoch: Epoch, receiver: PhaseReceiver, until: float
+    ) -> None:
+        self.cipher: Cipher = records.cipher
+        self.epoch = epoch
+        self.header: bytes = _header(records.connection_id, epoch.number, receiver.phase)
+        """As SealPath.header: a record with another one is not simply the next."""
+        self.idle_timeout: float = session.idle_timeout
+        self.nonce: Callable[[int], bytes] = records.nonce
+        self.receiver = receiver
+        self.until = until
+        """As SealPath.until."""
+        self.window: ReplayWindow = epoch.window
+
+    def leave(self) -> None:
+        """It holds no more."""
+        self.until = -math.inf
+
+
+def prepare_seal(session: Session, now: float) -> SealPath | None:
+    """The session's fast path for sealing from here on; None while it has none."""
+    records = session.records
+    if not isinstance(records, DatagramRecords):
+        return None
+    epoch = records.current
+    sender = epoch.sender
+    if records.padded or records.mask_key or records.due or records.wants_rotation or epoch.send_tail:
+        return None
+    until, stop = _until(session, records), min(records.look_at, PLAIN)
+    if now >= until or epoch.send_counter >= stop or not isinstance(sender, PhaseSender):
+        return None
+    path = session.seal_path = records.seal_path = SealPath(session, records, epoch, sender, until, stop)
+    return path
+
+
+def prepare_open(session: Session, now: float) -> OpenPath | None:
+    """The session's fast path for opening from here on; None while it has none."""
+    records = session.records
+    if not isinstance(records, DatagramRecords):
+        return None
+    epoch = records.current
+    receiver = epoch.receiver
+    if records.mask_key or records.due or records.last_step or records.former_connection_ids or records.held:
+        return None
+    if session.ticket_owed or session.early or not epoch.confirmed:
+        return None
+    until = _until(session, records)
+    if now >= until or not isinstance(receiver, PhaseReceiver):
+        return None
+    path = session.open_path = records.open_path = OpenPath(session, records, epoch, receiver, until)
+    return path
+
+
+def _until(session: Session, records: DatagramRecords) -> float:
+    # Up to the last of these a use of the session ends exactly one idle timeout later.
+    return min(records.due_at, session.expires_at, session.lifetime_end - session.idle_timeout)
+
+
+def _header(connection_id: bytes, epoch: int, phase: int) -> bytes:
+    return bytes((RECORD, *connection_id, epoch & 0xFF, phase & 0xFF))
