@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from noisegate_server.bench.claims import CLAIMS
 from tests.support.chart import ROOT
 from tests.support.image import entrypoint
 from tests.support.small_cluster import SmallCluster
@@ -83,6 +84,14 @@ def test_what_the_document_tells_to_run_runs(tmp_path: Path) -> None:
         for pod in cluster.pods.values():
             assert pod.terminate() == 0
             assert "defect" not in pod.log
+
+
+def test_the_rows_that_a_plan_is_made_from_are_measured() -> None:
+    """Each that the document names is one of `noisegate bench`."""
+    (asked,) = re.findall(r"^noisegate bench (.+)$", DOCUMENT, re.MULTILINE)
+    rows = re.findall(r"^\| `([a-z-]+)` \|", DOCUMENT, re.MULTILINE)
+    assert asked.split() == rows
+    assert set(rows) <= set(CLAIMS)
 
 
 def test_every_link_of_the_document_leads_to_a_file() -> None:

@@ -113,7 +113,7 @@ async def test_sessions_are_there_again_when_the_pod_is(cluster: Cluster, caller
 
 async def test_a_pod_that_drains_lives_and_is_not_ready(cluster: Cluster, callers: Authority) -> None:
     """Kubernetes takes it out of the Service and does not kill it."""
-    with start(cluster, "everything", {"shutdown.drain": 3}) as pod:
+    with start(cluster, "everything", {"shutdown.drain": 5}) as pod:
         stopping = asyncio.create_task(asyncio.to_thread(pod.terminate))
         while await pod.probe("readinessProbe"):
             pass
