@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 from noisegate_server.config import ConfigError
+from noisegate_server.telemetry.logs import LOG
 
 __all__ = ["Renewal", "Source"]
-
-_LOG: Final = logging.getLogger("noisegate")
 
 _LOOK_SECONDS: Final = 1.0
 """Between two looks at whether a file has changed."""
@@ -42,9 +40,9 @@ class _Watched(Generic[T]):
         try:
             told = self._take(self.source.read())
         except ConfigError as error:
-            _LOG.error("%s; what was read before stays in use", error)
+            LOG.error("what was read before stays in use", option=error.option, remedy=error.remedy)
         else:
-            _LOG.info("%s: read again; %s", self.source.option, told)
+            LOG.info("read again", option=self.source.option, told=told)
 
 
 class Renewal:

@@ -7,16 +7,13 @@ answered; everything else goes to the log, which the command line sends to stand
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import signal
 import time
-import traceback
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import Final
 
 import uvloop
@@ -37,6 +34,7 @@ from noisegate_server.rpc.unary import Rpc
 from noisegate_server.session.sealing import SealingKeys
 from noisegate_server.store.base import Ended
 from noisegate_server.telemetry.destinations import NOWHERE, Destinations
+from noisegate_server.telemetry.logs import LOG, log_defect
 from noisegate_server.telemetry.pipeline import Telemetry
 from noisegate_server.transport.grpcio import Credentials, GrpcioTransport
 from noisegate_server.vault.keeper import Keeper
@@ -44,8 +42,6 @@ from noisegate_server.vault.opening import open_vault
 from noisegate_server.wiring import callers_policy, engine_policy, store_limits, what_is_missing
 
 __all__ = ["Server", "run"]
-
-_LOG: Final = logging.getLogger("noisegate")
 
 _SWEEP_SECONDS: Final = 0.1
 _SWEEP_BUDGET: Final = 12
@@ -230,7 +226,7 @@ class Server:
             await asyncio.shield(self._leaving)
         if self._parts is not None:
             count = upkeep.end_all(self._parts, self._clock())
-            _LOG.debug("ended and wiped at the stop: %d", count)
+            LOG.debug("ended and wiped at the stop", count=count)
             await self._parts.vault.close()
         if self._telemetry is not None:
             await self._telemetry.stop(max(0.0, until - self._clock()))
@@ -265,17 +261,8 @@ class Server:
 
 def _log_swept(ended: list[Ended], wiped: int) -> None:
     """Say what a slice has ended and wiped: numbers and causes, nothing of any session."""
-    if (ended or wiped) and _LOG.isEnabledFor(logging.DEBUG):
-        causes = Counter(each.reason.name for each in ended)
-        told = ", ".join(f"{cause} {count}" for cause, count in sorted(causes.items()))
-        _LOG.debug("swept: %d ended and wiped (%s); old keys of %d that live wiped", len(ended), told or "-", wiped)
-
-
-def log_defect(where: str, error: Exception) -> None:
-    """Log an unforeseen error: its type and place, not its text, which may hold what nobody may read."""
-    frame = traceback.extract_tb(error.__traceback__)[-1:]
-    place = f"{Path(frame[0].filename).name}:{frame[0].lineno}" if frame else "unknown place"
-    _LOG.error("defect in %s: %s at %s", where, type(error).__name__, place)
+    if ended or wiped:
+        LOG.debug("swept", ended=dict(Counter(each.reason.name for each in ended)), keys_wiped_of=wiped)
 
 
 def run(config: Config, announce: Callable[[str], None], destinations: Destinations = NOWHERE) -> None:
@@ -286,7 +273,7 @@ def run(config: Config, announce: Callable[[str], None], destinations: Destinati
     """
     process.forbid_core_files()
     if not config.traceable and not process.hide_memory():
-        _LOG.warning("the system cannot keep other processes of this user from reading this one's memory")
+        LOG.warning("the system cannot keep other processes of this user from reading this one's memory")
     process.run_in_batches()
     process.keep_freed_memory()
     # A seventh less CPU for a unary call than on asyncio's own loop, measured under grpc.aio.
@@ -304,16 +291,18 @@ async def _serve(config: Config, announce: Callable[[str], None], destinations: 
     bound = await server.start()
     process.collect_what_is_new()
     for line in what_is_missing(config):
-        _LOG.warning(line)
-    if server.admin_bound is not None:
-        _LOG.info("AdminService listening on %s", server.admin_bound)
-    if server.health_bound is not None:
-        _LOG.info("probes answered on %s", server.health_bound)
-    if server.metrics_bound is not None:
-        _LOG.info("metrics at http://%s/metrics", server.metrics_bound)
+        LOG.warning(line)
+    for what, address in (
+        ("callers", bound),
+        ("operators", server.admin_bound),
+        ("probes", server.health_bound),
+        ("metrics", server.metrics_bound),
+    ):
+        if address is not None:
+            LOG.info("listening", what=what, address=str(address))
     announce(f"noisegate listening on {bound}")
     await signals.get()
-    _LOG.info("stopping: running calls have %g s, and then sessions to be suspended", config.grace)
+    LOG.info("stopping: running calls first, then sessions", grace=config.grace, suspend_grace=config.suspend_grace)
     stopping = asyncio.create_task(server.stop())
     hurry = asyncio.create_task(signals.get())
     await asyncio.wait((stopping, hurry), return_when=asyncio.FIRST_COMPLETED)
@@ -323,7 +312,7 @@ async def _serve(config: Config, announce: Callable[[str], None], destinations: 
             await stopping
         await server.stop(now=True)
     hurry.cancel()
-    _LOG.info("stopped")
+    LOG.info("stopped")
 
 
 def _renewing_keys(file: files.KeyFile, ring: KeyRing) -> Callable[[SealingKeys], str]:

@@ -16,6 +16,7 @@ from noisegate.v1.session_crypto_service_pb2_grpc import SessionCryptoServiceStu
 from tests.support.certificates import Authority
 from tests.support.chart import profiles, rendered
 from tests.support.image import entrypoint
+from tests.support.logs import told
 from tests.support.noise_client import Setup, open_noise
 from tests.support.pod import Cluster, Pod
 
@@ -130,7 +131,7 @@ async def test_keys_and_certificates_that_change_in_their_secrets_reach_a_runnin
         certificate, key = authority.server()
         cluster.secrets["noisegate-tls"] = {"tls.crt": certificate, "tls.key": key, "ca.crt": authority.certificate}
         pod.mount()
-        while not all(f"--{option}: read again" in pod.log for option in ("ticket-key", "tls-certificate")):
+        while not all(told(pod.log, "read again", option=option) for option in ("--ticket-key", "--tls-certificate")):
             assert await pod.probe("livenessProbe")
         tls = authority.tls(authority.caller(DICE))
         async with noisegate.connect(pod.address("grpc"), tls=tls, policy=PATIENT) as game:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +25,7 @@ from noisegate_server.cli.revoke import addresses
 from tests.integration.conftest import DEV, Launch
 from tests.integration.test_early_data import bring
 from tests.support.certificates import Authority
+from tests.support.logs import listening
 from tests.support.noise_client import Setup, open_noise
 from tests.support.server import RunningServer, run_command
 
@@ -42,9 +42,7 @@ def operated(launch: Launch) -> Operated:
 
     def start(*options: str, tls: noisegate.Tls | None = None) -> tuple[RunningServer, str]:
         server = launch(*(options or DEV), "--admin-listen", "127.0.0.1:0", tls=tls)
-        found = re.search(r"AdminService listening on (\S+)", server.log())
-        assert found, server.log()
-        return server, found[1]
+        return server, listening(server.log(), "operators")
 
     return start
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from noisegate.v1.session_crypto_service_pb2_grpc import SessionCryptoServiceStu
 from tests.integration.conftest import Launch
 from tests.integration.raw import SERVICE
 from tests.support.certificates import Authority
+from tests.support.logs import listening
 from tests.support.server import RunningServer, run_command
 
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
@@ -36,9 +36,7 @@ def probed(launch: Launch, tmp_path: Path) -> tuple[RunningServer, str]:
         *authority.write_server_files(tmp_path),
         tls=authority.tls(authority.caller("spiffe://game.example/match")),
     )
-    found = re.search(r"probes answered on (\S+)", server.log())
-    assert found, server.log()
-    return server, found[1]
+    return server, listening(server.log(), "probes")
 
 
 async def test_liveness_and_readiness_are_told_without_a_certificate(probed: tuple[RunningServer, str]) -> None:

@@ -16,6 +16,7 @@ from noisegate import Client, Pattern, SessionOptions
 from tests.integration.conftest import Launch
 from tests.integration.test_admin import PATIENT, TENANT
 from tests.integration.test_early_data import bring, noise_ticket
+from tests.support.logs import listening
 from tests.support.noise_client import Setup, Udp, open_datagram, open_noise
 from tests.support.server import RunningServer
 
@@ -126,7 +127,7 @@ async def test_revocations_outlive_a_crash_with_a_state_file(launch: Launch, tmp
             *("--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"),
             *("--identity", identity, "--ticket-key", str(tickets), "--state-file", str(tmp_path / "state")),
         )
-        return server, server.log().partition("AdminService listening on ")[2].split()[0]
+        return server, listening(server.log(), "operators")
 
     before, address = start()
     eve = Setup(pattern=Pattern.IK, peer_id="eve")

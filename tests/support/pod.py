@@ -23,17 +23,13 @@ import yaml
 
 from noisegate import health
 from tests.support.chart import Resource
+from tests.support.logs import told
 
 __all__ = ["Cluster", "Container", "Pod"]
 
 _START_SECONDS: Final = 60
-_WORDS: Final = {
-    "grpc": re.compile(r"noisegate listening on (\S+)"),
-    "admin": re.compile(r"AdminService listening on ([\d.:]+)"),
-    "health": re.compile(r"probes answered on ([\d.:]+)"),
-    "metrics": re.compile(r"metrics at http://([\d.:]+)/metrics"),
-}
-"""How a process says where it listens, by the container's names of ports."""
+_WHAT: Final = {"grpc": "callers", "admin": "operators", "health": "probes", "metrics": "metrics"}
+"""What listens there, in the log's words, by the container's names of ports."""
 
 
 @dataclass(slots=True)
@@ -182,9 +178,9 @@ class Pod(Container):
 
     def address(self, port: str) -> str:
         """HOST:PORT of one of the container's ports."""
-        found = _WORDS[port].findall(f"{self.log}\n{self._said}")
+        found = told(self.log, "listening", what=_WHAT[port])
         assert found, self.log
-        address: str = found[-1]
+        address: str = found[-1]["address"]
         return address
 
     async def probe(self, kind: str) -> bool:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from http.client import HTTPConnection
 from urllib.parse import urlsplit
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.support.logs import listening
 from tests.support.server import RunningServer
 
 OPTION = ("--metrics-listen", "127.0.0.1:0")
@@ -19,9 +19,7 @@ Samples = Mapping[str, Mapping[frozenset[tuple[str, str]], float]]
 
 def metrics_url(server: RunningServer) -> str:
     """Where its metrics are, as its log says."""
-    found = re.search(r"http://\S+?/metrics", server.log())
-    assert found, server.log()
-    return found.group()
+    return f"http://{listening(server.log(), 'metrics')}/metrics"
 
 
 def scrape(url: str) -> Samples:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,7 +19,7 @@ from noisegate.v1 import session_crypto_service_pb2 as pb
 from noisegate.v1 import session_pb2
 from noisegate_server.config import ConfigError, HostPort, read_config
 from noisegate_server.rpc.health import SERVICE
-from noisegate_server.server import Server, log_defect
+from noisegate_server.server import Server
 from tests.support.certificates import Authority
 from tests.support.engine_table import XX
 from tests.support.noise_client import Setup, open_noise
@@ -250,17 +249,6 @@ async def test_what_is_over_is_swept_without_a_call() -> None:
 async def _until(condition: Callable[[], bool]) -> None:
     while not condition():  # noqa: ASYNC110  # the sweeper is the server's own task and tells nobody
         await asyncio.sleep(0.01)
-
-
-def test_a_logged_defect_has_a_place_and_no_text(caplog: pytest.LogCaptureFixture) -> None:
-    """Its text may hold what nobody may read."""
-    try:
-        raise ValueError("secret-key-bytes")
-    except ValueError as error:
-        with caplog.at_level(logging.ERROR, logger="noisegate"):
-            log_defect("/s/M", error)
-    assert "ValueError at test_server.py:" in caplog.text
-    assert "secret" not in caplog.text
 
 
 async def test_suites_and_patterns_are_the_operators_choice() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from typing import Annotated
@@ -14,6 +13,7 @@ from noisegate_server.cli.sources import Settings
 from noisegate_server.config import ConfigError
 from noisegate_server.server import run
 from noisegate_server.telemetry.destinations import read_destinations
+from noisegate_server.telemetry.logs import configure_logging
 
 __all__ = ["serve"]
 
@@ -36,9 +36,7 @@ def serve(
     if print_config:
         sys.stdout.writelines(f"{line}\n" for line in settings.lines())
         return
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
-    # Our own logger alone: what libraries say in their detail is not ours to vouch for.
-    logging.getLogger("noisegate").setLevel(settings.config.log_level)
+    configure_logging(settings.config.log_level, settings.config.log_format)
     try:
         run(settings.config, _announce, read_destinations(os.environ))
     except ConfigError as error:

@@ -184,6 +184,9 @@ class Config(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="What is logged to standard error at least: DEBUG, INFO, WARNING or ERROR; never a secret."
     )
+    log_format: Literal["json", "console"] = Field(
+        "json", description="How it is logged: json, an object a line, or console, for a person."
+    )
     traceable: bool = Field(
         False, description="For development: let debuggers attach and processes of the same user read the memory."
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 from itertools import islice
 from typing import Final
@@ -16,10 +15,9 @@ from noisegate_server.engine.revoke import recall
 from noisegate_server.engine.slumber import suspend_idle
 from noisegate_server.session.errors import Overloaded
 from noisegate_server.store.vault import KeptSession, VaultFailed
+from noisegate_server.telemetry.logs import LOG
 
 __all__ = ["Keeper"]
-
-_LOG: Final = logging.getLogger("noisegate")
 
 _EXPIRE_SECONDS: Final = 1.0
 _EXPIRE_BUDGET: Final = 1_000
@@ -98,8 +96,8 @@ class Keeper:
             self._complain(failure, self._clock())
         left = self._parts.store.counts().sessions
         if left:
-            _LOG.warning("the time to suspend sessions is over: %d that are left end", left)
-        _LOG.info("%d sessions suspended: their first calls bring them back", suspended)
+            LOG.warning("the time to suspend sessions is over: those that are left end", count=left)
+        LOG.info("sessions suspended: their first calls bring them back", count=suspended)
 
     async def _write(self, group: list[KeptSession]) -> int:
         await self._parts.vault.keep(group)
@@ -108,4 +106,5 @@ class Keeper:
     def _complain(self, failure: Exception, now: float) -> None:
         if now >= self._said_at + _SILENCE_SECONDS:
             self._said_at = now
-            _LOG.error("--state-file: %s", failure.__cause__ or failure.__context__ or failure)
+            cause = failure.__cause__ or failure.__context__ or failure
+            LOG.error("the state file fails", option="--state-file", cause=str(cause))
