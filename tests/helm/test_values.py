@@ -19,7 +19,7 @@ SPREAD = {"topologyKey": "rack", "maxSkew": 1, "whenUnsatisfiable": "DoNotSchedu
 CERTIFICATE = {"tls.certManager.enabled": True, "tls.certManager.issuer.name": "games"}
 OPERATORS = {"admin.clientCa.secret": "operators"}
 MONITORED = {"metrics.serviceMonitor.enabled": True}
-COLLECTOR = {"tracing.endpoint": "http://collector:4317"}
+COLLECTOR = {"otlp.endpoint": "http://collector:4317"}
 GAME = [{"name": "game", "image": "game"}]
 
 OTHERWISE: Mapping[str, tuple[object, Mapping[str, object]]] = {
@@ -80,9 +80,11 @@ OTHERWISE: Mapping[str, tuple[object, Mapping[str, object]]] = {
     "metrics.serviceMonitor.enabled": (True, {}),
     "metrics.serviceMonitor.interval": ("7s", MONITORED),
     "metrics.serviceMonitor.labels": ({"a": "b"}, MONITORED),
-    "tracing.endpoint": ("http://mine:4317", {}),
-    "tracing.protocol": ("http/protobuf", COLLECTOR),
-    "tracing.ratio": (0.5, COLLECTOR),
+    "otlp.endpoint": ("http://mine:4317", {}),
+    "otlp.protocol": ("http/protobuf", COLLECTOR),
+    "otlp.traces": (False, {**COLLECTOR, "otlp.metrics": True}),
+    "otlp.ratio": (0.5, COLLECTOR),
+    "otlp.metrics": (True, COLLECTOR),
     "resources": ({"limits": {"memory": "7Gi"}}, {}),
     "topologySpreadConstraints": ([SPREAD], {}),
     "nodeSelector": ({"a": "b"}, {}),
@@ -181,13 +183,14 @@ def test_schema_and_readme_are_what_the_options_and_values_say() -> None:
         ({"persistence.accessMode": "ReadWriteMany"}, "accessMode"),
         ({"persistence.size": "2"}, "size"),
         ({"podDisruptionBudget.maxUnavailable": 0}, "maxUnavailable"),
-        ({"tracing.endpoint": "collector"}, "endpoint"),
-        ({"tracing.ratio": 2}, "ratio"),
+        ({"otlp.endpoint": "collector"}, "endpoint"),
+        ({"otlp.ratio": 2}, "ratio"),
         ({"persistence.existingClaim": "x"}, "persistence.existingClaim: one process has the state file"),
         ({"persistence.existingClaim": "x", "persistence.enabled": False}, "persistence.existingClaim: has no effect"),
         ({"tls.certManager.enabled": True}, "tls.certManager.issuer.name: name the issuer"),
         ({"admin.clientCa.secret": "noisegate-tls"}, "admin.clientCa: must not be tls.clientCa"),
         ({"metrics.enabled": False, **MONITORED}, "metrics.serviceMonitor.enabled: has no effect"),
+        ({**COLLECTOR, "otlp.traces": False}, "otlp.endpoint: has no effect"),
         ({"loopback": True}, "extraContainers: with loopback nobody but these"),
         ({"loopback": True, "extraContainers": GAME, **CERTIFICATE}, "tls.certManager.enabled: has no effect"),
         ({"loopback": True, "extraContainers": GAME, **OPERATORS}, "admin.clientCa.secret: operators come over TLS"),

@@ -17,6 +17,9 @@
 {{- if and $values.metrics.serviceMonitor.enabled (not $values.metrics.enabled) -}}
 {{- fail "metrics.serviceMonitor.enabled: has no effect without metrics.enabled: set that too" -}}
 {{- end -}}
+{{- if and $values.otlp.endpoint (not $values.otlp.traces) (not $values.otlp.metrics) -}}
+{{- fail "otlp.endpoint: has no effect without otlp.traces or otlp.metrics: set one of them" -}}
+{{- end -}}
 {{- if $values.loopback -}}
 {{- if not $values.extraContainers -}}
 {{- fail "extraContainers: with loopback nobody but these can call: name the containers that use noisegate, or leave out loopback" -}}

@@ -54,17 +54,25 @@
 - name: NOISEGATE_{{ upper $name }}
   value: {{ include "noisegate.text" $value | quote }}
 {{- end }}
-{{- with $values.tracing.endpoint }}
+{{- with $values.otlp }}
+{{- if .endpoint }}
 - name: OTEL_EXPORTER_OTLP_ENDPOINT
-  value: {{ . | quote }}
+  value: {{ .endpoint | quote }}
 - name: OTEL_EXPORTER_OTLP_PROTOCOL
-  value: {{ $values.tracing.protocol | quote }}
+  value: {{ .protocol | quote }}
+- name: OTEL_TRACES_EXPORTER
+  value: {{ ternary "otlp" "none" .traces }}
+{{- if and .traces .ratio }}
 - name: OTEL_TRACES_SAMPLER
   value: parentbased_traceidratio
 - name: OTEL_TRACES_SAMPLER_ARG
-  value: {{ include "noisegate.text" $values.tracing.ratio | quote }}
+  value: {{ include "noisegate.text" .ratio | quote }}
+{{- end }}
+- name: OTEL_METRICS_EXPORTER
+  value: {{ ternary "otlp" "none" .metrics }}
 - name: OTEL_RESOURCE_ATTRIBUTES
   value: "k8s.namespace.name={{ $.Release.Namespace }},k8s.pod.name=$(POD_NAME)"
+{{- end }}
 {{- end }}
 {{- with $values.extraEnv }}
 {{ toYaml . }}
