@@ -163,6 +163,8 @@ def unpack(
         session.records = _noise_records(session, head, some, numbers, secrets, limits)
     else:
         session.records = _datagram_records(session, head, some, numbers, secrets, limits, window)
+    if head.has & Has.DUE:
+        session.records.fall_due()
     return session
 
 
@@ -179,6 +181,8 @@ def _some(session: Session, records: NoiseRecords | DatagramRecords, h: bytes) -
     if session.prologue_hash != NO_PROLOGUE:
         has |= Has.PROLOGUE
         some.append(session.prologue_hash)
+    if records.due:
+        has |= Has.DUE
     if isinstance(records, DatagramRecords):
         if records.rotated_at != -math.inf:
             has |= Has.ROTATED_AT

@@ -53,6 +53,8 @@ class Has:
     FORMER: Final = 16
     """A connection id that still holds, and until when."""
     MASK: Final = 32
+    DUE: Final = 64
+    """No bytes: a rotation is due, for whatever reason."""
 
 
 class Head(NamedTuple):

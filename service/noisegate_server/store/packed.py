@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections import Counter
 from collections.abc import Hashable, Iterator
 from typing import Any, Final, Generic, Protocol
 
@@ -23,6 +24,8 @@ _SECOND: Final = struct.Struct(">I")
 _SECOND_AT: Final = _HEAD.size - _SECOND.size
 MAX_SHARED: Final = 16_384
 """Different things that sessions can share: the dict of them grows in steps of a few milliseconds at most."""
+MAX_SHARED_PER_TENANT: Final = 4_096
+"""Those of one tenant, so that none keeps the sessions of another from being packed."""
 
 
 class Packer(Protocol[S]):
@@ -53,23 +56,25 @@ class Packer(Protocol[S]):
 class _SharedTable:
     """What packed sessions share, by number; each is here as long as a session needs it."""
 
-    __slots__ = ("_free", "_numbers", "rows")
+    __slots__ = ("_free", "_numbers", "_per_tenant", "rows")
 
     def __init__(self) -> None:
         self.rows: list[tuple[Hashable, int]] = []
         """Each with the number of sessions that need it."""
         self._numbers: dict[Hashable, int] = {}
+        self._per_tenant: Counter[str] = Counter()
         self._free: list[int] = []
 
     def __len__(self) -> int:
         return len(self._numbers)
 
-    def take(self, shared: Hashable) -> int:
-        """The number under which it is, for one session more; -1 where there is no room for another one."""
+    def take(self, shared: Hashable, tenant: str) -> int:
+        """The number under which it is, for one session more of the tenant; -1 where there is no room for another."""
         number = self._numbers.get(shared, -1)
         if number < 0:
-            if len(self._numbers) >= MAX_SHARED:
+            if len(self._numbers) >= MAX_SHARED or self._per_tenant[tenant] >= MAX_SHARED_PER_TENANT:
                 return -1
+            self._per_tenant[tenant] += 1
             if self._free:
                 number = self._free.pop()
             else:
@@ -81,8 +86,8 @@ class _SharedTable:
         self.rows[number] = (shared, count + 1)
         return number
 
-    def give_back(self, number: int) -> None:
-        """One session needs it no more."""
+    def give_back(self, number: int, tenant: str) -> None:
+        """One session of its tenant needs it no more."""
         shared, count = self.rows[number]
         if count > 1:
             self.rows[number] = (shared, count - 1)
@@ -90,6 +95,9 @@ class _SharedTable:
         self.rows[number] = (None, 0)
         self._free.append(number)
         del self._numbers[shared]
+        self._per_tenant[tenant] -= 1
+        if not self._per_tenant[tenant]:
+            del self._per_tenant[tenant]
 
 
 class PackedSessions(Generic[S]):
@@ -113,7 +121,7 @@ class PackedSessions(Generic[S]):
         """Keep the record of a session in its place and wipe the object; False, and nothing done, where none fits."""
         shared, record = self._packer.pack(session)
         length = _HEAD.size + len(record)
-        number = self._shared.take(shared) if length <= LARGEST else -1
+        number = self._shared.take(shared, session.tenant) if length <= LARGEST else -1
         if number < 0:
             wipe(record)
             return False
@@ -161,7 +169,7 @@ class PackedSessions(Generic[S]):
         _, number, second, record = self._read(reference)
         session = self._packer.unpack(self._shared.rows[number][0], record)
         session.handle, session.expiry_second = handle, second
-        self._forget(handle, session.session_id, reference, number)
+        self._forget(handle, session.session_id, session.tenant, reference, number)
         return session
 
     def drop(self, glance: Glance) -> bool:
@@ -169,7 +177,7 @@ class PackedSessions(Generic[S]):
         reference = self._by_handle.first(glance.handle)
         if not reference:
             return False
-        self._forget(glance.handle, glance.session_id, reference, self._read(reference)[1])
+        self._forget(glance.handle, glance.session_id, glance.tenant, reference, self._read(reference)[1])
         return True
 
     def shard(self, number: int) -> Iterator[int]:
@@ -197,9 +205,9 @@ class PackedSessions(Generic[S]):
         handle, number, _, record = self._read(reference)
         return self._packer.glance(self._shared.rows[number][0], record, handle)
 
-    def _forget(self, handle: int, session_id: bytes, reference: int, number: int) -> None:
+    def _forget(self, handle: int, session_id: bytes, tenant: str, reference: int, number: int) -> None:
         self._slots.free(reference)
-        self._shared.give_back(number)
+        self._shared.give_back(number, tenant)
         self._by_handle.remove(handle, reference)
         self._by_id.remove(xxh3_64_intdigest(session_id), handle)
         self.per_shard[handle % len(self.per_shard)] -= 1

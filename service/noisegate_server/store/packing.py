@@ -22,6 +22,8 @@ __all__ = ["IDLE_S", "PackingTable"]
 
 IDLE_S: Final = 15.0
 """Seconds without use after which a session is packed: longer than any rate limit that a record does not know."""
+_UNUSED_S: Final = 1.0
+"""Seconds after which a session is looked at that was unpacked: unless it was used, it is packed again."""
 _COST: Final = 2
 """Entries of a budget that one packing counts for: it takes twice as long as the end of a session."""
 
@@ -49,16 +51,20 @@ class PackingTable(SessionTable[S]):
 
     def place(self, session: S) -> None:
         """Keep a session under the handle that it carries already; once it is idle, it will be packed."""
+        self._place(session, IDLE_S)
+
+    def _place(self, session: S, seconds: float) -> None:
         super().place(session)
         if self._packer is not None:
-            session.idle_second = self._wheel.arm(session.handle, self._now + IDLE_S, self._now)
+            session.idle_second = self._wheel.arm(session.handle, self._now + seconds, self._now)
 
     def find(self, handle: int) -> S | None:
         """The session with this handle, unpacked if need be; None once it has ended."""
         session = super().find(handle)
         if session is None and self._packed is not None and (session := self._packed.take(handle)) is not None:
             self._size -= 1
-            self.place(session)
+            # Who unpacks it may not come to use it: a packet of somebody else's that does not open.
+            self._place(session, _UNUSED_S)
         return session
 
     def awake(self, handle: int) -> S | None:

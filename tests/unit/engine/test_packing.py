@@ -9,7 +9,7 @@ import pytest
 from noisegate_server.engine import open_batch, revoke, sessions
 from noisegate_server.engine.events import EventKind, SessionEvent, Watch
 from noisegate_server.engine.policy import Options
-from noisegate_server.session.errors import ReplayDetected, SessionClosed, SessionNotFound
+from noisegate_server.session.errors import DecryptFailed, ReplayDetected, SessionClosed, SessionNotFound
 from noisegate_server.session.state import RecordMode, TerminationReason
 from noisegate_server.store import packed
 from noisegate_server.store.packing import IDLE_S
@@ -87,6 +87,39 @@ def test_a_packet_finds_a_packed_session_by_its_connection_id(engines: Engines) 
     doze(engines)
     with pytest.raises(ReplayDetected):
         link.responder.open(early)
+
+
+def test_a_forged_packet_unpacks_a_session_for_a_moment_alone(engines: Engines) -> None:
+    """Who knows a connection id can make no crowd of idle sessions into objects."""
+    link = establish(engines)
+    doze(engines)
+    engine, packet = link.responder.engine, link.initiator.seal(b"genuine")
+    with pytest.raises(DecryptFailed):
+        engine.decrypt(b"", packet[:-1] + bytes((packet[-1] ^ 1,)))
+    assert packed_in(engine) == 0
+    doze(engines, 2.0)
+    assert packed_in(engine) == 1
+    assert engine.decrypt(b"", packet).plaintext == b"genuine"
+    doze(engines, 2.0)
+    assert packed_in(engine) == 0
+
+
+@pytest.mark.parametrize("mode", RecordMode)
+def test_a_rotation_that_is_due_is_still_due_after_sleep(engines: Engines, mode: RecordMode) -> None:
+    """Whatever has made it due, which the counters need not show: a million packets that did not open, say."""
+    link = establish(engines, mode=mode)
+    for end in link.ends:
+        assert end.session.records is not None
+        end.session.records.fall_due()
+    doze(engines)
+    assert [packed_in(end.engine) for end in link.ends] == [1, 1]
+    for end in link.ends:
+        assert end.session.records is not None
+        assert end.session.records.due
+    if mode is RecordMode.DATAGRAM:
+        link.talk()
+        link.settle()
+        assert link.epochs() == (1, 1)
 
 
 @pytest.mark.parametrize("named", [False, True])
