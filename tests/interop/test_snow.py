@@ -7,8 +7,6 @@ the Rust crate `ml-kem` instead, and the name that is hashed; patterns, token or
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
@@ -17,8 +15,10 @@ import pytest
 
 from noisegate_server.noise import DecryptError, HandshakeState
 from noisegate_server.session.suites import HYBRID_PATTERN_NAMES, PATTERN_NAMES
+from tests.support.go_program import NotAvailable
 from tests.support.noise_pair import INITIATOR_STATIC, RESPONDER_STATIC, end
 from tests.support.noise_peer import NoisePeer, Refused, running
+from tests.support.rust_program import cargo_build
 from tests.support.vectors import not_available
 
 PROJECT = Path(__file__).parent / "snow"
@@ -57,12 +57,10 @@ class Snow(NoisePeer):
 @pytest.fixture(scope="module")
 def snow() -> Iterator[Snow]:
     """The program, built and running."""
-    if shutil.which("cargo") is None:
-        not_available("cargo is not installed")
-    if subprocess.run(["cargo", "fetch", "--quiet"], cwd=PROJECT, check=False).returncode:
-        not_available("cargo cannot fetch the crates of tests/interop/snow")
-    subprocess.run(["cargo", "build", "--quiet", "--offline"], cwd=PROJECT, check=True)
-    program = PROJECT / "target" / "debug" / "noisegate-snow-peer"
+    try:
+        program = cargo_build(PROJECT, "dev")
+    except NotAvailable as reason:
+        not_available(str(reason))
     with running(program, Snow) as peer:
         yield peer
 
