@@ -64,7 +64,9 @@ class CipherState:
         n = self.n
         if n == MAX_NONCE:
             raise NonceExhausted
-        aead = self._aead or self._context(self.k)
+        aead = self._aead
+        if aead is None:
+            aead = self._aead = self.cipher.new(self.k)
         self.n = n + 1
         return aead.encrypt(self.cipher.nonce(n), plaintext, ad)
 
@@ -80,7 +82,9 @@ class CipherState:
         n = self.n
         if n == MAX_NONCE:
             raise NonceExhausted
-        aead = self._aead or self._context(self.k)
+        aead = self._aead
+        if aead is None:
+            aead = self._aead = self.cipher.new(self.k)
         try:
             plaintext = aead.decrypt(self.cipher.nonce(n), ciphertext, ad)
         except InvalidTag:
@@ -92,7 +96,9 @@ class CipherState:
         """Rekey(): k = REKEY(k) of section 4.2; n runs on (section 11.3). InvalidKey without a key."""
         if not self.k:
             raise InvalidKey("there is no key to replace")
-        aead = self._aead or self._context(self.k)
+        aead = self._aead
+        if aead is None:
+            aead = self._aead = self.cipher.new(self.k)
         self._replace_key(rekeyed(self.cipher, aead))
 
     def copy(self) -> CipherState:
@@ -132,10 +138,6 @@ class CipherState:
             self.k[:] = key
         else:
             self.k = bytearray(key)
-
-    def _context(self, key: bytearray) -> Aead:
-        self._aead = aead = self.cipher.new(key)
-        return aead
 
 
 def rekeyed(cipher: Cipher, aead: Aead) -> bytes:

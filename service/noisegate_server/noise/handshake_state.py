@@ -324,20 +324,16 @@ class HandshakeState:
             self._psks_used += 1
             return
         # A DH's first letter is the initiator's key, its second the responder's.
-        local_e = token is _EE or token is (_ES if self.initiator else _SE)
-        remote_e = token is _EE or token is (_SE if self.initiator else _ES)
-        pair = self._e if local_e else self._s
-        self._symmetric.mix_key(dh(_present(pair), self._peer_e() if remote_e else self._peer_s()))
-
-    def _peer_e(self) -> PublicKey:
-        if self._loaded_re is None:
-            self._loaded_re = load_public(_present(self._re))
-        return self._loaded_re
-
-    def _peer_s(self) -> PublicKey:
-        if self._loaded_rs is None:
-            self._loaded_rs = load_public(_present(self._rs))
-        return self._loaded_rs
+        pair = self._e if token is _EE or token is (_ES if self.initiator else _SE) else self._s
+        if token is _EE or token is (_SE if self.initiator else _ES):
+            peer = self._loaded_re
+            if peer is None:
+                peer = self._loaded_re = load_public(_present(self._re))
+        else:
+            peer = self._loaded_rs
+            if peer is None:
+                peer = self._loaded_rs = load_public(_present(self._rs))
+        self._symmetric.mix_key(dh(_present(pair), peer))
 
     def _mix_pre_message(self, token: Token, *, local: bool) -> None:
         if token is _E:
