@@ -10,7 +10,7 @@ COMPILE = .venv-lock/bin/uv pip compile --quiet --upgrade --universal --python-v
 .PHONY: help
 help: ## show this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name what; do \
-		printf '  make %-10s %s\n' "$$name" "$$what"; done
+		printf '  make %-12s %s\n' "$$name" "$$what"; done
 
 .PHONY: setup
 setup: ## build .venv from the hashed requirements, install both distributions editable
@@ -107,6 +107,10 @@ sbom: setup ## list what the server is made of: build/noisegate-server.cdx.json 
 	@mkdir -p build
 	@$(PYTHON_ENV)/python -W ignore::UserWarning -m cyclonedx_py requirements --pyproject pyproject.toml \
 		--output-reproducible --output-format JSON --output-file build/noisegate-server.cdx.json requirements/server.txt
+
+.PHONY: bench-peers
+bench-peers: setup ## bench, with rows beside libraries of other projects (builds them: cargo, go)
+	@$(PYTHON_ENV)/python -m tests.bench $(ARGS)
 
 .PHONY: clean
 clean: ## remove environments, stamps and by-products

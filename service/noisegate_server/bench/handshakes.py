@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from noisegate_server.bench.instances import TENANT, begin, make_instance, respond
 from noisegate_server.bench.measure import Taken, in_turn
 from noisegate_server.engine import handshake, records, redeem, resume, sessions, tickets
-from noisegate_server.noise import HandshakeState, KeyPair, ProtocolName
+from noisegate_server.noise import CipherState, HandshakeState, KeyPair, ProtocolName
 from noisegate_server.session.state import RecordMode
 from noisegate_server.session.suites import Pattern
 
@@ -53,14 +53,9 @@ class Responder:
         spent = time.thread_time_ns() - began
         for each, reply in zip(initiators, replies, strict=True):
             each.read_message(reply)
-        if not initiators[0].is_finished:
-            messages = [each.write_message() for each in initiators]
-            began = time.thread_time_ns()
-            for each, message in zip(responders, messages, strict=True):
-                each.read_message(message)
-            spent += time.thread_time_ns() - began
+        lasts = [b"" if each.is_finished else each.write_message() for each in initiators]
         began = time.thread_time_ns()
-        splits = [each.split() for each in responders]
+        splits = [_finish(each, last) for each, last in zip(responders, lasts, strict=True)]
         spent += time.thread_time_ns() - began
         for near, (_, seals) in zip(initiators, splits, strict=True):
             _, opens = near.split()
@@ -72,6 +67,12 @@ class Responder:
 def _answer(responder: HandshakeState, message: bytes) -> bytes:
     responder.read_message(message)
     return responder.write_message()
+
+
+def _finish(responder: HandshakeState, last: bytes) -> tuple[CipherState, CipherState]:
+    if not responder.is_finished:
+        responder.read_message(last)
+    return responder.split()
 
 
 async def _floor() -> float:

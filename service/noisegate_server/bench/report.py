@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Final
@@ -15,7 +15,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from noisegate_server.bench.claims import CLAIMS
+from noisegate_server.bench.claims import Claim
 from noisegate_server.bench.figures import Figure, Verdict
 from noisegate_server.bench.plot import bar
 
@@ -36,10 +36,10 @@ def environment() -> str:
 class Report:
     """A live table of the rows that were asked for."""
 
-    def __init__(self, ids: Sequence[str], console: Console | None = None) -> None:
+    def __init__(self, claims: Mapping[str, Claim], console: Console | None = None) -> None:
         # Into a file or a pipe the table keeps the width at which it can be read.
         self._console = console or (Console() if sys.stdout.isatty() else Console(width=120))
-        self._ids = ids
+        self._claims = claims
         self._figures: dict[str, Figure] = {}
 
     @contextmanager
@@ -73,13 +73,13 @@ class Report:
         table = Table(box=None, pad_edge=False)
         for name in ("id", "figure", "rounds", "must", "aim", _PLOT):
             table.add_column(name, justify="left" if name in ("id", _PLOT) else "right", no_wrap=True)
-        waiting = [id_ for id_ in self._ids if id_ not in self._figures]
-        for id_ in self._ids:
+        waiting = [id_ for id_ in self._claims if id_ not in self._figures]
+        for id_ in self._claims:
             table.add_row(id_, *self._cells(id_, measuring=waiting[:1] == [id_]))
         return table
 
     def _cells(self, id_: str, *, measuring: bool) -> tuple[RenderableType, ...]:
-        claim = CLAIMS[id_]
+        claim = self._claims[id_]
         bounds = (f"{claim.must:,g}", f"{claim.aim:,g}")
         figure = self._figures.get(id_)
         if figure is None:
