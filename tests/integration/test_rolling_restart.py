@@ -87,14 +87,19 @@ class Instance:
         self.sessions: set[bytes] = set()
         self.games: list[Game] = []
         self.restarts = 0
+        self.away = 0.0
+        """The longest time from SIGTERM to the next process's first word, in seconds."""
 
     async def restart(self) -> None:
         """SIGTERM, and the next process at the same address."""
-        before = self.server
-        assert await asyncio.to_thread(before.stop) == 0
+        before, began = self.server, time.monotonic()
+        try:
+            assert await asyncio.to_thread(before.stop) == 0
+            self.server = await asyncio.to_thread(self._again)
+        finally:
+            self.away = max(self.away, time.monotonic() - began)
         assert "sessions suspended" in before.log()
         assert "that are left end" not in before.log()
-        self.server = await asyncio.to_thread(self._again)
         self.restarts += 1
         # The next one's turn comes when this one has all its players again.
         for game in self.games:
@@ -195,22 +200,25 @@ async def test_a_rolling_restart_under_load_loses_no_call_and_no_session(
     """Calls to the instance that restarts wait, and succeed within their deadline of 10 s."""
     tally, over = Tally(), asyncio.Event()
 
-    async with AsyncExitStack() as stack, asyncio.TaskGroup() as group:
-        for instance in instances:
-            await open_games(stack, tally, instance)
-            for game in instance.games:
-                group.create_task(game.go_on(over))
-        until = time.monotonic() + CHAOS
-        while any(not instance.restarts for instance in instances) or time.monotonic() < until:
+    try:
+        async with AsyncExitStack() as stack, asyncio.TaskGroup() as group:
             for instance in instances:
-                await instance.restart()
-        over.set()
+                await open_games(stack, tally, instance)
+                for game in instance.games:
+                    group.create_task(game.go_on(over))
+            until = time.monotonic() + CHAOS
+            while any(not instance.restarts for instance in instances) or time.monotonic() < until:
+                for instance in instances:
+                    await instance.restart()
+            over.set()
+    finally:
+        with capsys.disabled():
+            sys.stdout.write(
+                f"\n{sum(instance.restarts for instance in instances)} restarts of up to"
+                f" {max(instance.away for instance in instances):.2f} s under {sum(tally.calls.values())} calls"
+                f" ({', '.join(f'{name} {count}' for name, count in sorted(tally.calls.items()))}),"
+                f" of which the longest took {tally.longest:.2f} s\n"
+            )
     assert set(tally.sealed.values()) == {1}
     restarts = max(instance.restarts for instance in instances)
     assert max(tally.lost.values(), default=0) <= restarts
-    with capsys.disabled():
-        sys.stdout.write(
-            f"\n{sum(instance.restarts for instance in instances)} restarts under {sum(tally.calls.values())} calls"
-            f" ({', '.join(f'{name} {count}' for name, count in sorted(tally.calls.items()))}):"
-            f" none failed, the longest took {tally.longest:.2f} s\n"
-        )
