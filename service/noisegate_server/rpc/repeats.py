@@ -2,7 +2,8 @@
 
 A caller whose answer got lost repeats its call with the same request_id and the same body and gets the same answer, and
 nothing happens twice. Answers may hold plaintext, so the memory is short in every direction: in number, in bytes, in
-time, and per session. What was pushed out early is not repeated but run again, as if it had had no request_id.
+time, and per session. What was pushed out early is not repeated but run again, as if it had had no request_id; so the
+tenant whose answers take most room makes room for those of all.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import math
 from asyncio import Future
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import Final, NamedTuple
 
 from noisegate_server.rpc import limits
@@ -62,6 +64,21 @@ class _Entry(NamedTuple):
     expires: float
 
 
+class _Holding:
+    """What one tenant's answers take."""
+
+    __slots__ = ("held_bytes", "queues")
+
+    def __init__(self) -> None:
+        self.held_bytes = 0
+        self.queues: dict[float, OrderedDict[Key, None]] = {}
+        """By lifetime, so that each is ordered by the time at which its entries go."""
+
+    def oldest(self) -> list[tuple[float, Key]]:
+        """(lifetime, key) of the oldest answer of each lifetime."""
+        return [(lifetime, next(iter(queue))) for lifetime, queue in self.queues.items()]
+
+
 class Repeats:
     """Answers by request_id, oldest first.
 
@@ -69,7 +86,7 @@ class Repeats:
     """
 
     __slots__ = (
-        "_by_session", "_bytes", "_count", "_max_bytes", "_max_entries", "_queues", "_running", "_shared",
+        "_by_session", "_bytes", "_count", "_max_bytes", "_max_entries", "_queues", "_running", "_shared", "_tenants",
         "next_expiry",
     )  # fmt: skip
 
@@ -84,6 +101,7 @@ class Repeats:
         self._by_session: dict[tuple[str, bytes], dict[Key, float]] = {}
         self._shared: dict[str, dict[Key, float]] = {}
         """By tenant, with the lifetime of each."""
+        self._tenants: dict[str, _Holding] = {}
         self._running: dict[Key, _Running] = {}
         self._count = 0
         self._bytes = 0
@@ -129,8 +147,12 @@ class Repeats:
         if key in queue:
             self._drop(lifetime, key)
         entry = queue[key] = _Entry(digest, reply, owner, lifetime, now + lifetime)
+        holding = self._tenants.get(key[0])
+        if holding is None:
+            holding = self._tenants[key[0]] = _Holding()
+        holding.queues.setdefault(lifetime, OrderedDict())[key] = None
         self._count += 1
-        self._bytes += _size(entry)
+        self._weigh(key[0], _size(entry))
         self.next_expiry = min(self.next_expiry, entry.expires)
         if isinstance(owner, Shared):
             self._shared.setdefault(key[0], {})[key] = lifetime
@@ -141,7 +163,7 @@ class Repeats:
                 oldest = next(iter(keys))
                 self._drop(keys[oldest], oldest)
         while self._count > self._max_entries or self._bytes > self._max_bytes:
-            self._drop_oldest()
+            self._make_room()
 
     def forget(self, tenant: str, session_id: bytes) -> None:
         """Drop every answer of a session that is closed, and its part of shared ones: they may hold its plaintexts."""
@@ -153,7 +175,7 @@ class Repeats:
             if isinstance(entry.owner, Shared):
                 less = entry._replace(reply=entry.owner.cut(entry.reply, session_id))
                 self._queues[lifetime][key] = less
-                self._bytes += _size(less) - _size(entry)
+                self._weigh(tenant, _size(less) - _size(entry))
         for key, running in self._running.items():
             if key[0] == tenant:
                 running.closed.append(session_id)
@@ -178,19 +200,32 @@ class Repeats:
             queue.clear()
         self._by_session.clear()
         self._shared.clear()
+        self._tenants.clear()
         self._count = self._bytes = 0
         self.next_expiry = math.inf
 
-    def _drop_oldest(self) -> None:
-        heads = [next(iter(queue.items())) for queue in self._queues.values() if queue]
-        key, entry = min(heads, key=lambda head: head[1].expires)
-        self._drop(entry.lifetime, key)
+    def _weigh(self, tenant: str, more: int) -> None:
+        self._bytes += more
+        self._tenants[tenant].held_bytes += more
+
+    def _make_room(self) -> None:
+        """Drop the oldest answer of the tenant whose answers take most room."""
+        # Tenants stand in the configuration, and those that have answers here have called within seconds: a few.
+        largest = max(self._tenants.values(), key=attrgetter("held_bytes"))
+        lifetime, key = min(largest.oldest(), key=lambda head: self._queues[head[0]][head[1]].expires)
+        self._drop(lifetime, key)
 
     def _drop(self, lifetime: float, key: Key) -> None:
         entry = self._queues[lifetime].pop(key)
-        self._count -= 1
-        self._bytes -= _size(entry)
         tenant, owner = key[0], entry.owner
+        self._count -= 1
+        self._weigh(tenant, -_size(entry))
+        queues = self._tenants[tenant].queues
+        del queues[lifetime][key]
+        if not queues[lifetime]:
+            del queues[lifetime]
+        if not queues:
+            del self._tenants[tenant]
         if isinstance(owner, Shared):
             del self._shared[tenant][key]
             if not self._shared[tenant]:

@@ -76,6 +76,22 @@ def test_one_tenant_cannot_drop_anothers_answers_by_naming_its_session() -> None
     assert repeats.find(key("mine"), b"d", SHORT, 0.0) is not None
 
 
+def test_the_tenant_with_most_makes_room_for_all() -> None:
+    """However old the answers of another one are; alone it may use all the room."""
+    repeats = Repeats(max_bytes=10_000)
+    for number in range(20):
+        repeats.keep(key(str(number), "greedy"), b"d", (0, bytes(500)), owner=b"", lifetime=SHORT, now=0.0)
+    assert len(repeats) == 9
+    for number in range(4):
+        repeats.keep(key(str(number), "modest"), b"d", (0, bytes(500)), owner=b"", lifetime=SHORT, now=0.0)
+    for number in range(20, 40):
+        repeats.keep(key(str(number), "greedy"), b"d", (0, bytes(500)), owner=b"", lifetime=SHORT, now=1.0)
+    assert all(repeats.find(key(str(number), "modest"), b"d", SHORT, 1.0) for number in range(4))
+    assert [number for number in range(40) if repeats.find(key(str(number), "greedy"), b"d", SHORT, 1.0)] == [
+        35, 36, 37, 38, 39,
+    ]  # fmt: skip
+
+
 def test_a_closed_session_takes_its_part_out_of_shared_answers() -> None:
     """Of its own tenant's, wherever in them it stands; ids are compared at their places alone."""
 
