@@ -19,7 +19,7 @@ from noisegate_server.bench.measure import Taken
 from noisegate_server.bench.plot import svg
 from noisegate_server.bench.report import Report, environment
 
-__all__ = ["Measure", "Row", "UnknownRow", "run"]
+__all__ = ["Measure", "Row", "UnknownRow", "measures", "run"]
 
 Measure = Callable[[], Coroutine[None, None, Taken]]
 
@@ -39,7 +39,7 @@ class Row:
     measure: Measure
 
 
-def _measures(million: many.Million) -> dict[str, Measure]:
+def measures(million: many.Million) -> dict[str, Measure]:
     """Id of a claim to what takes its figure; every claim has one."""
     return {
         "batch": batch.measure_batch,
@@ -73,7 +73,7 @@ def run(
     `beside`: more rows, behind our own. UnknownRow before anything is measured.
     """
     million = many.Million()
-    rows = {id_: Row(CLAIMS[id_], measure) for id_, measure in _measures(million).items()} | dict(beside)
+    rows = {id_: Row(CLAIMS[id_], measure) for id_, measure in measures(million).items()} | dict(beside)
     unknown = [id_ for id_ in ids if id_ not in rows]
     if unknown:
         raise UnknownRow(f"no such row: {', '.join(unknown)}; there are {', '.join(rows)}")
