@@ -19,6 +19,7 @@ from noisegate import RecordMode
 from noisegate.v1 import session_crypto_service_pb2 as pb
 from tests.integration.conftest import DEV, Launch
 from tests.integration.raw import SERVICE, aio_method, trailers
+from tests.support import logs
 from tests.support.noise_client import Setup, open_noise
 from tests.support.server import RunningServer
 
@@ -177,12 +178,15 @@ async def test_a_call_that_does_not_end_costs_no_session(launch: Launch, tmp_pat
     before = launch(*options)
     async with noisegate.connect(before.address) as client, grpc.aio.insecure_channel(before.address) as channel:
         session, player = await open_noise(client, Setup())
-        await _Stream(channel).ask()
+        endless = _Stream(channel)
+        await endless.ask()
         await _draining(channel, before)
         if grace == "300":
             before.signal(signal.SIGTERM)
         assert await _exit_code(before) == 0
-    assert "1 sessions suspended" in before.log()
+        assert await endless.code() is not grpc.StatusCode.OK
+    (line,) = logs.told(before.log(), "sessions suspended: their first calls bring them back")
+    assert line["count"] == 1
     async with noisegate.connect(launch(*options).address) as client:
         sealed = await client.session(session.id, mode=RecordMode.NOISE).encrypt(b"welcome")
     assert player.open(sealed.packet) == b"welcome"

@@ -94,6 +94,8 @@ class Keeper:
             suspended += 0 if writing is None else await writing
         except VaultFailed as failure:
             self._complain(failure, self._clock())
+            if writing is not None:
+                await asyncio.gather(writing, return_exceptions=True)
         left = self._parts.store.counts().sessions
         if left:
             LOG.warning("the time to suspend sessions is over: those that are left end", count=left)

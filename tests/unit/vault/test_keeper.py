@@ -1,0 +1,89 @@
+"""The keeper at a stop: who leaves, for how long, and what it says when the vault does not take them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from noisegate_server.config import Config, read_config
+from noisegate_server.store.base import StoreLimits
+from noisegate_server.vault import keeper
+from noisegate_server.vault.keeper import Keeper
+from tests.support.engines import Engine, Engines, establish
+from tests.support.slow_vault import SlowVault
+
+COUNT = 5
+
+
+@pytest.fixture
+def vault() -> SlowVault:
+    """One that outlives the process, and does not make anybody wait."""
+    vault = SlowVault()
+    vault.gate.set()
+    return vault
+
+
+@pytest.fixture
+def engine(engines: Engines, vault: SlowVault, monkeypatch: pytest.MonkeyPatch) -> Engine:
+    """Five sessions, of which two leave together."""
+    monkeypatch.setattr(keeper, "_GROUP", 2)
+    engine = engines.make(vault=vault, limits=StoreLimits(sessions_per_peer=1_000))
+    for _ in range(COUNT):
+        establish(engines, responder=engine)
+    return engine
+
+
+def config() -> Config:
+    """Of a service whose sessions can come back."""
+    return read_config({"dev": True, "blob_key": "blobs", "state_file": "state"})
+
+
+def keeper_of(engine: Engine, clock: Callable[[], float] | None = None) -> Keeper:
+    """That of a service over an engine."""
+    return Keeper(engine.parts, config(), clock=clock or (lambda: engine.clock.now), wall=lambda: engine.clock.wall)
+
+
+def told(caplog: pytest.LogCaptureFixture, what: str) -> list[int]:
+    """The counts of the lines that begin so."""
+    lines: list[Any] = [record.msg for record in caplog.records]
+    return [line["count"] for line in lines if line["event"].startswith(what)]
+
+
+async def test_all_leave_and_are_kept(engine: Engine, vault: SlowVault, caplog: pytest.LogCaptureFixture) -> None:
+    """In groups, to the last one."""
+    caplog.set_level(logging.INFO, logger="noisegate")
+    await keeper_of(engine).drain(60.0)
+    assert len(await vault.kept()) == COUNT
+    assert engine.parts.store.counts().sessions == 0
+    assert told(caplog, "sessions suspended") == [COUNT]
+
+
+async def test_when_the_time_is_over_the_others_stay_to_end(
+    engine: Engine, vault: SlowVault, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And are counted: what was sealed is kept, and nothing is half gone."""
+    moments = iter([0.0, 0.0, *[0.5] * 4, 2.0])
+
+    def clock() -> float:
+        return next(moments, 2.0) + engine.clock.now
+
+    await keeper_of(engine, clock).drain(1.0)
+    kept = len(await vault.kept())
+    assert 0 < kept < COUNT
+    assert engine.parts.store.counts().sessions == COUNT - kept
+    assert told(caplog, "the time to suspend sessions is over") == [COUNT - kept]
+
+
+async def test_a_vault_that_fails_is_said_once_and_ends_the_stop(
+    engine: Engine, vault: SlowVault, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Those that had left the store already have ended, as all others do then."""
+    drained = keeper_of(engine)
+    vault.broken = True
+    await drained.drain(60.0)
+    assert await vault.kept() == []
+    assert caplog.text.count("--state-file") == 1
+    assert engine.parts.store.counts().sessions > 0
