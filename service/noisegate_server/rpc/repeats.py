@@ -39,9 +39,6 @@ class Shared(NamedTuple):
     def cut(self, reply: Reply, session_id: bytes) -> Reply:
         """The answer without the part of this session; itself where it has none."""
         owners, length = self.owners, len(session_id)
-        # Most have none, and this says so fast.
-        if session_id not in owners:
-            return reply
         items = [at // length for at in range(0, len(owners), length) if owners[at : at + length] == session_id]
         return (reply[0], self.without(reply[1], items)) if items else reply
 
@@ -99,7 +96,7 @@ class Repeats:
             limits.HANDSHAKE_REPEAT_SECONDS: OrderedDict(),
         }
         self._by_session: dict[tuple[str, bytes], dict[Key, float]] = {}
-        self._shared: dict[str, dict[Key, float]] = {}
+        self._shared: dict[str, dict[Key, tuple[float, Shared]]] = {}
         """By tenant, with the lifetime of each."""
         self._tenants: dict[str, _Holding] = {}
         self._running: dict[Key, _Running] = {}
@@ -155,7 +152,7 @@ class Repeats:
         self._weigh(key[0], _size(entry))
         self.next_expiry = min(self.next_expiry, entry.expires)
         if isinstance(owner, Shared):
-            self._shared.setdefault(key[0], {})[key] = lifetime
+            self._shared.setdefault(key[0], {})[key] = lifetime, owner
         elif owner:
             keys = self._by_session.setdefault((key[0], owner), {})
             keys[key] = lifetime
@@ -170,11 +167,10 @@ class Repeats:
         for key, lifetime in list(self._by_session.get((tenant, session_id), {}).items()):
             self._drop(lifetime, key)
         # All of the tenant's are looked through: an index would cost every item of every batch, this some closings.
-        for key, lifetime in self._shared.get(tenant, {}).items():
-            entry = self._queues[lifetime][key]
-            if isinstance(entry.owner, Shared):
-                less = entry._replace(reply=entry.owner.cut(entry.reply, session_id))
-                self._queues[lifetime][key] = less
+        for key, (lifetime, shared) in self._shared.get(tenant, {}).items():
+            if session_id in shared.owners:
+                entry = self._queues[lifetime][key]
+                less = self._queues[lifetime][key] = entry._replace(reply=shared.cut(entry.reply, session_id))
                 self._weigh(tenant, _size(less) - _size(entry))
         for key, running in self._running.items():
             if key[0] == tenant:
