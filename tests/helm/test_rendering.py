@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tarfile
 from pathlib import Path
 
 import pytest
+import yaml
 
-from tests.support.chart import CHART, CHECKED, profiles, render, rendered, run_tool, schemas
+from tests.support.chart import CHART, CHECKED, ROOT, profiles, render, rendered, run_tool, schemas
 
 PROFILES = profiles()
 SCHEMAS_OF_OTHERS = Path(__file__).parent / "schemas"
@@ -73,14 +75,27 @@ def test_every_template_has_one_resource_and_a_suite_that_passes() -> None:
     assert re.search(rf"Test Suites: {len(suites)} passed", done.stdout), done.stdout
 
 
+def test_alerts_and_dashboard_are_those_of_the_repository_to_the_letter() -> None:
+    """Braces in them are Prometheus' and Grafana's, not Helm's."""
+    resources = {each["kind"]: each for each in rendered(PROFILES["everything"]) if each["kind"] != "ConfigMap"}
+    alerts = yaml.safe_load((ROOT / "dashboards" / "alerts.yaml").read_text(encoding="utf-8"))
+    assert resources["PrometheusRule"]["spec"] == alerts
+    (text,) = (
+        each["data"]["noisegate.json"]
+        for each in rendered(PROFILES["everything"])
+        if each["kind"] == "ConfigMap" and "noisegate.json" in each["data"]
+    )
+    assert json.loads(text) == json.loads((ROOT / "dashboards" / "noisegate.json").read_text(encoding="utf-8"))
+
+
 def test_the_package_has_what_is_rendered_and_nothing_else(tmp_path: Path) -> None:
-    """Tests stay at home."""
+    """Alerts and dashboard, which are links in the repository, are files in there; tests stay at home."""
     packed = run_tool("helm", "package", str(CHART), "--destination", str(tmp_path))
     assert packed.returncode == 0, packed.stderr
     (package,) = tmp_path.glob("noisegate-*.tgz")
     with tarfile.open(package) as archive:
         names = [Path(name).relative_to("noisegate").as_posix() for name in archive.getnames()]
-    assert {"values.schema.json", "values-sidecar.yaml"} <= set(names)
+    assert {"values.schema.json", "values-sidecar.yaml", "dashboards/alerts.yaml"} <= set(names)
     assert [name for name in names if name.startswith(("tests/", "ci/"))] == []
     values = f"--values={PROFILES['everything'][0]}"
     texts = [run_tool("helm", "template", "games", str(path), values).stdout for path in (package, CHART)]

@@ -12,7 +12,7 @@ import yaml
 
 from tests.support.vectors import not_available
 
-__all__ = ["CHART", "CHECKED", "Resource", "profiles", "render", "rendered", "run_tool", "schemas"]
+__all__ = ["CHART", "CHECKED", "ROOT", "Resource", "profiles", "render", "rendered", "run_tool", "schemas"]
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 CHART: Final = ROOT / "helm" / "noisegate"

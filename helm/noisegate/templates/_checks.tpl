@@ -14,8 +14,10 @@
 {{- if and $values.admin.clientCa.secret (eq (toJson $values.admin.clientCa) (toJson $values.tls.clientCa)) -}}
 {{- fail "admin.clientCa: must not be tls.clientCa: every caller would be an operator" -}}
 {{- end -}}
-{{- if and $values.metrics.serviceMonitor.enabled (not $values.metrics.enabled) -}}
-{{- fail "metrics.serviceMonitor.enabled: has no effect without metrics.enabled: set that too" -}}
+{{- range $what := tuple "serviceMonitor" "rules" "dashboard" -}}
+{{- if and (index $values.metrics $what).enabled (not $values.metrics.enabled) -}}
+{{- fail (printf "metrics.%s.enabled: has no effect without metrics.enabled: set that too" $what) -}}
+{{- end -}}
 {{- end -}}
 {{- if and $values.otlp.endpoint (not $values.otlp.traces) (not $values.otlp.metrics) -}}
 {{- fail "otlp.endpoint: has no effect without otlp.traces or otlp.metrics: set one of them" -}}
