@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -10,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from noisegate_server.bench.claims import CLAIMS
 from tests.support.chart import ROOT
@@ -19,6 +21,7 @@ from tests.support.vectors import not_available
 
 DOCUMENT = (ROOT / "docs" / "operate.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"^```(?P<language>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+ALERTS = yaml.safe_load((ROOT / "dashboards" / "alerts.yaml").read_text(encoding="utf-8"))
 TRIES = 200
 """Of a look at a log that will have something to say when the service has looked at its files."""
 
@@ -84,6 +87,26 @@ def test_what_the_document_tells_to_run_runs(tmp_path: Path) -> None:
         for pod in cluster.pods.values():
             assert pod.terminate() == 0
             assert "defect" not in pod.log
+
+
+def test_every_alert_has_its_page_for_the_night() -> None:
+    """Each with its symptom and what players notice; one that pages has a first command too."""
+    rules = [rule for group in ALERTS["groups"] for rule in group["rules"]]
+    pages = dict(re.findall(r"^### (Noisegate\w+)\n(.*?)(?=^##|\Z)", DOCUMENT, re.MULTILINE | re.DOTALL))
+    assert sorted(pages) == sorted(rule["alert"] for rule in rules)
+    for rule in rules:
+        page = pages[rule["alert"]]
+        assert "*Symptom:*" in page, rule["alert"]
+        assert "*Players:*" in page, rule["alert"]
+        assert rule["labels"]["severity"] != "page" or "```console\n$ " in page, rule["alert"]
+
+
+def test_the_dashboard_s_rows_are_told_in_their_order() -> None:
+    """With the question that each answers."""
+    board = json.loads((ROOT / "dashboards" / "noisegate.json").read_text(encoding="utf-8"))
+    titles = [panel["title"] for panel in board["panels"] if panel["type"] == "row"]
+    told = DOCUMENT.partition("## The dashboard")[2].partition("## At night")[0]
+    assert re.findall(r"^\| ([A-Z][^|]+) \|", told, re.MULTILINE) == titles
 
 
 def test_the_rows_that_a_plan_is_made_from_are_measured() -> None:

@@ -144,17 +144,10 @@ class SmallCluster:
                 self._put(manifest, new=True)
             case ["create" | "replace" as verb, "--filename", file]:
                 self._put(text if file == "-" else (folder / file).read_text(encoding="utf-8"), new=verb == "create")
-            case ["get", "secret", name, "--output", template]:
-                (entry,) = re.findall(r'^go-template=\{\{index \.data "([\w.]+)"\}\}$', template)
-                return base64.b64encode(self._cluster.secrets[name][entry]).decode()
             case ["patch", "secret", name, "--patch", patch]:
                 fresh = json.loads(patch)["stringData"]
                 self._cluster.secrets[name] |= {key: value.encode() for key, value in fresh.items()}
                 self._bring_up_to_date()
-            case ["exec", name, "--", "noisegate", *arguments]:
-                return self._exec(self.pods[name], arguments)
-            case ["logs", name]:
-                return self._jobs[name.removeprefix("job/")].log if "/" in name else self.pods[name].log
             case ["rollout", "restart", "statefulset", _]:
                 self._roll(self._revisions[-1], anew=True)
             case ["rollout", "status", "statefulset", _]:
@@ -164,8 +157,24 @@ class SmallCluster:
                 if job.code:
                     raise Refused(job.log)
             case _:
-                raise Refused(f"kubectl {words}: not known here")
+                return self._show(words)
         return ""
+
+    def _show(self, words: list[str]) -> str:
+        match words:
+            case ["get", "secret", name, "--output", template]:
+                (entry,) = re.findall(r'^go-template=\{\{index \.data "([\w.]+)"\}\}$', template)
+                return base64.b64encode(self._cluster.secrets[name][entry]).decode()
+            case ["get", "pods", *_]:
+                return "".join(f"{name} Running\n" for name in sorted(self.pods))
+            case ["get", "--raw", address]:
+                return self.pods[address.split("/")[6].partition(":")[0]].scrape()
+            case ["exec", name, "--", "noisegate", *arguments]:
+                return self._exec(self.pods[name], arguments)
+            case ["logs", name]:
+                return self._jobs[name.removeprefix("job/")].log if "/" in name else self.pods[name].log
+            case _:
+                raise Refused(f"kubectl {words}: not known here")
 
     def _put(self, manifest: str, *, new: bool) -> None:
         found = yaml.safe_load(manifest)
