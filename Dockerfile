@@ -26,7 +26,7 @@ COPY --from=build /opt/noisegate /opt/noisegate
 ENV PYTHONDONTWRITEBYTECODE=1 PATH=/opt/noisegate/bin:/usr/local/bin:/usr/bin:/bin
 WORKDIR /
 USER 65532:65532
-EXPOSE 7443 7444 7445
+EXPOSE 7443 7444 7445 7446
 STOPSIGNAL SIGTERM
 # The cluster asks --health-listen; elsewhere `noisegate health` does.
 HEALTHCHECK NONE
