@@ -55,8 +55,8 @@ CLAIMS: Final[dict[str, Claim]] = {
         aim=1.2,
     ),
     "resume": Claim(
-        what="engine's work for a resume (NNpsk0, a ticket of ours, DATAGRAM), as responder",
-        reference="the same for a full XX handshake",
+        what="a resume in the Noise engine: a ticket of ours opened, NNpsk0 responder in HandshakeState, split",
+        reference="a full XX handshake likewise",
         must=0.7,
         aim=0.6,
     ),

@@ -1,4 +1,4 @@
-"""`handshake-ik`: a Noise responder's work / its X25519 floor. `resume`: coming back by ticket / a full handshake.
+"""`handshake-ik`: a Noise responder's work / its X25519 floor. `resume`: a responder's with a ticket / without one.
 
 Both are CPU time of this thread, in process. Every handshake is finished at the other end, too, and talks.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -15,8 +16,10 @@ from noisegate_server.bench.instances import TENANT, begin, make_instance, respo
 from noisegate_server.bench.measure import Taken, in_turn
 from noisegate_server.engine import handshake, records, redeem, resume, sessions, tickets
 from noisegate_server.noise import CipherState, HandshakeState, KeyPair, ProtocolName
-from noisegate_server.session.state import RecordMode
-from noisegate_server.session.suites import Pattern
+from noisegate_server.session.hello import Flags
+from noisegate_server.session.state import RecordMode, Role
+from noisegate_server.session.suites import NOISE_NAMES, Pattern, Suite
+from noisegate_server.session.ticket import Ticket, TicketKey, TicketKeys, open_ticket, seal_ticket
 
 __all__ = ["Responder", "measure_ik", "measure_resume"]
 
@@ -24,11 +27,12 @@ _COUNT: Final = 20
 """Handshakes of a turn."""
 _TURNS: Final = 5
 _ROUNDS: Final = 25
+_WHOLE_ROUNDS: Final = 5
 _EXCHANGES: Final = 4
 
 
 class Responder:
-    """Responders of one pattern in HandshakeState: both or all messages, key generation, split."""
+    """Responders of one protocol in HandshakeState, from their making to split, key generation included."""
 
     def __init__(self, name: str) -> None:
         self._protocol = ProtocolName.parse(name)
@@ -37,18 +41,11 @@ class Responder:
         self._known = self._static.public if knows else None
 
     async def cost(self) -> float:
-        """CPU nanoseconds of one handshake; RuntimeError where the ends do not agree."""
-        initiators = [
-            HandshakeState(
-                self._protocol, initiator=True, s=KeyPair.generate(os.urandom), rs=self._known, random_bytes=os.urandom
-            )
-            for _ in range(_COUNT)
-        ]
+        """CPU nanoseconds of one responder; RuntimeError where the ends do not agree."""
+        initiators = self._initiators()
         messages = [each.write_message() for each in initiators]
         began = time.thread_time_ns()
-        responders = [
-            HandshakeState(self._protocol, initiator=False, s=self._static, random_bytes=os.urandom) for _ in messages
-        ]
+        responders = [self._responder(number) for number in range(_COUNT)]
         replies = [_answer(each, message) for each, message in zip(responders, messages, strict=True)]
         spent = time.thread_time_ns() - began
         for each, reply in zip(initiators, replies, strict=True):
@@ -62,6 +59,48 @@ class Responder:
             if opens.decrypt_with_ad(b"", seals.encrypt_with_ad(b"", b"hello")) != b"hello":
                 raise RuntimeError("the two ends do not understand each other")
         return spent / _COUNT
+
+    def _initiators(self) -> list[HandshakeState]:
+        """The other ends: no part of the work."""
+        return [
+            HandshakeState(
+                self._protocol, initiator=True, s=KeyPair.generate(os.urandom), rs=self._known, random_bytes=os.urandom
+            )
+            for _ in range(_COUNT)
+        ]
+
+    def _responder(self, _number: int) -> HandshakeState:
+        return HandshakeState(self._protocol, initiator=False, s=self._static, random_bytes=os.urandom)
+
+
+class _Resumer(Responder):
+    """As Responder, of NNpsk0 with a PSK from a ticket that is opened first."""
+
+    def __init__(self) -> None:
+        super().__init__(NOISE_NAMES[Pattern.NNPSK0, Suite.CHACHA20_POLY1305_X25519])
+        self._keys = TicketKeys(current=TicketKey(key_id=os.urandom(8), key=os.urandom(32)))
+        self._tickets: list[bytes] = []
+
+    def _initiators(self) -> list[HandshakeState]:
+        psks = [os.urandom(32) for _ in range(_COUNT)]
+        self._tickets = [seal_ticket(self._keys, _ticket(psk), os.urandom) for psk in psks]
+        return [HandshakeState(self._protocol, initiator=True, psks=(psk,), random_bytes=os.urandom) for psk in psks]
+
+    def _responder(self, number: int) -> HandshakeState:
+        ticket = open_ticket(self._keys, TENANT, self._tickets[number], time.time())
+        state = HandshakeState(self._protocol, initiator=False, psks=(ticket.psk,), random_bytes=os.urandom)
+        ticket.wipe()
+        return state
+
+
+def _ticket(psk: bytes) -> Ticket:
+    now = time.time()
+    return Ticket(
+        id=os.urandom(16), psk=bytearray(psk), remote_static=os.urandom(32), prologue_hash=os.urandom(32),
+        tenant=TENANT, peer_id="player", group="match", role=Role.RESPONDER, suite=Suite.CHACHA20_POLY1305_X25519,
+        mode=RecordMode.DATAGRAM, flags=Flags.DATAGRAM, issuer=os.urandom(16), issued_wall=now,
+        absolute_end_wall=now + 86_400.0, identity=os.urandom(32),
+    )  # fmt: skip
 
 
 def _answer(responder: HandshakeState, message: bytes) -> bytes:
@@ -182,8 +221,13 @@ class _Returning:
 
 
 async def measure_resume() -> Taken:
-    """Take `resume`."""
+    """Take `resume`, and for orientation the whole use cases."""
+    resumer, full = _Resumer(), Responder(NOISE_NAMES[Pattern.XX, Suite.CHACHA20_POLY1305_X25519])
+    await resumer.cost()
+    await full.cost()
+    taken = await in_turn(resumer.cost, full.cost, _ROUNDS, _TURNS)
     returning = _Returning()
     await returning.full()
     await returning.back()
-    return await in_turn(returning.back, returning.full, _ROUNDS, _TURNS)
+    whole = await in_turn(returning.back, returning.full, _WHOLE_ROUNDS, _TURNS)
+    return replace(taken, detail=f"{taken.detail}; with session, key schedule and store {whole.detail}")

@@ -105,7 +105,7 @@ class LowerLimits:
     def decode(cls, data: bytes | memoryview) -> LowerLimits:
         """What `encode` wrote; ValueError for anything else."""
         if not len(data):
-            return cls()
+            return NOT_LOWERED
         if len(data) != _LOWER.size:
             raise ValueError("limits: 48 bytes or none")
         lower = cls(**dict(zip((each.name for each in fields(cls)), _LOWER.unpack(data), strict=True)))
