@@ -1,4 +1,4 @@
-"""Refuses Python files and RPC functions that have grown too long to hold in one's head.
+"""Refuses files of code and RPC functions that have grown too long to hold in one's head.
 
 `python -m tools.check_sizes [ROOT]`: hand-written files of at most 400 lines, functions in the rpc package of at most
 25 (docstrings not counted).
@@ -14,8 +14,9 @@ from pathlib import Path
 FILE_LINES = 400
 RPC_FUNCTION_LINES = 25
 
-FOLDERS = ("service", "clients/python", "examples", "tests", "tools")
-GENERATED = "clients/python/noisegate/v1"
+FOLDERS = ("service", "clients", "examples", "tests", "tools")
+SUFFIXES = frozenset({".py", ".go"})
+GENERATED = ("clients/python/noisegate/v1/", "clients/go/noisegate/v1/")
 RPC = "service/noisegate_server/rpc"
 
 # What may be longer, with the reason: "path" for a file, "path::function" for a function. An exception that nothing
@@ -27,12 +28,12 @@ EXCEPTIONS: Mapping[str, str] = {
 }
 
 
-def python_files(root: Path) -> Iterator[tuple[str, str]]:
-    """(path below root, text) of every hand-written Python file."""
+def source_files(root: Path) -> Iterator[tuple[str, str]]:
+    """(path below root, text) of every hand-written file of code."""
     for folder in FOLDERS:
-        for path in sorted((root / folder).rglob("*.py")):
+        for path in sorted((root / folder).rglob("*")):
             name = path.relative_to(root).as_posix()
-            if not name.startswith(GENERATED + "/"):
+            if path.suffix in SUFFIXES and not name.startswith(GENERATED) and path.is_file():
                 yield name, path.read_text(encoding="utf-8")
 
 
@@ -48,7 +49,7 @@ def functions(text: str) -> Iterator[tuple[str, int]]:
 
 def oversized(root: Path) -> Iterator[tuple[str, int, int]]:
     """(key of the exceptions table, lines, limit) of everything that is too long."""
-    for name, text in python_files(root):
+    for name, text in source_files(root):
         lines = len(text.splitlines())
         if lines > FILE_LINES:
             yield name, lines, FILE_LINES

@@ -41,24 +41,6 @@ debian() {
   fi
 }
 
-# go_tools PART FOLDER: builds the tools that FOLDER/go.mod names, checked by its go.sum, into a cache that every checkout
-# shares and that the hash of both files keys; .setup/PART leads there. False without Go, which then says so.
-go_tools() {
-  local part=$1 folder=$2 cache=${XDG_CACHE_HOME:-$HOME/.cache}/noisegate
-  if ! command -v go >/dev/null; then
-    say "$part: Go is not installed"
-    return 1
-  fi
-  stale "$part" "$folder/go.mod" "$folder/go.sum" || true
-  local bin=$cache/$part-${hash:0:16}
-  if [ ! -e "$bin/complete" ]; then
-    say "building the Go tools of $folder"
-    (cd "$folder" && GOBIN="$bin" GOFLAGS=-mod=readonly go install tool)
-    : > "$bin/complete"
-  fi
-  ln -sfn "$bin" ".setup/$part"
-}
-
 find_python() {
   local candidate
   for candidate in ${PYTHON:-python3.11 python3.12 python3.13 python3}; do
@@ -151,10 +133,24 @@ helm() {
   ln -sfnT "$cache" .helm
 }
 
+# The plugins that write Go's stubs, checked by go.sum; in a cache as helm is. .setup/protoc-gen-go leads there.
+go_plugins() {
+  local folder=tools/protoc-gen-go bin
+  stale protoc-gen-go "$folder/go.mod" "$folder/go.sum" || true
+  bin=${XDG_CACHE_HOME:-$HOME/.cache}/noisegate/protoc-gen-go-${hash:0:16}
+  if [ ! -e "$bin/complete" ]; then
+    command -v go >/dev/null || { missing 'Go is not installed, which builds the generators of its stubs'; return 0; }
+    say "building the generators of Go's stubs"
+    (cd "$folder" && GOBIN=$bin go install tool)
+    : > "$bin/complete"
+  fi
+  ln -sfn "$bin" .setup/protoc-gen-go
+}
+
 for part in "$@"; do
   case $part in
     base | codegen | lock | buf | helm) "$part" ;;
-    go) go_tools protoc-gen-go tools/protoc-gen-go || true ;;
+    go) go_plugins ;;
     *) fail "unknown part: $part" ;;
   esac
 done

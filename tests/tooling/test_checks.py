@@ -41,6 +41,11 @@ class TestSizes:
         write(tmp_path, "tests/unit/test_bad.py", "x = 0\n" * 401)
         assert check_sizes.complaints(tmp_path, {}) == ["tests/unit/test_bad.py: 401 lines, at most 400"]
 
+    def test_the_limit_holds_in_every_language(self, tmp_path: Path) -> None:
+        """A long file is no easier to hold in Go."""
+        write(tmp_path, "clients/go/client.go", "\n" * 401)
+        assert check_sizes.complaints(tmp_path, {}) == ["clients/go/client.go: 401 lines, at most 400"]
+
     @pytest.mark.parametrize("keyword", ["", "async "])
     def test_an_rpc_function_of_26_lines_is_refused(self, tmp_path: Path, keyword: str) -> None:
         """Plain and async functions of the rpc package alike."""
@@ -58,6 +63,7 @@ class TestSizes:
     def test_generated_files_may_be_long(self, tmp_path: Path) -> None:
         """Nobody reads what protoc wrote."""
         write(tmp_path, "clients/python/noisegate/v1/session_pb2.py", "x = 0\n" * 401)
+        write(tmp_path, "clients/go/noisegate/v1/session.pb.go", "\n" * 401)
         assert check_sizes.complaints(tmp_path, {}) == []
 
     def test_an_exception_is_honoured_while_needed_and_refused_when_stale(self, tmp_path: Path) -> None:

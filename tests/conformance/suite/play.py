@@ -44,7 +44,7 @@ class Play:
         self._case = case
         # A driver lives through many cases: what one of them called "s" must be nobody else's.
         self._prefix = f"{number}."
-        self._kept: dict[str, Any] = {"target": stage.address}
+        self._kept: dict[str, Any] = {"target": stage.address, **stage.words}
         self._players: dict[str, NoiseEnd | DatagramEnd] = {}
         self._started: dict[str, tuple[int, asyncio.Future[dict[str, Any]]]] = {}
         self._clients: list[str] = []

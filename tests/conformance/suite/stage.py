@@ -23,11 +23,23 @@ from noisegate_server.rpc.running import Running
 from noisegate_server.transport.grpcio import GrpcioTransport
 from tests.conformance.suite.gate import Gate
 from tests.support.answer_cutter import AnswerCutter
+from tests.support.certificates import Authority
 from tests.support.server import RunningServer
 from tools.make_error_catalogue import SAMPLES
 
 DEV: Final = ("--dev", "--listen", "127.0.0.1:0", "--drain", "2")
 _SERVICE: Final = "/noisegate.v1.SessionCryptoService/"
+_POLICY: Final = """
+[[caller]]
+id = "spiffe://game.example/player-service"
+tenant = "game"
+methods = ["*"]
+
+[[caller]]
+id = "spiffe://game.example/observer"
+tenant = "game"
+methods = ["GetCapabilities", "GetSession"]
+"""
 
 
 class Stage:
@@ -44,11 +56,13 @@ class Stage:
         self._refusing: GrpcioTransport | None = None
         self.address = shared.address
         """HOST:PORT that the SDK is told."""
+        self.words: dict[str, Any] = {"shared": shared.address}
+        """What cases may name besides: the shared service, and certificates."""
 
     async def __aenter__(self) -> Stage:
         wanted = self._wanted
         if "refuses" in wanted:
-            self.address = await self._refuse(wanted["refuses"])
+            self.address = await self._refuse(wanted["refuses"], self._shared.address if wanted.get("sends") else "")
         elif wanted:
             await self._launch(wanted)
         return self
@@ -100,6 +114,9 @@ class Stage:
 
     async def _launch(self, wanted: dict[str, Any]) -> None:
         options = [*DEV]
+        if wanted.get("tls"):
+            self._scratch = TemporaryDirectory()
+            options += self._certificates(Path(self._scratch.name))
         if wanted.get("lasting"):
             # It comes back at the same address, with the same keys and the sessions that it has put away.
             self._scratch = TemporaryDirectory()
@@ -120,6 +137,18 @@ class Stage:
                 proxy.aim(self._own.port)
         self.address = address or self._own.address
 
+    def _certificates(self, folder: Path) -> list[str]:
+        """Callers need a certificate of the authority, and only `player-service` may do more than look."""
+        authority, stranger = Authority(), Authority()
+        self.words["ca"] = authority.certificate
+        self.words["stranger"] = stranger.certificate
+        for name in ("player-service", "observer"):
+            certificate, key = authority.caller(f"spiffe://game.example/{name}")
+            self.words[name] = {"certificate": certificate, "key": key}
+        policy = folder / "policy.toml"
+        policy.write_text(_POLICY, encoding="utf-8")
+        return [*authority.write_server_files(folder), "--policy", str(policy)]
+
     @staticmethod
     def _files(folder: Path) -> list[str]:
         options = ["--state-file", str(folder / "state")]
@@ -130,9 +159,9 @@ class Stage:
             options += [f"--{name}", str(path)]
         return options
 
-    async def _refuse(self, reason: str) -> str:
+    async def _refuse(self, reason: str, owner: str) -> str:
         """A transport as the service's own, whose methods refuse everything for one reason of the real catalogue."""
-        reply = _reply(reason)
+        reply = _reply(reason, owner)
         transport = GrpcioTransport(
             policy=Policy(), clock=time.monotonic, credentials=None, running=Running(), unary_seconds=5.0, reflected=()
         )
@@ -158,13 +187,13 @@ def _free_port() -> int:
         return port
 
 
-def _reply(reason: str) -> Reply:
+def _reply(reason: str, owner: str) -> Reply:
     """What the service answers for this reason. Nothing in it makes WRONG_OWNER yet; docs/errors.md has its form."""
     if reason == "INTERNAL":
         return defect("request")
     if reason == "WRONG_OWNER":
         status = status_pb2.Status(code=int(Code.ABORTED), message="the session lives elsewhere")
-        info = error_details_pb2.ErrorInfo(reason=reason, domain="noisegate", metadata={"owner": ""})
+        info = error_details_pb2.ErrorInfo(reason=reason, domain="noisegate", metadata={"owner": owner})
         status.details.add().Pack(info)
         return int(Code.ABORTED), status.SerializeToString()
     for sample in SAMPLES:

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"time"
 
 	noisegate "github.com/noisegate/noisegate/clients/go"
@@ -54,6 +56,19 @@ func connect(d *driver, _ context.Context, r *request) (answer, error) {
 	if r.Window > 0 {
 		options = append(options, noisegate.WithDialOptions(
 			grpc.WithStaticStreamWindowSize(r.Window), grpc.WithStaticConnWindowSize(r.Window)))
+	}
+	if len(r.CA) > 0 {
+		roots := x509.NewCertPool()
+		roots.AppendCertsFromPEM(r.CA)
+		configuration := &tls.Config{RootCAs: roots}
+		if len(r.Certificate) > 0 {
+			own, err := tls.X509KeyPair(r.Certificate, r.Key)
+			if err != nil {
+				return nil, err
+			}
+			configuration.Certificates = []tls.Certificate{own}
+		}
+		options = append(options, noisegate.WithTLS(configuration))
 	}
 	client, err := noisegate.Connect(r.Address, options...)
 	if err != nil {

@@ -71,6 +71,9 @@ type request struct {
 	AssociatedData  raw `json:"associated_data"`
 	Context         raw `json:"context"`
 	Packet          raw `json:"packet"`
+	CA              raw `json:"ca"`
+	Certificate     raw `json:"certificate"`
+	Key             raw `json:"key"`
 
 	Items    []batchItem `json:"items"`
 	Sessions []string    `json:"sessions"`

@@ -119,7 +119,14 @@ class Driver:
         # `connect` has no word for windows: they are for tests, and gRPC knows them by numbers of its own.
         window = request.get("window")
         options = () if window is None else (("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", window))
-        channels = Channels(request["target"], tls=None, insecure=False, options=options)
+        tls = None
+        if "ca" in request:
+            tls = noisegate.Tls(
+                ca=raw(request, "ca"),
+                certificate=raw(request, "certificate") or None,
+                key=raw(request, "key") or None,
+            )
+        channels = Channels(request["target"], tls=tls, insecure=False, options=options)
         calls = Calls(channels, policy, os.urandom)
         if request.get("multiplex"):
             multiplex = Multiplex(max_items=request.get("max_items", 256))
