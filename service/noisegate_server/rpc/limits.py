@@ -66,6 +66,8 @@ HANDSHAKE_REPEAT_SECONDS: Final = 10.0
 MAX_REPEATS: Final = 65_536
 MAX_REPEAT_BYTES: Final = 64 * 1024 * 1024
 MAX_REPEATS_PER_SESSION: Final = 8
+MAX_SHARED_REPEATS: Final = 4_096
+"""Of one tenant's DecryptBatch: whoever closes a session looks through all of them, for a millisecond or two."""
 
 MAX_WATCHERS: Final = 1_024
 """Open grpc.health.v1 Watch streams of one process."""

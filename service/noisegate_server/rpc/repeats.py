@@ -49,6 +49,9 @@ class _Running(NamedTuple):
     closed: list[bytes]
 
 
+_MANY: Final = b"many"
+"""In the place of a session's id, for shared answers; no id is so short."""
+
 Owner = bytes | Shared
 """The session that an answer belongs to, empty for none; or what many have of it."""
 
@@ -83,8 +86,7 @@ class Repeats:
     """
 
     __slots__ = (
-        "_by_session", "_bytes", "_count", "_max_bytes", "_max_entries", "_queues", "_running", "_shared", "_tenants",
-        "next_expiry",
+        "_by_owner", "_bytes", "_count", "_max_bytes", "_max_entries", "_queues", "_running", "_tenants", "next_expiry",
     )  # fmt: skip
 
     def __init__(self, *, max_entries: int = limits.MAX_REPEATS, max_bytes: int = limits.MAX_REPEAT_BYTES) -> None:
@@ -95,9 +97,8 @@ class Repeats:
             limits.REPEAT_SECONDS: OrderedDict(),
             limits.HANDSHAKE_REPEAT_SECONDS: OrderedDict(),
         }
-        self._by_session: dict[tuple[str, bytes], dict[Key, float]] = {}
-        self._shared: dict[str, dict[Key, tuple[float, Shared]]] = {}
-        """By tenant, with the lifetime of each."""
+        self._by_owner: dict[tuple[str, bytes], dict[Key, tuple[float, Owner]]] = {}
+        """By tenant and session, or _MANY; with the lifetime of each, oldest first."""
         self._tenants: dict[str, _Holding] = {}
         self._running: dict[Key, _Running] = {}
         self._count = 0
@@ -151,26 +152,25 @@ class Repeats:
         self._count += 1
         self._weigh(key[0], _size(entry))
         self.next_expiry = min(self.next_expiry, entry.expires)
-        if isinstance(owner, Shared):
-            self._shared.setdefault(key[0], {})[key] = lifetime, owner
-        elif owner:
-            keys = self._by_session.setdefault((key[0], owner), {})
-            keys[key] = lifetime
-            if len(keys) > limits.MAX_REPEATS_PER_SESSION:
+        if owner:
+            place = owner if isinstance(owner, bytes) else _MANY
+            keys = self._by_owner.setdefault((key[0], place), {})
+            keys[key] = lifetime, owner
+            if len(keys) > (limits.MAX_REPEATS_PER_SESSION if place is owner else limits.MAX_SHARED_REPEATS):
                 oldest = next(iter(keys))
-                self._drop(keys[oldest], oldest)
+                self._drop(keys[oldest][0], oldest)
         while self._count > self._max_entries or self._bytes > self._max_bytes:
             self._make_room()
 
     def forget(self, tenant: str, session_id: bytes) -> None:
         """Drop every answer of a session that is closed, and its part of shared ones: they may hold its plaintexts."""
-        for key, lifetime in list(self._by_session.get((tenant, session_id), {}).items()):
+        for key, (lifetime, _) in list(self._by_owner.get((tenant, session_id), {}).items()):
             self._drop(lifetime, key)
         # All of the tenant's are looked through: an index would cost every item of every batch, this some closings.
-        for key, (lifetime, shared) in self._shared.get(tenant, {}).items():
-            if session_id in shared.owners:
+        for key, (lifetime, owner) in self._by_owner.get((tenant, _MANY), {}).items():
+            if isinstance(owner, Shared) and session_id in owner.owners:
                 entry = self._queues[lifetime][key]
-                less = self._queues[lifetime][key] = entry._replace(reply=shared.cut(entry.reply, session_id))
+                less = self._queues[lifetime][key] = entry._replace(reply=owner.cut(entry.reply, session_id))
                 self._weigh(tenant, _size(less) - _size(entry))
         for key, running in self._running.items():
             if key[0] == tenant:
@@ -194,8 +194,7 @@ class Repeats:
         """Drop every answer."""
         for queue in self._queues.values():
             queue.clear()
-        self._by_session.clear()
-        self._shared.clear()
+        self._by_owner.clear()
         self._tenants.clear()
         self._count = self._bytes = 0
         self.next_expiry = math.inf
@@ -222,14 +221,11 @@ class Repeats:
             del queues[lifetime]
         if not queues:
             del self._tenants[tenant]
-        if isinstance(owner, Shared):
-            del self._shared[tenant][key]
-            if not self._shared[tenant]:
-                del self._shared[tenant]
-        elif owner:
-            del self._by_session[tenant, owner][key]
-            if not self._by_session[tenant, owner]:
-                del self._by_session[tenant, owner]
+        if owner:
+            place = owner if isinstance(owner, bytes) else _MANY
+            del self._by_owner[tenant, place][key]
+            if not self._by_owner[tenant, place]:
+                del self._by_owner[tenant, place]
 
 
 def _size(entry: _Entry) -> int:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from noisegate_server.rpc import limits
 from noisegate_server.rpc.repeats import Key, Repeats, Shared
 
 SHORT, LONG = 5.0, 10.0
@@ -118,6 +119,17 @@ def test_a_closed_session_takes_its_part_out_of_shared_answers() -> None:
     repeats.expire(SHORT, 10)
     assert (len(repeats), repeats.held_bytes) == (0, 0)
     repeats.forget("t", b"bbb")
+
+
+def test_a_tenant_has_only_so_many_shared_answers() -> None:
+    """The oldest goes, of this tenant alone."""
+    repeats = Repeats()
+    shared = Shared(b"s" * 24, lambda body, _: body)
+    for tenant in ("u", "t"):
+        for number in range(limits.MAX_SHARED_REPEATS + (tenant == "t")):
+            repeats.keep(key(str(number), tenant), b"d", (0, b""), owner=shared, lifetime=SHORT, now=0.0)
+    assert len(repeats) == 2 * limits.MAX_SHARED_REPEATS
+    assert [repeats.find(key("0", tenant), b"d", SHORT, 0.0) is None for tenant in ("u", "t")] == [False, True]
 
 
 async def test_a_call_that_waits_hears_which_sessions_of_its_tenant_are_closed() -> None:
