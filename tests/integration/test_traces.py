@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import secrets
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -18,7 +20,7 @@ from noisegate.v1 import session_crypto_service_pb2 as pb
 from noisegate.v1.session_crypto_service_pb2_grpc import SessionCryptoServiceStub
 from tests.support.noise_client import Setup, open_datagram
 from tests.support.otlp import PROTOCOLS, Received, attributes, receiver
-from tests.support.server import RunningServer
+from tests.support.server import ROOT, RunningServer
 
 DEV = ("--dev", "--listen", "127.0.0.1:0")
 SERVICE = "noisegate.v1.SessionCryptoService"
@@ -165,3 +167,76 @@ def test_a_receiver_that_is_gone_holds_up_neither_calls_nor_the_stop() -> None:
     with grpc.insecure_channel(server.address) as channel:
         SessionCryptoServiceStub(channel).GetCapabilities(pb.GetCapabilitiesRequest(), timeout=10)
     assert server.stop() == 0, server.log()
+
+
+def run_python(*arguments: str, **variables: str) -> None:
+    """Another process, to its end."""
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env=os.environ | variables,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_one_trace_goes_through_the_sdk_of_one_process_and_the_service_of_another() -> None:
+    """Caller's span, the SDK's client span, the server's span: each below the one before, whatever the call was."""
+    with receiver("grpc") as received, traced_server(received) as server:
+        run_python("-m", "tests.support.traced_caller", server.address, **received.environment)
+        received.span(lambda span: span.name.endswith("/GetCapabilities") and span.kind == Span.SPAN_KIND_SERVER)
+        spans = {span.span_id: span for span in received.spans}
+        servers = [span for span in spans.values() if span.kind == Span.SPAN_KIND_SERVER]
+        for span in servers:
+            above = spans[span.parent_span_id]
+            assert (above.name, above.kind, above.trace_id) == (span.name, Span.SPAN_KIND_CLIENT, span.trace_id)
+            found = attributes(above.attributes)
+            assert found["rpc.system.name"] == "grpc"
+            assert found["rpc.method"] == span.name
+            assert f"{found['server.address']}:{found['server.port']}" == server.address
+            caller = spans.get(above.parent_span_id)
+            assert (caller is None) is span.name.endswith("/Transport")
+            if caller is not None:
+                assert caller.name in {"player joins", "packets travel", "without a loop"}
+        methods = {span.name.rpartition("/")[2] for span in servers}
+        assert {"Handshake", "Decrypt", "Transport", "CloseSession", "GetCapabilities"} <= methods
+
+
+def test_what_the_caller_is_told_is_an_error_to_the_caller_alone() -> None:
+    """A record that does not open: the client's span is an error, the server's is none."""
+    with receiver("grpc") as received, traced_server(received) as server:
+        run_python("-m", "tests.support.traced_caller", server.address, **received.environment)
+        refused = received.spans_until(lambda spans: sum(map(_is_refused, spans)) == 2, _is_refused)
+        statuses = {span.kind: span.status.code for span in refused}
+        assert statuses == {
+            Span.SPAN_KIND_CLIENT: Status.STATUS_CODE_ERROR,
+            Span.SPAN_KIND_SERVER: Status.STATUS_CODE_UNSET,
+        }
+        types = {span.kind: attributes(span.attributes).get("error.type") for span in refused}
+        assert types == {Span.SPAN_KIND_CLIENT: "INVALID_ARGUMENT", Span.SPAN_KIND_SERVER: None}
+
+
+def _is_refused(span: Span) -> bool:
+    return attributes(span.attributes).get("noisegate.error.reason") == "DECRYPT_FAILED"
+
+
+def test_without_opentelemetry_the_sdk_works_and_makes_no_spans() -> None:
+    """It is an extra of the SDK's."""
+    server = RunningServer(DEV)
+    try:
+        run_python(
+            "-c",
+            "import sys\n"
+            "sys.modules['opentelemetry'] = None\n"
+            "import noisegate\n"
+            "from noisegate import _tracing\n"
+            "assert not _tracing.INSTALLED\n"
+            "with noisegate.connect_sync(sys.argv[1]) as client:\n"
+            "    assert client.capabilities().static_key\n",
+            server.address,
+        )
+    finally:
+        assert server.stop() == 0

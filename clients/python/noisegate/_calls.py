@@ -26,6 +26,7 @@ from grpc.aio import AioRpcError
 from noisegate.v1 import session_crypto_service_pb2 as service
 
 from ._channels import Channels
+from ._tracing import INSTALLED, NOT_TRACED, Metadata, Traced, begin_stream, tracing
 from .errors import Cancelled, ClientClosed, Draining, NoisegateError, WrongOwner, from_rpc_error
 
 if TYPE_CHECKING:
@@ -154,6 +155,14 @@ class Calls:
         self, method: Method[RequestT, ResponseT], request: RequestT, *, endpoint: str = ""
     ) -> Answer[ResponseT]:
         """Run one call to its end. Raises NoisegateError."""
+        if not INSTALLED:
+            return await self._run(method, request, endpoint, NOT_TRACED)
+        with tracing(method.path, endpoint or self._channels.target) as traced:
+            return await self._run(method, request, endpoint, traced)
+
+    async def _run(
+        self, method: Method[RequestT, ResponseT], request: RequestT, endpoint: str, traced: Traced
+    ) -> Answer[ResponseT]:
         body = request.SerializeToString()
         clock = asyncio.get_running_loop().time
         limit = self._policy.packet_deadline if method.is_packet else self._policy.control_deadline
@@ -161,7 +170,8 @@ class Calls:
         attempts = repeats = hops = 0
         while True:
             try:
-                return Answer(await self._attempt(method, body, endpoint, deadline - clock()), endpoint)
+                answer = await self._attempt(method, body, endpoint, deadline - clock(), traced.metadata)
+                return Answer(answer, endpoint)
             except WrongOwner as error:
                 hops += 1
                 if not error.owner or hops > MAX_HOPS:
@@ -175,6 +185,7 @@ class Calls:
                 if clock() + delay >= deadline:
                     raise
                 repeats += 1
+                traced.repeated(error, delay)
                 await asyncio.sleep(delay)
 
     async def stream(
@@ -185,16 +196,20 @@ class Calls:
         It has no deadline, and nothing is repeated. Raises NoisegateError.
         """
         lane = await self._channels.lane(endpoint)
-        call = lane.stream(method.path)(request.SerializeToString())
+        traced = begin_stream(method.path, endpoint or self._channels.target)
+        call = lane.stream(method.path)(request.SerializeToString(), metadata=traced.metadata)
         try:
             async for answer in call:
                 yield _parsed(method, answer)
         except AioRpcError as error:
-            raise from_rpc_error(error) from error
+            failed = from_rpc_error(error)
+            traced.end(failed)
+            raise failed from error
         except asyncio.CancelledError:
             self._raise_if_closed()
             raise
         finally:
+            traced.end(None)
             call.cancel()
             lane.in_flight -= 1
 
@@ -205,11 +220,16 @@ class Calls:
             await self.together.close()
 
     async def _attempt(
-        self, method: Method[RequestT, ResponseT], body: bytes, endpoint: str, seconds: float
+        self,
+        method: Method[RequestT, ResponseT],
+        body: bytes,
+        endpoint: str,
+        seconds: float,
+        metadata: Metadata,
     ) -> ResponseT:
         lane = await self._channels.lane(endpoint)
         try:
-            answer = await lane.method(method.path)(body, timeout=max(seconds, 0.001))
+            answer = await lane.method(method.path)(body, timeout=max(seconds, 0.001), metadata=metadata)
         except AioRpcError as error:
             raise from_rpc_error(error) from error
         except asyncio.CancelledError:

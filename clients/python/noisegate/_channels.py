@@ -89,6 +89,11 @@ class Channels:
         self._lanes: OrderedDict[str, Lane] = OrderedDict()
         self.closed = False
 
+    @property
+    def target(self) -> str:
+        """The client's own."""
+        return self._target
+
     async def lane(self, endpoint: str) -> Lane:
         """The lane to HOST:PORT, empty for the client's own target. Raises InsecureTarget, ClientClosed.
 

@@ -19,6 +19,7 @@ from noisegate.v1 import session_crypto_service_pb2 as service
 
 from ._bundle import Bundle
 from ._packing import CODES
+from ._tracing import NOT_TRACED, Traced
 from ._whole import Whole
 from .errors import ClientClosed, NoisegateError, ServiceUnavailable, from_rpc_error, from_status
 
@@ -58,7 +59,15 @@ class Owner(Protocol):
 class Link:
     """One stream. Belongs to the event loop in which it was made."""
 
-    def __init__(self, owner: Owner, channel: grpc.aio.Channel, call: RawStream, request_id: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        owner: Owner,
+        channel: grpc.aio.Channel,
+        call: RawStream,
+        request_id: Callable[[], str],
+        traced: Traced = NOT_TRACED,
+    ) -> None:
+        self._traced = traced
         self._owner = owner
         self._channel = channel
         self._call = call
@@ -88,6 +97,7 @@ class Link:
         await asyncio.gather(self._reading, self._writing, return_exceptions=True)
         for batch in self._unanswered.values():
             batch.fail(ClientClosed())
+        self._traced.end(None)
         await self._channel.close(grace=None)
 
     async def _write(self) -> None:
@@ -124,6 +134,7 @@ class Link:
             return
         unanswered = list(self._unanswered.values())
         self._unanswered.clear()
+        self._traced.end(None if self._draining else error)
         self._owner.ended(self, unanswered, error)
         self._call.cancel()
         self._writing.cancel()

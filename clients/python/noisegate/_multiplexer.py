@@ -17,6 +17,7 @@ from ._line import Line
 from ._link import Link, RawStreams
 from ._model import Opened, RecordMode, Sealed
 from ._packing import Text
+from ._tracing import begin_stream
 from ._whole import Whole
 from .errors import ClientClosed
 
@@ -136,4 +137,5 @@ class Multiplexer:
     def _link(self, endpoint: str, line: Line) -> Link:
         channel = self._channels.own(endpoint)
         method: RawStreams = channel.stream_stream(_PATH, request_serializer=None, response_deserializer=None)
-        return Link(line, channel, method(), self._request_id)
+        traced = begin_stream(_PATH, endpoint or self._channels.target, shared=True)
+        return Link(line, channel, method(metadata=traced.metadata), self._request_id, traced)

@@ -23,6 +23,7 @@ from noisegate_server.telemetry.metrics import METRICS, Sources, snapshot
 from noisegate_server.telemetry.prometheus import Scraped, exposition
 from tests.support.engine import Clock, Engine
 from tests.support.otlp import attributes
+from tests.support.server import ROOT
 
 NUMBERS = Family(name="noisegate.things", kind=Kind.COUNTER, unit="{thing}", description="Things.")
 SIZES = Family(name="noisegate.sizes", kind=Kind.GAUGE, unit="By", description="Sizes.")
@@ -247,3 +248,14 @@ async def test_who_does_not_ask_properly_gets_nothing(request_bytes: bytes) -> N
         assert b"200 OK" in await asked.ask(b"GET /metrics HTTP/1.1\r\n\r\n")
     finally:
         await asked.scraped.stop()
+
+
+def test_the_documentation_lists_every_metric_as_it_is(sources: Sources) -> None:
+    """Name, kind, unit, attributes and meaning, in the order of a scrape."""
+    text = (ROOT / "docs" / "telemetry.md").read_text(encoding="utf-8")
+    table = re.findall(r"^\| `([a-z_.]+)` \| (\w+) \| `([^`]+)` \| ([^|]*)\| (.+) \|$", text, re.MULTILINE)
+    expected = []
+    for family, points in snapshot(sources):
+        keys = list(dict.fromkeys(key for attributes, _ in points for key in attributes))
+        expected.append((family.name, family.kind.value, family.unit, ", ".join(keys), family.description))
+    assert [(name, kind, unit, keys.strip(), what) for name, kind, unit, keys, what in table] == expected
