@@ -14,7 +14,7 @@ import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Protocol
+from typing import Final, Protocol
 
 
 class Code(IntEnum):
@@ -56,6 +56,9 @@ def no_metadata() -> Mapping[str, str]:
     return {}
 
 
+_AHEAD_SECONDS: Final = 0.05
+
+
 class Call:
     """One RPC as the seam sees it."""
 
@@ -86,6 +89,13 @@ class Call:
     def header(self, key: str) -> str:
         """One value of the metadata, empty for none: for what is asked of every call."""
         return self._metadata().get(key, "")
+
+    def lost(self, now: float) -> Code:
+        """How a call ended that its caller has left: by its deadline, or before it.
+
+        The caller's own clock comes to the deadline a moment before ours does.
+        """
+        return Code.CANCELLED if now < self.deadline - _AHEAD_SECONDS else Code.DEADLINE_EXCEEDED
 
     def abandon(self, code: Code) -> None:
         """The transport's: it has ended the call itself, before there was a reply. Most calls tell nobody."""

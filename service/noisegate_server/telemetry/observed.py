@@ -170,8 +170,7 @@ class _Stream(Inbox):
 
     def cancelled(self) -> None:
         self.inbox.cancelled()
-        late = self._clock() >= self._call.deadline
-        self._end(Code.DEADLINE_EXCEEDED if late else Code.CANCELLED, b"")
+        self._end(self._call.lost(self._clock()), b"")
 
     def send(self, body: bytes) -> bool:
         self._sent += 1

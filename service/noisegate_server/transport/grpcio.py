@@ -193,12 +193,10 @@ class GrpcioTransport:
 
     async def _wait(self, call: Call, reply: Awaitable[Reply], context: _Context) -> Reply:
         running = self._running.begin(reply)
-        deadline = call.deadline
         try:
-            done, _ = await asyncio.wait([running], timeout=deadline - self.clock())
+            done, _ = await asyncio.wait([running], timeout=call.deadline - self.clock())
         except asyncio.CancelledError:
-            # A caller whose deadline has passed cancels, too.
-            call.abandon(Code.CANCELLED if self.clock() < deadline else Code.DEADLINE_EXCEEDED)
+            call.abandon(call.lost(self.clock()))
             raise
         if not done:
             call.abandon(Code.DEADLINE_EXCEEDED)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
@@ -18,8 +20,11 @@ class Spans:
 
     def __init__(self) -> None:
         self._exporter = InMemorySpanExporter()
+        self.on_end: Callable[[], None] = lambda: None
+        """Called when a span has ended."""
         provider = TracerProvider(shutdown_on_exit=False)
         provider.add_span_processor(SimpleSpanProcessor(self._exporter))
+        provider.add_span_processor(_Told(self))
         self.tracer = provider.get_tracer("test")
 
     def calls(self, *, begins: bool = False, follows_all: bool = False) -> CallSpans:
@@ -35,6 +40,14 @@ class Spans:
         """The one span that has ended."""
         (span,) = self.ended
         return span
+
+
+class _Told(SpanProcessor):
+    def __init__(self, spans: Spans) -> None:
+        self._spans = spans
+
+    def on_end(self, span: ReadableSpan) -> None:
+        self._spans.on_end()
 
 
 @pytest.fixture
