@@ -151,7 +151,7 @@ class Server:
         )
         await telemetry.start()
         self.metrics_bound = telemetry.metrics_bound
-        await transport.start(telemetry.watch(build_table(rpc)))
+        await transport.start(telemetry.watch(build_table(rpc, telemetry.carry)))
         if admin is not None:
             # Who is an operator, the listener's own roots say; all of them have every right.
             admin_rpc = replace(rpc, policy=Policy(), health=self._admin_health)

@@ -67,6 +67,8 @@ async def busy_scrape(launch: Launch) -> Samples:
         await play(client)
         ticket = await noise_ticket(client)
         session, _ = await bring(client, ticket, b"jump")
+        async with noisegate.connect(server.address, policy=policy, multiplex=noisegate.Multiplex()) as together:
+            await together.adopt(await session.describe()).encrypt(b"in a batch of one")
         with pytest.raises(NoisegateError):
             await bring(client, ticket, b"again")
         one_more, _ = await open_noise(client, Setup(pattern=Pattern.XX))

@@ -6,7 +6,7 @@ finished table and nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final
 
@@ -166,18 +166,30 @@ BY_NAME: Final = frozenset(SERVICE_PREFIX + name for name, row in METHODS.items(
 """Full names of the methods that a policy must name."""
 
 
+Carry = Callable[[str, Unary], Unary]
+"""(full name, unary method) -> the method as a stream carries it."""
+
+
+def _as_it_is(_name: str, function: Unary) -> Unary:
+    return function
+
+
 def serve(name: str, row: Row, rpc: Rpc) -> Unary:
     """The seam's function for one row, by its full name."""
     return unary(name, row, rpc, Once(name, row, rpc).run)
 
 
-def build_table(rpc: Rpc) -> Table:
-    """Every method of the server, health included, closed over its parts, clock and policy."""
+def build_table(rpc: Rpc, carry: Carry = _as_it_is) -> Table:
+    """Every method of the server, health included, closed over its parts, clock and policy.
+
+    `carry` may put something around the unary methods that streams carry.
+    """
     unaries = {name: serve(SERVICE_PREFIX + name, row, rpc) for name, row in METHODS.items()}
+    carried = {name: carry(SERVICE_PREFIX + name, function) for name, function in unaries.items()}
     ours = {SERVICE_PREFIX + name: Method(unary=function) for name, function in unaries.items()}
     for name, row in STREAMS.items():
         ours[SERVICE_PREFIX + name] = Method(
-            stream=guarded(SERVICE_PREFIX + name, rpc, row.make(rpc, unaries)),
+            stream=guarded(SERVICE_PREFIX + name, rpc, row.make(rpc, carried)),
             client_streaming=row.client_streaming,
             server_streaming=True,
             joined_bytes=row.joined_bytes,

@@ -34,6 +34,8 @@ class Sources:
 
     parts: Parts
     durations: CallDurations
+    batches: CallDurations
+    """Of what streams carry."""
     lag: Histogram
     """Of the event loop."""
     max_sessions: int
@@ -80,8 +82,8 @@ def _buckets(histogram: Histogram) -> Buckets:
     return Buckets(bounds=histogram.bounds, counts=tuple(histogram.buckets), sum=histogram.sum)
 
 
-def _calls(sources: Sources) -> Iterator[Point]:
-    for method, code, histogram in sources.durations:
+def _durations(durations: CallDurations) -> Iterator[Point]:
+    for method, code, histogram in durations:
         if any(histogram.buckets):
             code_name = names.CODES.get(code, str(code))
             attributes = {
@@ -92,6 +94,14 @@ def _calls(sources: Sources) -> Iterator[Point]:
             if code in names.SERVER_ERRORS:
                 attributes[names.ERROR_TYPE] = code_name
             yield attributes, _buckets(histogram)
+
+
+def _calls(sources: Sources) -> Iterator[Point]:
+    return _durations(sources.durations)
+
+
+def _batches(sources: Sources) -> Iterator[Point]:
+    return _durations(sources.batches)
 
 
 def _sessions(sources: Sources) -> Iterator[Point]:
@@ -180,6 +190,7 @@ def _memory(_: Sources) -> Iterator[Point]:
 
 METRICS: Final = (
     _histogram(names.CALL_DURATION, "Duration of calls between the transport and the reply.", _calls),
+    _histogram("noisegate.batch.duration", "Duration of the batches that Transport streams carry.", _batches),
     _gauge("noisegate.sessions", "{session}", "Sessions by state, suspended ones included.", _sessions),
     _gauge(
         "noisegate.sessions.packed",

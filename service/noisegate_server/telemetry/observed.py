@@ -18,7 +18,7 @@ from noisegate_server.telemetry.durations import CallDurations
 if TYPE_CHECKING:
     from noisegate_server.telemetry.spans import CallSpan, CallSpans
 
-__all__ = ["observed"]
+__all__ = ["observed", "timed"]
 
 Clock = Callable[[], float]
 
@@ -58,6 +58,28 @@ def _unary(name: str, function: Unary, durations: CallDurations, spans: CallSpan
         if span is not None:
             span.end(reply)
         return reply
+
+    return watched
+
+
+def timed(name: str, function: Unary, durations: CallDurations, clock: Clock) -> Unary:
+    """A unary method as a stream carries it: no call of its own, so only how long it took."""
+    name = name.removeprefix("/")
+
+    def watched(call: Call, body: bytes) -> Reply | Awaitable[Reply]:
+        began = clock()
+        reply = function(call, body)
+        if isinstance(reply, tuple):
+            durations.of(name, reply[0]).record(clock() - began)
+            return reply
+
+        def done(running: asyncio.Future[Reply]) -> None:
+            if not running.cancelled() and running.exception() is None:
+                durations.of(name, running.result()[0]).record(clock() - began)
+
+        running = asyncio.ensure_future(reply)
+        running.add_done_callback(done)
+        return running
 
     return watched
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Final
 
 from noisegate_server.config import Config, ConfigError, HostPort
 from noisegate_server.engine.parts import Parts
-from noisegate_server.rpc.call import Table
+from noisegate_server.rpc.call import Table, Unary
 from noisegate_server.telemetry.destinations import Destinations
 from noisegate_server.telemetry.durations import CallDurations
 from noisegate_server.telemetry.loop_lag import LoopLag
 from noisegate_server.telemetry.metrics import Sources, snapshot
-from noisegate_server.telemetry.observed import observed
+from noisegate_server.telemetry.observed import observed, timed
 
 if TYPE_CHECKING:
     from noisegate_server.telemetry.metric_export import MetricExport
@@ -50,6 +50,7 @@ class Telemetry:
         self._sources: Final = Sources(
             parts=parts,
             durations=CallDurations(),
+            batches=CallDurations(),
             lag=self._lag.histogram,
             max_sessions=config.max_sessions,
             max_handshakes=config.max_handshakes,
@@ -71,6 +72,10 @@ class Telemetry:
         if self._spans is None and not self._counts:
             return table
         return observed(table, self._sources.durations, self._spans, self._clock)
+
+    def carry(self, name: str, function: Unary) -> Unary:
+        """The unary method that a stream shall carry in the place of this one."""
+        return timed(name, function, self._sources.batches, self._clock) if self._counts else function
 
     async def start(self) -> None:
         """Begin to send and to listen. ConfigError where the address is of no use."""

@@ -54,6 +54,7 @@ def sources() -> Sources:
     return Sources(
         parts=engine.parts,
         durations=durations,
+        batches=durations,
         lag=LoopLag().histogram,
         max_sessions=100,
         max_handshakes=10,

@@ -16,7 +16,7 @@ from noisegate_server.rpc.errors import RULES, CallerForbidden, Draining, defect
 from noisegate_server.session.errors import DecryptFailed, Overloaded, SessionNotFound
 from noisegate_server.telemetry.conventions import SERVER_ERRORS
 from noisegate_server.telemetry.durations import CallDurations
-from noisegate_server.telemetry.observed import observed
+from noisegate_server.telemetry.observed import observed, timed
 from noisegate_server.telemetry.spans import SessionNames
 from tests.support.in_process import Stream
 from tests.support.rpc_table import Clock, error_info
@@ -229,6 +229,25 @@ def test_a_stream_is_one_span_that_counts_its_messages(spans: Spans) -> None:
     assert (span.attributes["noisegate.stream.received"], span.attributes["noisegate.stream.sent"]) == (2, 2)
     assert span.attributes["rpc.status_code"] == "OK"
     assert [histogram.sum for *_, histogram in durations] == [5]
+
+
+async def test_what_a_stream_carries_is_timed_by_its_code_and_is_no_call() -> None:
+    """At once or later; what is cancelled has no code."""
+    clock, durations = Clock(), CallDurations()
+    later: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+    never: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+    replies: list[Any] = [(0, b""), (5, b""), later, never]
+    carried = timed(METHOD, lambda *_: replies.pop(0), durations, clock)
+    assert [carried(call(), b"") for _ in range(2)] == [(0, b""), (5, b"")]
+    waiting = [carried(call(), b"") for _ in range(2)]
+    clock.now += 2
+    later.set_result((0, b"late"))
+    never.cancel()
+    await asyncio.wait([each for each in waiting if isinstance(each, asyncio.Future)])
+    await asyncio.sleep(0)
+    assert counts(durations) == {"OK": 2, "NOT_FOUND": 1}
+    assert {name for name, *_ in durations} == {NAME}
+    assert sum(histogram.sum for *_, histogram in durations) == 2
 
 
 @pytest.mark.parametrize(("deadline", "code"), [(2_000.0, "CANCELLED"), (1_000.0, "DEADLINE_EXCEEDED")])
