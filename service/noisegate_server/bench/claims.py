@@ -88,7 +88,7 @@ CLAIMS: Final[dict[str, Claim]] = {
         aim=3,
     ),
     "match": Claim(
-        what="server CPU for a match of 100 players at 60 Hz, a DecryptBatch and an EncryptBatch a tick, open loop",
+        what="server CPU for a match of 100 players at 60 Hz, a batch each way a tick on one stream, open loop",
         reference="one core",
         must=0.2,
         aim=0.1,

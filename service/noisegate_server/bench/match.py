@@ -1,8 +1,9 @@
 """`match`: how much of one core a service needs for 100 players at 60 ticks a second, and how late a tick is.
 
-Each tick opens a packet of every player with one DecryptBatch, then seals 256 bytes for every player with one
-EncryptBatch, over a socket. The load is open: a tick begins when it is due, whether the one before is through or not,
-and its time counts from when it was due. So a service that falls behind cannot hide it (coordinated omission).
+Each tick sends one message on a Transport stream, over a socket: a batch with a packet of every player to open, and one
+with 256 bytes for every player to seal. The load is open: a tick begins when it is due, whether the one before is
+through or not, and its time counts from when it was due. So a service that falls behind cannot hide it (coordinated
+omission).
 """
 
 from __future__ import annotations
@@ -11,11 +12,11 @@ import asyncio
 import os
 import statistics
 import time
-from typing import Final
+from typing import Any, Final
 
 from noisegate.v1 import session_crypto_service_pb2 as pb
 from noisegate_server.bench.measure import Taken, process_cpu_ns
-from noisegate_server.bench.players import PAYLOAD, Players, play
+from noisegate_server.bench.players import PAYLOAD, PREFIX, Players, play
 from noisegate_server.bench.processes import SERVICE, pin, process
 
 __all__ = ["measure"]
@@ -41,42 +42,65 @@ class _Round:
     def __init__(self, players: Players, ticks: int) -> None:
         self._players = players
         self._inputs = [[os.urandom(PAYLOAD) for _ in players.ids] for _ in range(ticks)]
-        self._packets = [players.packets(each).SerializeToString() for each in self._inputs]
         self._outputs = [os.urandom(PAYLOAD) for _ in players.ids]
-        self._frame = pb.EncryptBatchRequest(
-            session_ids=b"".join(players.ids), lengths=map(len, self._outputs), plaintexts=b"".join(self._outputs)
-        ).SerializeToString()
-        self._answers: list[tuple[int, bytes, bytes]] = []
+        self._messages = [self._message(number) for number in range(ticks)]
+        self._due = [0.0] * ticks
+        self._opened: dict[int, pb.DecryptBatchResponse] = {}
+        self._sealed: dict[int, pb.EncryptBatchResponse] = {}
         self.late: list[float] = []
         """Of each tick, the seconds from when it was due until it was through."""
 
-    async def run(self) -> None:
-        """All ticks at their times."""
-        first = time.perf_counter() + 1 / _HZ
-        async with asyncio.TaskGroup() as group:
-            for number in range(len(self._packets)):
-                due = first + number / _HZ
-                await _wait_until(due)
-                group.create_task(self._tick(number, due))
+    def _message(self, number: int) -> bytes:
+        sealing = pb.EncryptBatchRequest(
+            session_ids=b"".join(self._players.ids),
+            lengths=map(len, self._outputs),
+            plaintexts=b"".join(self._outputs),
+        )
+        opening = self._players.packets(self._inputs[number])
+        batches = (
+            pb.TransportBatch(correlation_id=2 * number, decrypt=opening),
+            pb.TransportBatch(correlation_id=2 * number + 1, encrypt=sealing),
+        )
+        return pb.TransportRequest(batches=batches).SerializeToString()
 
-    async def _tick(self, number: int, due: float) -> None:
-        opened = await self._players.raw("DecryptBatch", self._packets[number])
-        sealed = await self._players.raw("EncryptBatch", self._frame)
-        self.late.append(time.perf_counter() - due)
-        self._answers.append((number, opened, sealed))
+    async def run(self, stream: Any) -> None:
+        """All ticks at their times, over an open Transport stream."""
+        messages: asyncio.Queue[bytes] = asyncio.Queue()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._write(stream, messages))
+            group.create_task(self._read(stream))
+            first = time.perf_counter() + 1 / _HZ
+            for number, message in enumerate(self._messages):
+                self._due[number] = first + number / _HZ
+                await _wait_until(self._due[number])
+                messages.put_nowait(message)
+
+    async def _write(self, stream: Any, messages: asyncio.Queue[bytes]) -> None:
+        for _ in self._messages:
+            await stream.write(await messages.get())
+
+    async def _read(self, stream: Any) -> None:
+        while len(self.late) < len(self._messages):
+            for answer in pb.TransportResponse.FromString(await stream.read()).answers:
+                number, is_sealed = divmod(answer.correlation_id, 2)
+                if is_sealed:
+                    self._sealed[number] = answer.encrypt
+                else:
+                    self._opened[number] = answer.decrypt
+                if number in self._sealed and number in self._opened:
+                    self.late.append(time.perf_counter() - self._due[number])
 
     def check(self) -> None:
         """RuntimeError unless every packet was opened, and every record is there, new, and what its player expects."""
         counters: set[tuple[int, int]] = set()
-        for number, opened_body, sealed_body in sorted(self._answers):
-            opened = pb.DecryptBatchResponse.FromString(opened_body)
-            if opened.errors or opened.plaintexts != b"".join(self._inputs[number]):
+        for number, inputs in enumerate(self._inputs):
+            opened, sealed = self._opened[number], self._sealed[number]
+            if opened.errors or opened.plaintexts != b"".join(inputs):
                 raise RuntimeError("a packet was refused, or holds something else")
-            sealed = pb.EncryptBatchResponse.FromString(sealed_body)
             self._players.read(sealed, self._outputs)
             counters.update(enumerate(sealed.counters))
-        if len(counters) != len(self._packets) * _PLAYERS:
-            raise RuntimeError("a counter was used twice, or a tick is missing")
+        if len(counters) != len(self._inputs) * _PLAYERS:
+            raise RuntimeError("a counter was used twice")
 
 
 async def measure() -> Taken:
@@ -85,14 +109,17 @@ async def measure() -> Taken:
     shares, late = [], []
     with process(*SERVICE) as (pid, address):
         async with play(address, _PLAYERS) as players:
-            await _Round(players, _WARM_UP).run()
+            method: Any = players.channel.stream_stream(PREFIX + "Transport", None, None)
+            stream = method()
+            await _Round(players, _WARM_UP).run(stream)
             for _ in range(_ROUNDS):
                 round_ = _Round(players, _TICKS)
                 cpu, began = process_cpu_ns(pid), time.perf_counter_ns()
-                await round_.run()
+                await round_.run(stream)
                 shares.append((process_cpu_ns(pid) - cpu) / (time.perf_counter_ns() - began))
                 round_.check()
                 late += round_.late
+            stream.cancel()
     ranks = statistics.quantiles(late, n=100)
     return Taken(
         ratio=statistics.median(shares),
