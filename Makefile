@@ -45,7 +45,7 @@ chaos: setup ## restart two instances in turn under load (NOISEGATE_CHAOS: for h
 
 .PHONY: check
 check: ## lint, format, types, layers, generated code, contract, sizes, tracked files, chart
-	@tools/setup.sh base codegen buf go helm
+	@tools/setup.sh base codegen buf go typescript helm
 	@$(MAKE) --no-print-directory --keep-going $(CHECKS)
 
 # One target each, so that `make check` goes on past the first failure and shows them all.
@@ -85,7 +85,7 @@ format: setup ## format the code and the contract, apply safe lint fixes
 
 .PHONY: generate
 generate: ## write the committed stubs of every language from proto/
-	@tools/setup.sh base codegen go
+	@tools/setup.sh base codegen go typescript
 	$(PYTHON_ENV)/python -m tools.generate
 
 .PHONY: lock
@@ -97,6 +97,7 @@ lock: ## compile requirements/*.in into hashed lock files, with the newest versi
 	cd requirements && ../$(COMPILE) --constraint dev.txt build.in --output-file build.txt
 	cd requirements && ../$(COMPILE) --no-deps kubernetes.in --output-file kubernetes.txt
 	cd tools/buf && npm install --package-lock-only --silent
+	cd clients/typescript && npm install --package-lock-only --silent
 
 .PHONY: bench
 bench: setup ## measure what the README claims and print it
@@ -115,5 +116,6 @@ bench-peers: setup ## bench, with rows beside libraries of other projects (build
 .PHONY: clean
 clean: ## remove environments, stamps and by-products
 	rm -rf .venv .venv-codegen .venv-lock .setup .helm tools/buf/node_modules build dist
+	rm -rf clients/typescript/node_modules clients/typescript/dist
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -15,8 +15,9 @@ FILE_LINES = 400
 RPC_FUNCTION_LINES = 25
 
 FOLDERS = ("service", "clients", "examples", "tests", "tools")
-SUFFIXES = frozenset({".py", ".go"})
-GENERATED = ("clients/python/noisegate/v1/", "clients/go/noisegate/v1/")
+SUFFIXES = frozenset({".py", ".go", ".ts", ".mjs"})
+NOT_OURS = frozenset({"node_modules", "dist"})
+GENERATED = ("clients/python/noisegate/v1/", "clients/go/noisegate/v1/", "clients/typescript/src/noisegate/v1/")
 RPC = "service/noisegate_server/rpc"
 
 # What may be longer, with the reason: "path" for a file, "path::function" for a function. An exception that nothing
@@ -33,7 +34,8 @@ def source_files(root: Path) -> Iterator[tuple[str, str]]:
     for folder in FOLDERS:
         for path in sorted((root / folder).rglob("*")):
             name = path.relative_to(root).as_posix()
-            if path.suffix in SUFFIXES and not name.startswith(GENERATED) and path.is_file():
+            ours = not name.startswith(GENERATED) and NOT_OURS.isdisjoint(name.split("/"))
+            if path.suffix in SUFFIXES and ours and path.is_file():
                 yield name, path.read_text(encoding="utf-8")
 
 

@@ -20,6 +20,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PROTO = ROOT / "proto"
 GENERATOR = ROOT / ".venv-codegen" / "bin"
 GO_PLUGINS = ROOT / ".setup" / "protoc-gen-go"
+TYPESCRIPT = ROOT / "clients" / "typescript"
+ES_PLUGIN = TYPESCRIPT / "node_modules" / ".bin" / "protoc-gen-es"
 PACKAGE = Path("noisegate") / "v1"
 GO_MODULE = "github.com/noisegate/noisegate/clients/go"
 INIT = '"""Generated from proto/noisegate/v1 by `make generate`; do not edit."""\n'
@@ -77,9 +79,28 @@ def go_missing() -> str:
     return "Go is not installed" if shutil.which("go") is None else "tools/setup.sh go has not run"
 
 
+def typescript_stubs(out: Path) -> None:
+    """Messages, and services as descriptors, which the SDK calls by; ESM, so imports name the compiled files."""
+    protoc(contract(), [ES_PLUGIN], f"--es_out={out}", "--es_opt=target=ts,import_extension=js")
+
+
+def typescript_missing() -> str:
+    """The plugin is a development dependency of the client."""
+    if ES_PLUGIN.exists():
+        return ""
+    return "Node is not installed" if shutil.which("npm") is None else "tools/setup.sh typescript has not run"
+
+
 LANGUAGES: Sequence[Language] = (
     Language(name="Python", client=ROOT / "clients" / "python", suffixes=(".py", ".pyi"), generate=python_stubs),
     Language(name="Go", client=ROOT / "clients" / "go", suffixes=(".go",), generate=go_stubs, missing=go_missing),
+    Language(
+        name="TypeScript",
+        client=TYPESCRIPT / "src",
+        suffixes=(".ts",),
+        generate=typescript_stubs,
+        missing=typescript_missing,
+    ),
 )
 
 

@@ -5,6 +5,7 @@
 #   lock     .venv-lock, the requirement compiler
 #   buf      the linter of proto/ (needs Node)
 #   helm     .helm, what checks the chart: helm, kubeconform, helm-unittest and Kubernetes' schemas (needs Go)
+#   typescript  what clients/typescript needs, its generator too (needs Node; without it nothing is done)
 #   go       the Go generators, in a cache outside the checkout (needs Go; without it nothing is done)
 # A part that is up to date costs some milliseconds: its stamp holds the hash of the files that decide it.
 set -euo pipefail
@@ -147,9 +148,20 @@ go_plugins() {
   ln -sfn "$bin" .setup/protoc-gen-go
 }
 
+# As it is developed: with its compiler and the plugin that writes its stubs. Not built; its tests do that.
+typescript() {
+  local folder=clients/typescript
+  if stale typescript "$folder/package.json" "$folder/package-lock.json" || [ ! -d "$folder/node_modules" ]; then
+    command -v npm >/dev/null || { missing 'Node is not installed, which the TypeScript client needs'; return 0; }
+    say "installing what $folder needs"
+    (cd "$folder" && npm ci --silent --ignore-scripts) || { missing "npm cannot install what $folder needs"; return 0; }
+    stamp typescript
+  fi
+}
+
 for part in "$@"; do
   case $part in
-    base | codegen | lock | buf | helm) "$part" ;;
+    base | codegen | lock | buf | helm | typescript) "$part" ;;
     go) go_plugins ;;
     *) fail "unknown part: $part" ;;
   esac
