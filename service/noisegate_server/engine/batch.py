@@ -127,6 +127,8 @@ def _serve_one(work: Work, run: int, index: int, now: float, wall: float) -> Ste
                 moment = (yield dormant) or (now, wall)
                 now, wall = moment
         except SessionError as error:
+            # Their tracebacks lead here, and so to the batch: a cycle, and refused packets work for the collector.
+            error.__traceback__ = error.__context__ = None
             work.sparse.errors.append((index, error))
             work.refused()
             break

@@ -166,9 +166,9 @@ class GrpcioTransport:
         anonymous, caller, new = self._anonymous, self._caller, object.__new__
 
         async def unary(body: bytes, context: _Context) -> bytes:
+            # Filled in here and not by a constructor: after gRPC's work every Python call begins with cold caches.
+            call = new(_UnaryCall)
             try:
-                # Filled in here and not by a constructor: after gRPC's work every Python call begins with cold caches.
-                call = new(_UnaryCall)
                 call.caller = anonymous or caller(context)
                 call.context = context
                 call.transport = self
@@ -178,6 +178,12 @@ class GrpcioTransport:
                 code, payload = reply
                 if code:
                     await _refuse(context, code, payload)
+            except grpc.aio.AbortError as abort:
+                # gRPC keeps it with the call. With our frames in its traceback, which know the call, that would be a
+                # cycle, and refusals work for the garbage collector.
+                del call, context
+                abort.__traceback__ = None
+                raise
             except Exception as error:  # the outermost frame: grpc.aio would send its text to the caller
                 await self._fail(context, error)
                 raise
@@ -186,10 +192,9 @@ class GrpcioTransport:
         return unary
 
     async def _fail(self, context: _Context, error: Exception) -> None:
-        """End a call whose adapter broke: INTERNAL, without a word of the error. An abort is no defect."""
-        if not isinstance(error, grpc.aio.AbortError):
-            self._on_defect("transport", error)
-            await _refuse(context, *defect(""))
+        """End a call whose adapter broke: INTERNAL, without a word of the error."""
+        self._on_defect("transport", error)
+        await _refuse(context, *defect(""))
 
     async def _wait(self, call: Call, reply: Awaitable[Reply], context: _Context) -> Reply:
         running = self._running.begin(reply)
@@ -206,6 +211,10 @@ class GrpcioTransport:
     async def _stream(self, row: Method, _: Any, context: _Context) -> None:
         try:
             await self._serve(row, context)
+        except grpc.aio.AbortError as abort:
+            del context, _  # likewise
+            abort.__traceback__ = None
+            raise
         except Exception as error:  # likewise
             await self._fail(context, error)
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 import pytest
@@ -279,3 +280,18 @@ def test_a_field_that_only_protobuf_reads_is_read_all_the_same() -> None:
     code, answer = match.near.raw("EncryptBatch", body)
     assert code == 0
     assert list(pb.EncryptBatchResponse.FromString(answer).lengths) == [33, 33]
+
+
+def test_a_refused_item_leaves_nothing_for_the_garbage_collector() -> None:
+    """Whatever was refused goes with the answer: no cycle of errors, their tracebacks and the batch."""
+    service = Service()
+    request = pb.EncryptBatchRequest(session_ids=bytes(48), lengths=[1, 1], plaintexts=b"ab")
+    packets = pb.DecryptBatchRequest(session_ids=bytes(48), lengths=[40, 40], ciphertexts=bytes(80))
+    gc.collect()
+    gc.disable()
+    try:
+        assert len(service.call("EncryptBatch", request).errors) == 2
+        assert len(service.call("DecryptBatch", packets).errors) == 2
+        assert gc.collect() == 0
+    finally:
+        gc.enable()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -109,6 +110,27 @@ async def test_every_code_arrives_as_itself(code: Code) -> None:
     """Our enum and gRPC's are the same numbers."""
     async with serving(lambda _call, _body: (code, b"")) as server:
         assert (await refused(server.unary(b""))).code().value[0] == code
+
+
+async def test_a_refusal_leaves_nothing_for_the_garbage_collector() -> None:
+    """The exception by which gRPC ends a call or a stream goes with it, and so does all that hangs on it."""
+    reply = refusal(Draining())
+    assert reply is not None
+    gc.collect()
+    gc.disable()
+    try:
+        async with serving(lambda _call, _body: reply) as server:
+            await refused(server.unary(b""))
+            stream = server.stream()
+            await stream.write(b"first")
+            assert await stream.read() == b"first"
+            server.transport.drain()
+            await refused(stream.read())
+        server.echo.calls.clear()
+        left = [each for each in gc.get_objects() if isinstance(each, grpc.aio.AbortError)]
+    finally:
+        gc.enable()
+    assert left == []
 
 
 @pytest.mark.parametrize("sends", ["nothing", "its end"])

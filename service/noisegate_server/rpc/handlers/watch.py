@@ -66,6 +66,8 @@ class _Watcher(Inbox):
         self._waiting.clear()
         if self._watch is not None:
             self._parts.events.leave(self._watch)
+            # Its `tell` is this object's: without a cycle both go at once.
+            self._watch = None
 
     def _tell(self, event: SessionEvent) -> None:
         waiting = self._waiting
