@@ -26,7 +26,11 @@ def test_the_chart_lints_strictly(profile: str) -> None:
 @pytest.mark.parametrize("profile", PROFILES)
 def test_every_resource_has_only_fields_of_its_kind(profile: str) -> None:
     """In the oldest release that the chart is for and in the newest."""
-    text = render(PROFILES[profile]).stdout
+    assert_valid(render(PROFILES[profile]).stdout)
+
+
+def assert_valid(text: str) -> None:
+    """In each release whose schemas are at hand."""
     assert len(schemas()) == 2
     for version in schemas():
         checked = run_tool(
@@ -100,6 +104,20 @@ def test_the_package_has_what_is_rendered_and_nothing_else(tmp_path: Path) -> No
     values = f"--values={PROFILES['everything'][0]}"
     texts = [run_tool("helm", "template", "games", str(path), values).stdout for path in (package, CHART)]
     assert texts[0] == texts[1]
+
+
+def test_names_that_look_like_numbers_stay_names() -> None:
+    """YAML would read 12 and 1e3 as numbers, and an API server refuse them."""
+    values = {
+        "nameOverride": "12", "fullnameOverride": "1e3", "keys.secret": "12", "keys.ticket": "1e3", "tls.secret": "0x1",
+        "tls.clientCa.secret": "12", "persistence.storageClass": "12", "priorityClassName": "12",
+        "serviceAccount.name": "12", "runtimeClassName": "12", "test.callerSecret": "12", "image.tag": "1e3",
+        "nodeSelector": {"pool": "12"}, "labels": {"team": "12"}, "admin.clientCa.secret": "1e3",
+    }  # fmt: skip
+    done = render(values=values)
+    assert done.returncode == 0, done.stderr
+    assert_valid(done.stdout)
+    assert_valid(render(PROFILES["cert-manager"], {"persistence.existingClaim": "12", "tls.secret": "12"}).stdout)
 
 
 def test_names_fit_where_they_must_however_long_the_release() -> None:

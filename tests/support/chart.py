@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -59,7 +60,8 @@ def render(
 ) -> subprocess.CompletedProcess[str]:
     """`helm template` of release `games`; `values` by dotted name come on top of the files."""
     named = [f"--values={path}" for path in files]
-    text = yaml.safe_dump(_nested(values or {}))
+    # As JSON, because this YAML and Helm's do not agree on which texts need quotes.
+    text = json.dumps(_nested(values or {}))
     return run_tool(
         "helm", "template", "games", str(CHART), "--namespace", namespace, *named, "--values", "-", text=text
     )

@@ -3,7 +3,7 @@
 {{- define "noisegate.container" -}}
 - name: noisegate
   image: {{ include "noisegate.image" . | quote }}
-  imagePullPolicy: {{ .Values.image.pullPolicy }}
+  imagePullPolicy: {{ .Values.image.pullPolicy | quote }}
   {{- if .Values.loopback }}
   restartPolicy: Always
   {{- end }}
