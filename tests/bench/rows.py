@@ -178,7 +178,7 @@ def _noop(peer: str, folder: str) -> Row:
 
 PEER_ROWS: Final[dict[str, Row]] = {
     "handshake-snow": _handshake("snow 0.10.0 (Rust)", "snow", IK, 0.85, 0.7),
-    "handshake-snow-xx": _handshake("snow 0.10.0 (Rust)", "snow", XX, 0.85, 0.7),
+    "handshake-snow-xx": _handshake("snow 0.10.0 (Rust)", "snow", XX, 1.0, 0.85),
     # Go's X25519 is assembly throughout: to be near it is what can be kept.
     "handshake-flynn": _handshake("flynn/noise 1.1.0 (Go)", "flynn", IK, 1.3, 1.0),
     "handshake-flynn-xx": _handshake("flynn/noise 1.1.0 (Go)", "flynn", XX, 1.3, 1.0),
