@@ -130,9 +130,9 @@ func fromError(err error) *Error {
 	if own, ok := err.(*Error); ok {
 		return own
 	}
-	read := status.Convert(err)
-	if read.Code() == codes.Unknown {
-		// Of status.FromContextError's making where a context ended before the call began.
+	read, is := status.FromError(err)
+	if !is {
+		// A context that ended before there was a call.
 		read = status.FromContextError(err)
 	}
 	return fromStatus(read)

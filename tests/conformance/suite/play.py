@@ -6,7 +6,7 @@ A step is one of
     {"finish": NAME}        waits for it;
     {"cancel": NAME}        cancels it
     {"player": OP, ...}     seal, open, resume, finish, ...: what the player `of` does
-    {"play": OP, ...}       what takes several turns: handshake, arrive, talk, deliver
+    {"play": OP, ...}       what takes several turns: handshake, arrive, talk, deliver, renegotiate
     {"stage": OP}           what happens to the service (stage.py)
 
 `expect` compares what a step gave, `keep` gives parts of it names, `fails` says with which error it must end.
@@ -165,6 +165,8 @@ class Play:
             case "talk":
                 for number in range(step.get("times", 1)):
                     await self._talk(step, number)
+            case "renegotiate":
+                await self._renegotiate(step)
             case "arrive":
                 await self._arrive(step)
             case "deliver":
@@ -238,6 +240,28 @@ class Play:
                     waiting += answer["to_peer"]
         return answer
 
+    async def _renegotiate(self, step: dict[str, Any]) -> None:
+        """NOISE: a new handshake step by step, then one direction after the other goes over to its keys."""
+        session = step.get("session", "s")
+        player = self._players[step.get("player", "p")]
+        if not isinstance(player, NoiseEnd):
+            raise TypeError("DATAGRAM players renegotiate by `deliver`")
+        fresh = player.noise.renegotiate()
+        answer: dict[str, Any] = {}
+        while not fresh.established:
+            message = fresh.write_handshake()
+            answer = await self._done("rotate", session=session, kind="RENEGOTIATE", message=message)
+            for reply in answer["to_peer"]:
+                fresh.read_handshake(_raw(reply))
+        expect({"ready_to_switch": True, "state": "ROTATING"}, answer)
+        await self._talk(step, 0)
+        await self._done("rotate", session=session, kind="RENEGOTIATE", switch_send=True)
+        player.noise.switch_receive(fresh)
+        await self._talk(step, 1)
+        answer = await self._done("rotate", session=session, kind="RENEGOTIATE", switch_receive=True)
+        player.noise.switch_send(fresh)
+        expect({"ready_to_switch": False, "state": "ESTABLISHED", "epoch": 1}, answer)
+
     async def _arrive(self, step: dict[str, Any]) -> None:
         """A DATAGRAM handshake by way of the SDK's receive path, from the address `source`."""
         # The receiver admits anyone, without a prologue.
@@ -245,14 +269,16 @@ class Play:
         where = {key: step[key] for key in ("client", "session", "receiver") if key in step}
         key = bytes.fromhex((await self._done("capabilities", **where))["static_key"])
         player = self._players[step.get("player", "p")] = DatagramEnd(setup, key)
-        waiting, established = [player.begin()], 0
+        player.set_clock(step.get("clock_s", 0))
+        waiting, established, refused = [player.begin()], 0, []
         while waiting:
             answer = await self._done("receive", packet=waiting.pop(0), source=step["source"], **where)
-            expect({"refused": ""}, answer)
+            refused += [answer["refused"]] if answer["refused"] else []
             established += answer["established"]
             for message in answer["to_send"]:
                 waiting += player.receive(_raw(message))[1]
         expect(1, established, "how often it was established")
+        expect(step.get("refused", []), refused, "refused")
 
     async def _talk(self, step: dict[str, Any], number: int) -> None:
         """A record each way."""

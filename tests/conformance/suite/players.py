@@ -106,6 +106,10 @@ class DatagramEnd(Player):
     def __init__(self, setup: Setup, service_key: bytes) -> None:
         self.player: DatagramPlayer = datagram_player(setup, service_key)
 
+    def set_clock(self, ahead_s: float) -> None:
+        """Its clock is wrong by so much."""
+        self.player.own.wall = lambda: time.time() + ahead_s
+
     def begin(self) -> bytes:
         """The first packet of a handshake."""
         (packet,) = self.player.start(time.monotonic())
