@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
+from subprocess import TimeoutExpired
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
@@ -22,9 +23,10 @@ from noisegate_server.rpc.policy import Policy
 from noisegate_server.rpc.running import Running
 from noisegate_server.transport.grpcio import GrpcioTransport
 from tests.conformance.suite.gate import Gate
+from tests.conformance.suite.values import Unmet
 from tests.support.answer_cutter import AnswerCutter
 from tests.support.certificates import Authority
-from tests.support.server import RunningServer
+from tests.support.server import NotReadyError, RunningServer
 from tools.make_error_catalogue import SAMPLES
 
 DEV: Final = ("--dev", "--listen", "127.0.0.1:0", "--drain", "2")
@@ -64,7 +66,11 @@ class Stage:
         if "refuses" in wanted:
             self.address = await self._refuse(wanted["refuses"], self._shared.address if wanted.get("sends") else "")
         elif wanted:
-            await self._launch(wanted)
+            try:
+                await self._launch(wanted)
+            except (NotReadyError, OSError) as error:
+                await self.__aexit__()
+                raise Unmet(f"the service did not come up: {error}") from error
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -102,13 +108,10 @@ class Stage:
                 await asyncio.wait_for(self._present(self._gate).asked(), 10)
             case "release":
                 self._present(self._gate).release()
-            case "stop":
-                await asyncio.to_thread(self._present(self._own).stop)
             case "begin to stop":
                 self._present(self._own).signal(signal.SIGTERM)
             case "start":
-                await asyncio.to_thread(self._present(self._own).wait)
-                self._own = await asyncio.to_thread(RunningServer, self._options)
+                await self._start_again()
             case _:
                 raise ValueError(f"no such thing on stage: {op}")
 
@@ -148,6 +151,13 @@ class Stage:
         policy = folder / "policy.toml"
         policy.write_text(_POLICY, encoding="utf-8")
         return [*authority.write_server_files(folder), "--policy", str(policy)]
+
+    async def _start_again(self) -> None:
+        try:
+            await asyncio.to_thread(self._present(self._own).wait)
+            self._own = await asyncio.to_thread(RunningServer, self._options)
+        except (NotReadyError, TimeoutExpired) as error:
+            raise Unmet(f"the service did not come back: {error}") from error
 
     @staticmethod
     def _files(folder: Path) -> list[str]:
