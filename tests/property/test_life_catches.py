@@ -58,6 +58,7 @@ def window_moves_before_the_tag(patch: pytest.MonkeyPatch) -> None:
         for window in windows:
             if window.highest == highest and number > highest:
                 window.commit(number)
+                window._mark()
                 window._ring[number // 64 % 17] &= ~(1 << number % 64)
         return number
 

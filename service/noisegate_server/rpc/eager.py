@@ -53,4 +53,7 @@ def begin(coroutine: Coroutine[Any, Any, T]) -> T | asyncio.Task[T]:
     except StopIteration as done:
         result: T = done.value
         return result
+    if first is None:
+        # It waits for a turn of the loop and nothing else: a task's first step comes after just that.
+        return asyncio.ensure_future(coroutine)
     return asyncio.ensure_future(_finish(_Rest(coroutine, first)))

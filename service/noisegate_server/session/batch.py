@@ -261,7 +261,10 @@ def open_items(
             break
         if inner[-1] != _DATA:
             break
-        window.commit(counter)
+        if counter == highest + 1:
+            window.highest = counter
+        else:
+            window.commit(counter)
         epoch = path.epoch
         epoch.opened += 1
         add_piece(inner[:-1])

@@ -3,6 +3,9 @@
 RFC 6479's window: a ring of 64-bit blocks of which one is always redundant, so that moving forward clears whole blocks
 and shifts nothing. `check` first, `commit` only after the tag was verified (RFC 4303, section 3.4.3): a forged packet
 that could move the window would shut out the genuine ones.
+
+Packets mostly come in order, so what is next in order costs one assignment: the ring is brought up to it when another
+one comes.
 """
 
 from __future__ import annotations
@@ -38,13 +41,15 @@ _TOO_OLD: Final = Verdict.TOO_OLD
 class ReplayWindow:
     """The counters of one direction and epoch that were opened. New, it has seen none. Not safe for threads."""
 
-    __slots__ = ("_ring", "highest")
+    __slots__ = ("_marked", "_ring", "highest")
 
     highest: int
-    """The highest counter committed; -1 before the first."""
+    """The highest counter committed; -1 before the first. To set it to one more is to commit that one."""
+    _marked: int
+    """Up to here the ring says what was seen; whatever is above, up to `highest`, was."""
 
     def __init__(self) -> None:
-        self.highest = -1
+        self.highest = self._marked = -1
         self._ring = [0] * WINDOW_BLOCKS
 
     def __repr__(self) -> str:
@@ -57,7 +62,7 @@ class ReplayWindow:
             return _FRESH
         if behind > WINDOW:
             return _TOO_OLD
-        if self._ring[(counter >> _SHIFT) % WINDOW_BLOCKS] >> (counter & _LOW) & 1:
+        if counter > self._marked or self._ring[(counter >> _SHIFT) % WINDOW_BLOCKS] >> (counter & _LOW) & 1:
             return _REPLAYED
         return _FRESH
 
@@ -67,22 +72,41 @@ class ReplayWindow:
         ValueError where it is not fresh or outside 0 to 2^64 - 2: the caller has skipped `check`.
         """
         highest = self.highest
+        if counter > MAX_COUNTER:
+            raise ValueError("counter: at most 2^64 - 2")
+        if counter == highest + 1:
+            self.highest = counter
+            return
+        self._mark()
         block = counter >> _SHIFT
         if counter > highest:
-            if counter > MAX_COUNTER:
-                raise ValueError("counter: at most 2^64 - 2")
             passed = highest >> _SHIFT
             if block != passed:
                 ring = self._ring
                 for stale in range(max(passed, block - WINDOW_BLOCKS) + 1, block + 1):
                     ring[stale % WINDOW_BLOCKS] = 0
-            self.highest = counter
+            self.highest = self._marked = counter
         elif counter < 0 or self.check(counter) is not _FRESH:
             raise ValueError("counter: not fresh")
         self._ring[block % WINDOW_BLOCKS] |= 1 << (counter & _LOW)
 
+    def _mark(self) -> None:
+        """Bring the ring up to `highest`."""
+        marked, highest, ring = self._marked, self.highest, self._ring
+        last = highest >> _SHIFT
+        for block in range(max(marked + 1 >> _SHIFT, last + 1 - WINDOW_BLOCKS), last + 1):
+            start = block << _SHIFT
+            seen = _FULL if block < last else (2 << (highest & _LOW)) - 1
+            if start <= marked:
+                ring[block % WINDOW_BLOCKS] |= seen ^ ((2 << (marked & _LOW)) - 1)
+            else:
+                # Also where the one that had its place before has left.
+                ring[block % WINDOW_BLOCKS] = seen
+        self._marked = highest
+
     def pack(self) -> bytes:
         """highest + 1 (0: none), which blocks of the ring are full and which mixed, and the mixed ones."""
+        self._mark()
         full = mixed = 0
         blocks = []
         for place, block in enumerate(self._ring):
@@ -121,7 +145,7 @@ class ReplayWindow:
             ring[(mixed & -mixed).bit_length() - 1] = block
             mixed &= mixed - 1
         window = cls()
-        window.highest = above - 1
+        window.highest = window._marked = above - 1
         window._ring = ring
         if above == 0:
             if any(ring):

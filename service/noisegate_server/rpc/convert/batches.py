@@ -111,9 +111,12 @@ def encode_opened(batch: OpenedBatch) -> bytes:
 
 
 def _cut(body: bytes, start: int, end: int, lengths: Sequence[int], path: str, of: str) -> list[bytes]:
-    ends = list(accumulate(lengths, initial=start))
-    if ends[-1] != end:
+    if start + sum(lengths) != end:
         raise InvalidField(path, f"together as long as `{of}`")
+    if lengths and 0 < (size := lengths[0]) == max(lengths) == min(lengths):
+        # Half the time of slices.
+        return [piece for (piece,) in struct.iter_unpack(f"{size}s", memoryview(body)[start:end])]
+    ends = accumulate(lengths, initial=start)
     return [body[first:last] for first, last in pairwise(ends)]
 
 
