@@ -20,7 +20,7 @@ from tests.support.match import Match
 
 MAX_CALLS = 40
 """Python and C functions together, with the few that the record of nonces adds in a test run."""
-MAX_CALLS_OF_AN_ITEM = 18
+MAX_CALLS_OF_AN_ITEM = 10
 """Likewise, of one item of a batch."""
 
 

@@ -246,15 +246,7 @@ def open_items(
             break
         if counter <= highest and window.check(counter) is not _FRESH:
             break
-        receiver = path.receiver
-        context = receiver.aead
-        if context is None:
-            key = receiver.cached_key
-            context = (
-                aeads.build(receiver, path.cipher, key)
-                if key
-                else receiver.find(receiver.phase & 0xFF, counter, path.cipher, aeads, now)[0]
-            )
+        context = path.receiver.aead or path.context(aeads)
         try:
             inner = context.decrypt(path.nonce(counter), packet[HEADER:], packet[:HEADER] + data)
         except InvalidTag:

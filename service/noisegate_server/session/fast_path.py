@@ -90,6 +90,10 @@ class OpenPath:
         """It holds no more."""
         self.until = -math.inf
 
+    def context(self, aeads: AeadCache) -> Aead:
+        """Build the receiver's AEAD context, which is not there."""
+        return self.receiver.context(self.cipher, aeads)
+
 
 def prepare_seal(session: Session, now: float) -> SealPath | None:
     """The session's fast path for sealing from here on; None while it has none."""

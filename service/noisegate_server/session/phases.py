@@ -78,12 +78,7 @@ class PhaseReceiver(Keyed):
         phase = nearest(low_phase, 8, self.phase)
         ahead = phase - self.phase
         if ahead == 0:
-            context = self.aead
-            if context is None:
-                if not self.cached_key:
-                    self.cached_key = phase_key(self.secret)
-                context = aeads.build(self, cipher, self.cached_key)
-            return context, False
+            return self.aead or self.context(cipher, aeads), False
         if ahead < 0:
             passed = self.passed.get(phase)
             if passed is None or now >= passed[1]:
@@ -101,6 +96,12 @@ class PhaseReceiver(Keyed):
         wipe(key)
         wipe(secret)
         return context, True
+
+    def context(self, cipher: Cipher, aeads: AeadCache) -> Aead:
+        """Build the AEAD context of the phase, which is not there."""
+        if not self.cached_key:
+            self.cached_key = phase_key(self.secret)
+        return aeads.build(self, cipher, self.cached_key)
 
     def commit(self, low_phase: int, _counter: int, aeads: AeadCache, now: float) -> bool:
         """Move to the phase of a record that has opened, and keep the keys passed on the way for the grace.
