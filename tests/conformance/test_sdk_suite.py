@@ -28,7 +28,7 @@ def test_a_language_holds_every_case(language: Language) -> None:
     if rows[0].skipped:
         not_available(rows[0].skipped)
     assert rows[0].failures == {}, shown(rows, CASES)
-    assert rows[0].passed == len(CASES)
+    assert rows[0].passed == sum(language.name not in case.not_in for case in CASES)
 
 
 def test_a_broken_driver_turns_its_row_red() -> None:

@@ -1,8 +1,9 @@
 """The cases: JSON files, each an object {"about": ..., "cases": [...]}.
 
-A case has a name, its steps, and where it needs them `service` (a stage of its own, stage.py) and `for_each`: rows of
-words, or lists of words to combine; the case is run for each, with "{word}" replaced in every string. A string that is
-"{word}" and nothing else becomes the word's own value, whatever its type.
+A case has a name, its steps, where an SDK lacks what it is about `not_in` with that language, where it needs them
+`service` (a stage of its own, stage.py) and `for_each`: rows of words, or lists of words to combine. The case is run
+for each, with "{word}" replaced in every string; a string that is "{word}" and nothing else becomes the word's own
+value, whatever its type.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ class Case:
     name: str
     service: dict[str, Any]
     steps: list[dict[str, Any]]
+    not_in: frozenset[str]
+    """Languages whose SDK does not have what the case is about."""
 
 
 def load(folder: Path = FOLDER) -> list[Case]:
@@ -37,7 +40,13 @@ def _read(path: Path) -> Iterator[Case]:
     for case in json.loads(path.read_text(encoding="utf-8"))["cases"]:
         for words in _rows(case.get("for_each", [{}])):
             filled = _filled(case, words)
-            yield Case(topic=path.stem, name=filled["name"], service=filled.get("service", {}), steps=filled["steps"])
+            yield Case(
+                topic=path.stem,
+                name=filled["name"],
+                service=filled.get("service", {}),
+                steps=filled["steps"],
+                not_in=frozenset(filled.get("not_in", ())),
+            )
 
 
 def _rows(each: Any) -> list[dict[str, Any]]:

@@ -27,6 +27,7 @@ type driver struct {
 	sessions  map[string]*noisegate.Session
 	receivers map[string]*noisegate.Receiver[string]
 	running   map[int]context.CancelFunc
+	sent      map[string][][]byte // what the hook was given, by the session's id
 
 	writing sync.Mutex
 	out     *bufio.Writer
@@ -36,7 +37,8 @@ func main() {
 	d := &driver{
 		clients: map[string]*noisegate.Client{}, sessions: map[string]*noisegate.Session{},
 		receivers: map[string]*noisegate.Receiver[string]{}, running: map[int]context.CancelFunc{},
-		out: bufio.NewWriter(os.Stdout),
+		sent: map[string][][]byte{},
+		out:  bufio.NewWriter(os.Stdout),
 	}
 	lines := bufio.NewScanner(os.Stdin)
 	lines.Buffer(nil, lineBytes)

@@ -36,6 +36,7 @@ var operations = map[string]operation{
 	"decrypt_batch":  decryptBatch,
 	"broadcast":      broadcast,
 	"receive":        receive,
+	"sent":           sent,
 }
 
 func connect(d *driver, _ context.Context, r *request) (answer, error) {
@@ -52,6 +53,13 @@ func connect(d *driver, _ context.Context, r *request) (answer, error) {
 	options := []noisegate.Option{noisegate.WithPolicy(policy)}
 	if r.Multiplex {
 		options = append(options, noisegate.WithMultiplex(noisegate.Multiplex{MaxItems: r.MaxItems}))
+	}
+	if r.OnSend {
+		options = append(options, noisegate.WithOnSend(func(session *noisegate.Session, messages [][]byte) {
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			d.sent[string(session.ID())] = append(d.sent[string(session.ID())], messages...)
+		}))
 	}
 	if r.Window > 0 {
 		options = append(options, noisegate.WithDialOptions(
@@ -78,6 +86,16 @@ func connect(d *driver, _ context.Context, r *request) (answer, error) {
 	defer d.mu.Unlock()
 	d.clients[r.Client] = client
 	return answer{}, nil
+}
+
+// sent is what the client's hook was given for a session since it was last asked.
+func sent(d *driver, _ context.Context, r *request) (answer, error) {
+	id := string(d.session(r.Session).ID())
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	messages := d.sent[id]
+	delete(d.sent, id)
+	return answer{"messages": hexes(messages)}, nil
 }
 
 func disconnect(d *driver, _ context.Context, r *request) (answer, error) {

@@ -37,6 +37,7 @@ type request struct {
 	Address       string `json:"-"`
 	Window        int32  `json:"window"`
 	Multiplex     bool   `json:"multiplex"`
+	OnSend        bool   `json:"on_send"`
 	MaxItems      int    `json:"max_items"`
 	PacketMS      int    `json:"packet_ms"`
 	ControlMS     int    `json:"control_ms"`
