@@ -7,6 +7,7 @@ one call from its first byte to its last, whatever it carries.
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_left
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
@@ -38,6 +39,7 @@ def _method(name: str, row: Method, durations: CallDurations, spans: CallSpans |
 
 def _unary(name: str, function: Unary, durations: CallDurations, spans: CallSpans | None, clock: Clock) -> Unary:
     succeeded = durations.of(name, Code.OK)
+    bounds, buckets = succeeded.bounds, succeeded.buckets
     wanted = None if spans is None else spans.wanted
 
     def watched(call: Call, body: bytes) -> Reply | Awaitable[Reply]:
@@ -51,10 +53,13 @@ def _unary(name: str, function: Unary, durations: CallDurations, spans: CallSpan
             reply = function(call, body)
         if not isinstance(reply, tuple):
             return _Waiting(name, call, durations, span, clock, began).follow(reply)
+        seconds = clock() - began
         if reply[0]:
-            durations.of(name, reply[0]).record(clock() - began)
+            durations.of(name, reply[0]).record(seconds)
         else:
-            succeeded.record(clock() - began)
+            # As `record`, without its call.
+            buckets[bisect_left(bounds, seconds)] += 1
+            succeeded.sum += seconds
         if span is not None:
             span.end(reply)
         return reply

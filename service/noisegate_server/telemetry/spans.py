@@ -36,20 +36,21 @@ _SAMPLED: Final = frozenset("13579bdf")
 class CallSpans:
     """Begins the spans of calls."""
 
-    __slots__ = ("_rules", "_session", "_tracer")
+    __slots__ = ("_begins", "_follows_all", "_session", "_tracer")
 
     def __init__(self, tracer: Tracer, rules: SpanRules, session_key: bytes) -> None:
         """`session_key`: random, under which sessions are named in spans."""
         self._tracer: Final = tracer
-        self._rules: Final = rules
+        self._begins: Final = rules.begins
+        self._follows_all: Final = rules.follows_all
         self._session: Final = SessionNames(session_key)
 
     def wanted(self, call: Call) -> bool:
         """Whether this call may have a span that somebody sees. A traceparent that is none is not sampled."""
         parent = call.header("traceparent")
         if not parent:
-            return self._rules.begins
-        return self._rules.follows_all or parent[_FLAG] in _SAMPLED
+            return self._begins
+        return self._follows_all or parent[_FLAG] in _SAMPLED
 
     def begin(self, name: str, call: Call, body: bytes) -> CallSpan:
         """The span of a call, child of its caller's. `name`: the method's full name; `body`: empty for a stream."""
