@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.support.go_program import go_build
+from tests.support.node_program import build_client
 
 DRIVERS: Final = Path(__file__).resolve().parents[1] / "drivers"
 
@@ -31,7 +32,12 @@ def _go(scratch: Path) -> Sequence[str]:
     return [str(go_build(DRIVERS / "go", scratch / "go-driver"))]
 
 
+def _typescript(_: Path) -> Sequence[str]:
+    return [build_client(), str(DRIVERS / "typescript" / "driver.mjs")]
+
+
 LANGUAGES: Final[Sequence[Language]] = (
     Language(name="Python", build=_python),
     Language(name="Go", build=_go),
+    Language(name="TypeScript", build=_typescript),
 )
