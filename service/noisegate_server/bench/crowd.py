@@ -38,6 +38,8 @@ PAYLOAD: Final = 256
 _PER_SECOND: Final = 500
 _SUITE: Final = Suite.CHACHA20_POLY1305_X25519
 _WEEK: Final = 7 * 86_400.0
+_DAY: Final = 86_400.0
+"""Idle timeout: shorter than what is left of life, as in a session that is not about to end."""
 _GROUP: Final = 100
 """Players of a match."""
 _SAMPLE: Final = 1_000
@@ -49,9 +51,14 @@ class Clock:
 
     def __init__(self) -> None:
         self.ahead = 0.0
+        self._held: float | None = None
 
     def __call__(self) -> float:
-        return time.monotonic() + self.ahead
+        return time.monotonic() + self.ahead if self._held is None else self._held
+
+    def hold(self) -> None:
+        """Stand still from here on: nothing falls due any more, and no batch pauses."""
+        self._held = self()
 
 
 class Crowd:
@@ -85,7 +92,7 @@ class Crowd:
     def install(
         self,
         sessions: int,
-        idle_timeout: Callable[[float], float] = lambda _now: _WEEK,
+        idle_timeout: Callable[[float], float] = lambda _now: _DAY,
         *,
         per_second: int = _PER_SECOND,
     ) -> None:

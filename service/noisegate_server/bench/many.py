@@ -160,9 +160,9 @@ class Million:
     async def measure_scale(self) -> Taken:
         """CPU of an item of EncryptBatch with so many sessions / with 1,000."""
         said = await (await self._started()).ask("scale")
-        taken = from_pairs(said["rounds"])
-        at_rest = f"{said['at_rest'] / 1_000:.2f} us where the session is at rest"
-        return Taken(ratio=taken.ratio, low=taken.low, high=taken.high, detail=f"{taken.detail}; {at_rest}")
+        taken, at_rest = from_pairs(said["rounds"]), from_pairs(said["at_rest"])
+        detail = f"{taken.detail}; at rest {at_rest.ratio:.2f}, {at_rest.detail}"
+        return Taken(ratio=taken.ratio, low=taken.low, high=taken.high, detail=detail)
 
     async def _taken(self) -> list[_Round]:
         """The rounds of `stall-ms` and `tail`, which are the same."""

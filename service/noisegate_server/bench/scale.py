@@ -1,17 +1,16 @@
-"""`scale-1m`: an EncryptBatch over sessions in use, through the table's function and in process, with cold contexts.
+"""`scale-1m`: an EncryptBatch through the table's function and in process, 1,000 at random of very many sessions.
 
-The subject takes each batch's sessions at random from very many, of which 200,000 are in use: as objects, 800 MB of
-them, far more than any cache of the processor holds. No session comes twice, so all contexts are cold. The reference is
-a service of 1,000 sessions in the same process that keeps one AEAD context, and has to build all of them as well.
+Of these 200,000 are in use: objects, of which no cache of the processor holds a tenth. No session comes twice, so every
+AEAD context is cold. The reference is a service of 1,000 sessions in the same process that keeps one context, and has
+to build all of them as well. The clocks of both stand still meanwhile, so that no session in use is packed.
 
-Beside it, for orientation: the same batches over sessions at rest, which have to be unpacked.
+Beside it the same with sessions at rest, on both sides: each has to be unpacked first.
 """
 
 from __future__ import annotations
 
 import os
 import random
-import statistics
 import time
 from collections.abc import Iterator
 from typing import Any, Final
@@ -26,9 +25,9 @@ from noisegate_server.session.aeads import AeadCache
 __all__ = ["measure"]
 
 _ITEMS: Final = 1_000
-_ROUNDS: Final = 25
+_ROUNDS: Final = 50
+_REST_ROUNDS: Final = 5
 _TURNS: Final = 4
-_BATCHES: Final = _ROUNDS * _TURNS
 _PAGE: Final = 1_000
 
 
@@ -61,19 +60,30 @@ class _Service:
 
 
 async def measure(crowd: Crowd) -> dict[str, Any]:
-    """Rounds of (many, few) in nanoseconds for an item, and what an item costs whose session is at rest."""
+    """Rounds of (many, few), in nanoseconds for an item: of sessions in use, and at rest."""
     few_crowd, few_ids = await _few()
     few, many = _Service(few_crowd), _Service(crowd)
-    ids = _sample(crowd, 2 * _BATCHES * _ITEMS)
+    ids = _sample(crowd, (_ROUNDS + _REST_ROUNDS) * _TURNS * _ITEMS)
     random.shuffle(ids)
-    at_rest, in_use = ids[: len(ids) // 2], ids[len(ids) // 2 :]
     crowd.renew(ids)
     crowd.rest()
+    at_rest = _batches(ids)
+    resting = []
+    for _ in range(_REST_ROUNDS):
+        above = below = 0.0
+        for _ in range(_TURNS):
+            few_crowd.renew(few_ids)
+            few_crowd.rest()
+            below += await few.seal(few_ids)
+            above += await many.seal(next(at_rest))
+        resting.append((above / _TURNS, below / _TURNS))
+    in_use = [each for batch in at_rest for each in batch]
     crowd.renew(in_use)
+    few_crowd.renew(few_ids)
+    crowd.clock.hold()
+    few_crowd.clock.hold()
     for batch in _batches(in_use):
         await many.seal(batch)
-    # After these the contexts of those in use are cold: the cache holds the latest 16,384.
-    resting = statistics.median([await many.seal(batch) for batch in _batches(at_rest)])
     random.shuffle(in_use)
     batches, rounds = _batches(in_use), []
     for number in range(_ROUNDS):
