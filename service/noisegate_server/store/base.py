@@ -214,6 +214,12 @@ class SessionStore(Protocol[S]):
         them would hold the loop. `get` unpacks them one by one.
         """
 
+    def get_room(self, tenant: str, packed: bytes, id_size: int) -> Sequence[S | None]:
+        """As `get_many`, for ids of `id_size` bytes that lie one behind the other, which are often the same again.
+
+        The caller neither keeps what it gets nor changes it.
+        """
+
     def get_by_connection(self, tenant: str, connection_id: bytes, now: float, *, unpack: bool = True) -> S:
         """The tenant's session that has this connection id. Errors: as `get`; SessionClosed only if it ends here.
 

@@ -103,6 +103,10 @@ class ShardedStore(Generic[S]):
         """The tenant's sessions, in the order of their ids; see `SessionStore.get_many`."""
         return self._table.find_many(tenant, session_ids)
 
+    def get_room(self, tenant: str, packed: bytes, id_size: int) -> Sequence[S | None]:
+        """As `get_many`, for ids one behind the other; see `SessionStore.get_room`."""
+        return self._table.find_room(tenant, packed, id_size)
+
     def get_by_connection(self, tenant: str, connection_id: bytes, now: float, *, unpack: bool = True) -> S:
         """The tenant's session that has this connection id; see `SessionStore.get_by_connection`."""
         handle = self._indexes.connections.find(tenant, connection_id)

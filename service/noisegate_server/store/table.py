@@ -26,7 +26,7 @@ class SessionTable(Generic[S]):
     a serial is never used again, a handle that outlives its session finds nothing.
     """
 
-    __slots__ = ("_found", "_serial", "_size", "by_handle", "by_id", "mask")
+    __slots__ = ("_found", "_in_rooms", "_rooms", "_serial", "_size", "by_handle", "by_id", "mask")
 
     def __init__(self, shards: int) -> None:
         if shards < 1 or shards & (shards - 1):
@@ -36,6 +36,10 @@ class SessionTable(Generic[S]):
         self.by_handle: list[dict[int, S]] = [{} for _ in range(shards)]
         self._found: dict[str, dict[bytes, S]] = {}
         """By tenant and id, sessions of `by_id` that were looked for in company."""
+        self._rooms: dict[tuple[str, bytes], list[S | None]] = {}
+        """By tenant and ids, lists of sessions that all are here."""
+        self._in_rooms = 0
+        """Sessions in all of these together."""
         self._serial = 0
         self._size = 0
 
@@ -80,6 +84,26 @@ class SessionTable(Generic[S]):
                     found[at] = self._find_anew(tenant, session_id, known)
         return found
 
+    def find_room(self, tenant: str, packed: bytes, id_size: int) -> Sequence[S | None]:
+        """As `find_many`, for ids of one size that lie one behind the other.
+
+        A room is the same bytes tick after tick, until a session leaves: then every room is looked for anew.
+        """
+        key = (tenant, packed)
+        room = self._rooms.get(key)
+        if room is None:
+            room = self.find_many(tenant, [packed[at : at + id_size] for at in range(0, len(packed), id_size)])
+            if all(room):
+                if self._in_rooms + len(room) > _KNOWN:
+                    self._leave_rooms()
+                self._rooms[key] = room
+                self._in_rooms += len(room)
+        return room
+
+    def _leave_rooms(self) -> None:
+        self._rooms.clear()
+        self._in_rooms = 0
+
     def _find_anew(self, tenant: str, session_id: bytes, known: dict[bytes, S]) -> S | None:
         session = self.by_id[xxh3_64_intdigest(session_id) & self.mask].get(session_id)
         if session is None or session.tenant != tenant:
@@ -99,6 +123,8 @@ class SessionTable(Generic[S]):
         del self.by_id[shard][session.session_id]
         if (known := self._found.get(session.tenant)) is not None:
             known.pop(session.session_id, None)
+        if self._rooms:
+            self._leave_rooms()
         self._size -= 1
         return True
 
@@ -108,8 +134,9 @@ class SessionTable(Generic[S]):
             yield from list(sessions.values())
 
     def is_empty(self) -> bool:
-        """Whether no session is left in either of the dicts."""
-        return not self._size and not any(self.by_id) and not any(self.by_handle)
+        """Whether no session is left in any of the dicts."""
+        is_known = any(self._found.values()) or bool(self._rooms)
+        return not self._size and not any(self.by_id) and not any(self.by_handle) and not is_known
 
     def per_shard(self) -> tuple[int, ...]:
         """Sessions in each shard."""

@@ -73,7 +73,7 @@ def test_a_batch_counts_as_its_items_would(engines: Engines) -> None:
     run(encrypt_batch(parts, TENANT, Runs.of([session_id], [3]), [b"a", b"bb", b"ccc"], [], now, wall))
     run(encrypt_batch(parts, TENANT, Runs.of([session_id] * 2, ()), [b"dddd", b"eeeee"], [], now, wall))
     run(encrypt_batch(parts, TENANT, Runs.of([os.urandom(24)], ()), [b"to nobody"], [], now, wall))
-    run(broadcast(parts, TENANT, [session_id], b"ffffff", b"", now, wall))
+    run(broadcast(parts, TENANT, session_id, b"ffffff", b"", now, wall))
     assert (counts.sealed - before[0], counts.sealed_bytes - before[1]) == (6, 21)
     assert counts.refusals == {SessionNotFound: 1}
     packets = [link.responder.seal(text) for text in (b"one", b"three")]

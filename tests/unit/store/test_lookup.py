@@ -7,6 +7,7 @@ import pytest
 from noisegate_server.session.errors import SessionClosed, SessionNotFound
 from noisegate_server.session.record_layout import Glance
 from noisegate_server.session.state import TerminationReason
+from noisegate_server.store import table
 from noisegate_server.store.base import ConnectionIdTaken, DuplicateSession, SessionStore, StoreLimits
 from noisegate_server.store.sharded import ShardedStore
 from noisegate_server.store.suspended import SuspendedSession
@@ -18,6 +19,14 @@ NOW = 5_000.25
 def make_store(limits: StoreLimits | None = None) -> ShardedStore[FakeSession]:
     """An empty store."""
     return ShardedStore(limits or StoreLimits())
+
+
+def suspended(session: FakeSession) -> SuspendedSession:
+    """What is left of a session that leaves memory."""
+    return SuspendedSession(
+        session_id=session.session_id, tenant=session.tenant, peer_id="", group="", mode=2, remote_static=b"",
+        bound=(), by_service=True, resumable=False, suspended_at=NOW, expires_at=session.expires_at,
+    )  # fmt: skip
 
 
 def add(store: SessionStore[FakeSession], session: FakeSession, now: float = NOW) -> FakeSession:
@@ -47,6 +56,47 @@ def test_a_foreign_session_is_answered_exactly_like_an_unknown_one() -> None:
     assert foreign.value.__suppress_context__ or foreign.value.__context__ is None
     assert unknown.value.__suppress_context__
     assert session.wipes == 0
+
+
+@pytest.mark.parametrize("as_room", [False, True])
+def test_many_are_found_in_their_order_and_none_that_has_left(as_room: bool) -> None:
+    """Time and again: unknown and foreign ones are None, as are from then on those that end or are suspended."""
+    store = make_store()
+    sessions = [add(store, FakeSession(number)) for number in range(1, 4)]
+    foreign = add(store, FakeSession(4, tenant="cards"))
+    numbers = [2, 1, 2, 3]
+
+    def find(tenant: str, numbers: list[int]) -> list[FakeSession | None]:
+        ids = [session_id(number) for number in numbers]
+        return list(store.get_room(tenant, b"".join(ids), len(ids[0])) if as_room else store.get_many(tenant, ids))
+
+    for _ in range(3):
+        assert find("dice", numbers) == [sessions[1], sessions[0], sessions[1], sessions[2]]
+        assert find("dice", [4, 1, 99]) == [None, sessions[0], None]
+        assert find("cards", [4, 1]) == [foreign, None]
+    store.end(sessions[0], TerminationReason.CLOSED, NOW)
+    for _ in range(2):
+        assert find("dice", numbers) == [sessions[1], None, sessions[1], sessions[2]]
+    store.suspend(sessions[1], suspended(sessions[1]))
+    for _ in range(2):
+        assert find("dice", numbers) == [None, None, None, sessions[2]]
+    store.end_all(NOW, TerminationReason.SHUTDOWN)
+    assert find("dice", numbers) == [None] * 4
+    assert "sessions" not in store.leftovers()
+
+
+def test_rooms_are_forgotten_before_they_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many different lists are asked for, the store keeps so many sessions of them and no more."""
+    monkeypatch.setattr(table, "_KNOWN", 4)
+    store = make_store()
+    for number in range(1, 10):
+        add(store, FakeSession(number))
+    kept = store._table
+    for first in range(1, 8):
+        room = b"".join(map(session_id, range(first, first + 3)))
+        assert all(store.get_room("dice", room, len(session_id(1))))
+        assert sum(map(len, kept._rooms.values())) == kept._in_rooms == 3
+        assert len(kept._found["dice"]) <= 4
 
 
 def test_an_ended_session_tells_its_owner_why() -> None:

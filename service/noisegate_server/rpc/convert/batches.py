@@ -23,7 +23,7 @@ from noisegate_server.rpc.errors import item_refusal
 from noisegate_server.session.batch import OpenedRecords, SealedRecords
 from noisegate_server.session.errors import InvalidField, MessageTooLarge
 
-__all__ = ["associated_data", "encode_opened", "encode_sealed_batch", "items", "runs", "session_ids"]
+__all__ = ["associated_data", "count_ids", "encode_opened", "encode_sealed_batch", "items", "runs", "session_ids"]
 
 _ID: Final = limits.SESSION_ID_BYTES
 _AT_ONCE: Final = 32
@@ -41,12 +41,18 @@ _NEWEST: Final = b"\x4a"
 _SESSION_IDS: Final = b"\x5a"
 
 
-def session_ids(packed: bytes) -> list[bytes]:
-    """Ids of 24 bytes each, at most 1,024."""
+def count_ids(packed: bytes) -> int:
+    """How many ids of 24 bytes these are: at most 1,024."""
     if len(packed) % _ID:
         raise InvalidField("session_ids", f"{_ID} bytes each")
     if len(packed) > _ITEMS * _ID:
         raise MessageTooLarge("session_ids", _ITEMS * _ID)
+    return len(packed) // _ID
+
+
+def session_ids(packed: bytes) -> list[bytes]:
+    """The same ids, one by one."""
+    count_ids(packed)
     ids: list[bytes] = []
     for at in range(0, len(packed), _STRIP):
         strip = packed[at : at + _STRIP]

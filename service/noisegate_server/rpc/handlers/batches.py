@@ -42,8 +42,8 @@ def broadcast(
     parts: Parts, tenant: str, request: pb.BroadcastRequest, now: float, wall: float
 ) -> Steps[seal_batch.SealedBatch]:
     """Seal one plaintext for many sessions."""
-    session_ids = batches.session_ids(request.session_ids)
+    session_ids, count = request.session_ids, batches.count_ids(request.session_ids)
     plaintext, associated = request.plaintext, request.associated_data
-    if len(session_ids) * (len(plaintext) + len(associated)) > MAX_BATCH_BYTES:
-        raise MessageTooLarge("plaintext", MAX_BATCH_BYTES // len(session_ids))
+    if count * (len(plaintext) + len(associated)) > MAX_BATCH_BYTES:
+        raise MessageTooLarge("plaintext", MAX_BATCH_BYTES // count)
     return seal_batch.broadcast(parts, tenant, session_ids, plaintext, associated, now, wall)
