@@ -31,6 +31,7 @@ export class Bundle {
   size = 0;
   /** It goes as soon as a link takes it, and grows until then. */
   due = false;
+  /** As the policy counts them. */
   attempts = 0;
   #body: Body | undefined;
 
@@ -81,7 +82,6 @@ export class Bundle {
 
   /** Remembers why an attempt was in vain. */
   inVain(why: NoisegateError): void {
-    this.attempts += 1;
     this.calls.forEach((call) => (call.refused = why));
   }
 

@@ -13,7 +13,7 @@ import type { Client as Channel, Metadata } from "@grpc/grpc-js";
 import type { Channels } from "./channels.js";
 import { cancelled, ClientClosed, Code, fromGrpc, NoisegateError } from "./errors.js";
 import { SessionCryptoService } from "./noisegate/v1/session_crypto_service_pb.js";
-import { backoff, type CallOptions, type Policy } from "./options.js";
+import { backoff, counts, type CallOptions, type Policy } from "./options.js";
 
 /** How often one call follows WRONG_OWNER. */
 const MAX_HOPS = 2;
@@ -69,7 +69,7 @@ export class Calls {
     const budget = options.deadlineMs ?? (kind === "packet" ? packetDeadlineMs : controlDeadlineMs);
     const deadline = Date.now() + budget;
     const body = Buffer.from(toBinary(method.input, create(method.input, request)));
-    for (let repeats = 0, hops = 0; ; ) {
+    for (let tried = 0, repeats = 0, hops = 0; ; ) {
       try {
         const answer = await this.#attempt(pathOf(method), kind, endpoint, body, deadline, options.signal);
         return { answer: fromBinary(method.output, answer), endpoint };
@@ -83,11 +83,13 @@ export class Calls {
           endpoint = owner;
           continue;
         }
+        tried += counts(this.policy, error.reason) ? 1 : 0;
         const delay = backoff(this.policy, repeats, Math.random(), error.retryDelayMs);
-        repeats += 1;
-        if (error.code !== Code.UNAVAILABLE || repeats >= attempts || Date.now() + delay >= deadline) {
+        const again = isUnanswered(error) && options.signal?.aborted !== true && tried < attempts;
+        if (!again || Date.now() + delay >= deadline) {
           throw error;
         }
+        repeats += 1;
         await pause(delay, options.signal);
       }
     }
@@ -113,6 +115,14 @@ export class Calls {
       }
     });
   }
+}
+
+/**
+ * Whether nothing came back, so that a repeat with the same request_id is right. A service that stops cancels calls
+ * that reach it in that very moment.
+ */
+function isUnanswered({ code, reason }: NoisegateError): boolean {
+  return code === Code.UNAVAILABLE || (code === Code.CANCELLED && reason === "");
 }
 
 const asIs = (bytes: Buffer): Buffer => bytes;

@@ -6,8 +6,8 @@
  * Requests and descriptions are the contract's own messages, whose comments are the reference of every field.
  */
 
-export { Client, connect, type EndpointOptions, type SessionFilter } from "./client.js";
-export { Session, type DecryptOptions, type RecordOptions } from "./session.js";
+export { connect, type Client, type EndpointOptions, type SessionFilter } from "./client.js";
+export type { DecryptOptions, RecordOptions, Session } from "./session.js";
 export { DEFAULT_POLICY } from "./options.js";
 export type { CallOptions, ConnectOptions, Multiplex, Policy, Tls } from "./options.js";
 export { messages, type Opened, type Sealed } from "./records.js";

@@ -7,7 +7,7 @@ import { Bundle, type BatchKind, type Waiting } from "./bundle.js";
 import type { Channels } from "./channels.js";
 import { ClientClosed, Code, type NoisegateError } from "./errors.js";
 import { Link } from "./link.js";
-import { backoff, type Multiplex, type Policy } from "./options.js";
+import { backoff, counts, type Multiplex, type Policy } from "./options.js";
 import { sizeOf } from "./packing.js";
 
 export class Line {
@@ -189,6 +189,7 @@ export class Line {
 
   #goesAgain(bundle: Bundle, why: NoisegateError): boolean {
     bundle.inVain(why);
+    bundle.attempts += counts(this.#policy, why.reason) ? 1 : 0;
     if (why.code !== Code.UNAVAILABLE || bundle.attempts >= this.#policy.attempts) {
       bundle.fail(why);
       return false;

@@ -17,7 +17,10 @@ export interface Policy {
   readonly packetDeadlineMs: number;
   /** Milliseconds for every other call. */
   readonly controlDeadlineMs: number;
-  /** Attempts of one call, the first included; 1 for no repeats. */
+  /**
+   * Attempts of one call at a service that refuses it (OVERLOADED), the first included; 1 for no repeats. Those that
+   * found nobody, or a service that drains, do not count: until it is back, the deadline alone bounds them.
+   */
   readonly attempts: number;
   /** The most to wait before the first repeat; it doubles up to `maxBackoffMs`. */
   readonly firstBackoffMs: number;
@@ -100,6 +103,11 @@ export function policyOf(given: Partial<Policy> = {}): Policy {
     throw new RangeError("policy: deadlines must be positive, attempts at least 1, back-off not negative");
   }
   return policy;
+}
+
+/** Whether an attempt that was refused for this reason, empty for none, is one of the policy's. */
+export function counts(policy: Policy, reason: string): boolean {
+  return policy.attempts === 1 || !(reason === "" || reason === "DRAINING");
 }
 
 /** Milliseconds before repeat 0, 1, ...; `share` is random in [0, 1). What the service asks for comes on top. */
