@@ -42,16 +42,17 @@ class AeadCache:
 
     def build(self, owner: Keyed, cipher: Cipher, key: bytes | bytearray) -> Aead:
         """Build the context of `key`, which `owner` has from here on, and return it; `owner` has none yet."""
-        owners, place = self._owners, self._next
-        if len(owners) < self._capacity:
+        owners, place, capacity = self._owners, self._next, self._capacity
+        if len(owners) < capacity:
             owners.append(owner)
         else:
             oldest = owners[place]
             if oldest is not None:
                 oldest.aead = None
             owners[place] = owner
-        self._next = (place + 1) % self._capacity
         owner.place = place
+        place += 1
+        self._next = place if place < capacity else 0
         context = owner.aead = cipher.new(key)
         return context
 
