@@ -1,9 +1,7 @@
 /** Single calls: their deadline, their repeats, and the endpoint that they end up at. */
 
 import {
-  create,
   fromBinary,
-  toBinary,
   type DescMessage,
   type DescMethodUnary,
   type MessageInitShape,
@@ -14,6 +12,8 @@ import type { Channels } from "./channels.js";
 import { cancelled, ClientClosed, Code, fromGrpc, NoisegateError } from "./errors.js";
 import { SessionCryptoService } from "./noisegate/v1/session_crypto_service_pb.js";
 import { backoff, counts, type CallOptions, type Policy } from "./options.js";
+import { unless } from "./turns.js";
+import { asIs, encoded, pathOf } from "./wire.js";
 
 /** How often one call follows WRONG_OWNER. */
 const MAX_HOPS = 2;
@@ -33,11 +33,6 @@ const KINDS: Readonly<Record<string, Kind>> = {
 };
 
 export const methods = SessionCryptoService.method;
-
-/** `/package.Service/Method` of a method. */
-export function pathOf(method: { name: string; parent: { typeName: string } }): string {
-  return `/${method.parent.typeName}/${method.name}`;
-}
 
 /** What came back, and from which endpoint. */
 export interface Answered<O> {
@@ -68,7 +63,7 @@ export class Calls {
     const { packetDeadlineMs, controlDeadlineMs, attempts } = this.policy;
     const budget = options.deadlineMs ?? (kind === "packet" ? packetDeadlineMs : controlDeadlineMs);
     const deadline = Date.now() + budget;
-    const body = Buffer.from(toBinary(method.input, create(method.input, request)));
+    const body = encoded(method.input, request);
     for (let tried = 0, repeats = 0, hops = 0; ; ) {
       try {
         const answer = await this.#attempt(pathOf(method), kind, endpoint, body, deadline, options.signal);
@@ -104,10 +99,7 @@ export class Calls {
     signal: AbortSignal | undefined,
   ): Promise<Uint8Array> {
     return this.channels.use(endpoint, async (channel) => {
-      const headers = await this.channels.headers(kind === "control");
-      if (signal?.aborted) {
-        throw cancelled(signal);
-      }
+      const headers = await unless(this.channels.headers(kind === "control"), signal);
       try {
         return await unary(channel, path, body, headers, deadline, signal);
       } catch (error) {
@@ -124,8 +116,6 @@ export class Calls {
 function isUnanswered({ code, reason }: NoisegateError): boolean {
   return code === Code.UNAVAILABLE || (code === Code.CANCELLED && reason === "");
 }
-
-const asIs = (bytes: Buffer): Buffer => bytes;
 
 /** One call of gRPC as a promise; the signal cancels it. */
 function unary(

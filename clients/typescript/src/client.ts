@@ -1,10 +1,10 @@
 /** A client talks to one service: to its target, and to whatever instances the service names. */
 
 import { randomUUID } from "node:crypto";
-import { create, fromBinary, toBinary, type MessageInitShape } from "@bufbuild/protobuf";
+import { fromBinary, type MessageInitShape } from "@bufbuild/protobuf";
 import type { ServiceError } from "@grpc/grpc-js";
 import { Batches, type BatchItem } from "./batch.js";
-import { Calls, methods, pathOf } from "./calls.js";
+import { Calls, methods } from "./calls.js";
 import { Channels } from "./channels.js";
 import { cancelled, fromGrpc, notWhole, retryNeeded } from "./errors.js";
 import { described, factsOf, resumed, shaken, type Facts } from "./facts.js";
@@ -26,6 +26,7 @@ import { RecordMode, type Network, type Session as Description } from "./noisega
 import { policyOf, type CallOptions, type ConnectOptions } from "./options.js";
 import { openedOf, type Opened, type Sealed } from "./records.js";
 import { Session, type Shared } from "./session.js";
+import { asIs, encoded, pathOf } from "./wire.js";
 
 /** Of a call that is for one instance: HOST:PORT, the client's own target without it. */
 export interface EndpointOptions extends CallOptions {
@@ -183,9 +184,9 @@ export class Client {
     const channel = channels.dial(options.endpoint ?? "");
     const stream = channel.makeServerStreamRequest(
       pathOf(methods.watchSessions),
-      (bytes: Buffer) => bytes,
+      asIs,
       (bytes: Buffer) => fromBinary(WatchSessionsResponseSchema, bytes),
-      Buffer.from(toBinary(WatchSessionsRequestSchema, create(WatchSessionsRequestSchema, filter))),
+      encoded(WatchSessionsRequestSchema, filter),
       headers,
     );
     const cancel = (): void => stream.cancel();

@@ -5,10 +5,10 @@
  * directions are full. Here answers are always read, whatever the writing side waits for.
  */
 
-import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { fromBinary } from "@bufbuild/protobuf";
 import type { Client as Channel, ClientDuplexStream, ServiceError } from "@grpc/grpc-js";
 import type { Bundle } from "./bundle.js";
-import { methods, pathOf } from "./calls.js";
+import { methods } from "./calls.js";
 import type { Channels } from "./channels.js";
 import { Code, fromGrpc, fromRefused, NoisegateError } from "./errors.js";
 import type { Line } from "./line.js";
@@ -18,6 +18,7 @@ import {
   type TransportAnswer,
   type TransportResponse,
 } from "./noisegate/v1/session_crypto_service_pb.js";
+import { asIs, encoded, pathOf } from "./wire.js";
 
 /** Batches that one stream has under way, as many as may wait at the service; more wait here and grow. */
 const MAX_UNANSWERED = 32;
@@ -60,8 +61,7 @@ export class Link {
       if (batches.length === 0) {
         return;
       }
-      const message = create(TransportRequestSchema, { batches });
-      this.#full = !this.#stream.write(Buffer.from(toBinary(TransportRequestSchema, message)));
+      this.#full = !this.#stream.write(encoded(TransportRequestSchema, { batches }));
     }
   }
 
@@ -74,7 +74,7 @@ export class Link {
       this.#channel = channels.dial(address);
       this.#stream = this.#channel.makeBidiStreamRequest(
         pathOf(methods.transport),
-        (bytes: Buffer) => bytes,
+        asIs,
         (bytes: Buffer) => fromBinary(TransportResponseSchema, bytes),
         headers,
       );

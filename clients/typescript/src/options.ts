@@ -59,7 +59,10 @@ export interface ConnectOptions {
   readonly tls?: Tls;
   /** Credentials of gRPC in the place of `tls`, e.g. with certificates that are renewed. */
   readonly credentials?: ChannelCredentials;
-  /** A bearer token for every call; asked each time, so it keeps its own cache. It needs TLS, but for loopback. */
+  /**
+   * A bearer token for every call; asked each time, so it keeps its own cache and bounds its own time. It needs TLS,
+   * but for loopback.
+   */
   readonly token?: () => string | Promise<string>;
   /**
    * Plaintext to addresses beyond loopback, in a network that you trust: plaintexts and pre-shared keys travel on it.
