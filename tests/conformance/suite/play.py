@@ -122,10 +122,7 @@ class Play:
         found = answer["ok"]
         expect(resolved(step.get("expect", {}), self._kept), found)
         for name, path in step.get("keep", {}).items():
-            value = found
-            for part in path.split("."):
-                value = value[int(part)] if isinstance(value, list) else value[part]
-            self._kept[name] = _from_wire(value)
+            self._kept[name] = _from_wire(_part(found, path))
 
     # --- players -----------------------------------------------------------------------------------------------------
 
@@ -305,6 +302,17 @@ class Play:
                 opened = await self._done("decrypt", session=step.get("session", "s"), ciphertext=packet)
                 waiting += [_raw(each) for each in opened["to_peer"]]
         expect(resolved(read, self._kept), texts, "what the player read")
+
+
+def _part(answer: Any, path: str) -> Any:
+    """What stands under "items.0.packet". Unmet where the answer does not have it."""
+    value = answer
+    for part in path.split("."):
+        try:
+            value = value[int(part)] if isinstance(value, list) else value[part]
+        except (KeyError, IndexError) as error:
+            raise Unmet(f"there is no {path} in {answer}") from error
+    return value
 
 
 def _raw(digits: str) -> bytes:
