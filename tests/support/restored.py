@@ -12,6 +12,8 @@ from __future__ import annotations
 import os
 from functools import partial
 
+from noisegate_server.engine.counts import Cause
+from noisegate_server.engine.events import EventKind
 from noisegate_server.engine.policy import limits_of
 from noisegate_server.session.datagram import DatagramRecords
 from noisegate_server.session.frozen import freeze, thaw
@@ -58,6 +60,7 @@ def restore(engines: Engines, end: End, record: bytes, *, tells: bool = True) ->
         wall=clock.wall,
     )
     engine.parts.store.add(session, clock.now)
+    engine.parts.events.happened(EventKind.RESTORED, session)
     owner = End(
         engine=engine,
         session_id=session.session_id,
@@ -68,7 +71,7 @@ def restore(engines: Engines, end: End, record: bytes, *, tells: bool = True) ->
     )
     if tells and isinstance(session.records, DatagramRecords):
         owner.outbox.append(session.records.ask(clock.now, engine.parts.aeads, os.urandom))
-        session.settle()
+        engine.parts.counts.settle(session, Cause.RESTORE)
     return owner
 
 

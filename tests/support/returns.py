@@ -12,6 +12,8 @@ from typing import Final
 
 import pytest
 
+from noisegate_server.engine.counts import Cause
+from noisegate_server.engine.events import EventKind
 from noisegate_server.engine.policy import limits_of
 from noisegate_server.session.errors import BlobRejected, SessionClosed
 from noisegate_server.session.fields import BlobRefused
@@ -133,10 +135,11 @@ def _restore(life: Life, former: Owner, record: bytes, *, tells: bool) -> None:
         return
     life.has_returned = True
     engine.parts.store.add(session, now)
+    engine.parts.events.happened(EventKind.RESTORED, session)
     owner = life.take_over(former.side, engine, session.session_id)
     if tells:
         records = owner.records
         assert records is not None
         life.emit(owner, (records.ask(now, engine.parts.aeads, os.urandom),))
-    session.settle()
+    engine.parts.counts.settle(session, Cause.RESTORE)
     life.check(owner)
