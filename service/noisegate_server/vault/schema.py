@@ -40,6 +40,8 @@ _SETTINGS: Final = (
     # What is deleted is overwritten with zeros.
     "PRAGMA secure_delete = ON",
     "PRAGMA trusted_schema = OFF",
+    # What a query sorts lies in no file beside: there may be no place for one, and it would not be overwritten.
+    "PRAGMA temp_store = MEMORY",
 )
 
 

@@ -8,11 +8,13 @@ import sqlite3
 import stat
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from noisegate_server.store.vault import Revocation, VaultFailed
+from noisegate_server.vault.schema import prepare
 from noisegate_server.vault.sqlite import SqliteVault, UnusableFile
 from tests.unit.vault.test_vault import ISSUER, WALL, kept
 
@@ -96,6 +98,14 @@ async def test_only_its_owner_may_read_the_file(tmp_path: Path) -> None:
     path.chmod(0o640)
     with pytest.raises(UnusableFile, match="chmod 600"):
         SqliteVault(path, ISSUER)
+
+
+def test_what_it_sorts_lies_in_no_file_beside(tmp_path: Path) -> None:
+    """On a read-only root there is no place for one, and a restart with many sessions would fail."""
+    with closing(sqlite3.connect(tmp_path / "vault", isolation_level=None)) as connection:
+        prepare(connection, ISSUER)
+        in_memory = 2
+        assert connection.execute("PRAGMA temp_store").fetchall() == [(in_memory,)]
 
 
 async def test_a_second_process_does_not_get_the_file(tmp_path: Path) -> None:
