@@ -34,7 +34,7 @@ from noisegate_server.rpc.unary import Rpc
 from noisegate_server.session.sealing import SealingKeys
 from noisegate_server.store.base import Ended
 from noisegate_server.telemetry.destinations import NOWHERE, Destinations
-from noisegate_server.telemetry.logs import LOG, log_defect
+from noisegate_server.telemetry.logs import LOG, log_defect, log_loop_defect
 from noisegate_server.telemetry.pipeline import Telemetry
 from noisegate_server.transport.grpcio import Credentials, GrpcioTransport
 from noisegate_server.vault.keeper import Keeper
@@ -284,6 +284,7 @@ def run(config: Config, announce: Callable[[str], None], destinations: Destinati
 async def _serve(config: Config, announce: Callable[[str], None], destinations: Destinations) -> None:
     signals: asyncio.Queue[int] = asyncio.Queue()
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(log_loop_defect)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, signals.put_nowait, number)
     server = Server(config, destinations=destinations)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import sys
 import traceback
+from asyncio import AbstractEventLoop
 from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any, Final, Literal, TextIO
@@ -17,7 +18,7 @@ from typing import Any, Final, Literal, TextIO
 import structlog
 from structlog.typing import FilteringBoundLogger, Processor
 
-__all__ = ["LOG", "configure_logging", "log_defect", "place_of"]
+__all__ = ["LOG", "configure_logging", "log_defect", "log_loop_defect", "place_of"]
 
 _NAME: Final = "noisegate"
 
@@ -59,6 +60,15 @@ def configure_logging(level: str, form: Literal["json", "console"], stream: Text
 def log_defect(where: str, error: BaseException) -> None:
     """Log an unforeseen error: its type and place, not its text."""
     LOG.error("defect", where=where, error=type(error).__name__, place=place_of(error))
+
+
+def log_loop_defect(_loop: AbstractEventLoop, context: dict[str, Any]) -> None:
+    """An event loop's exception handler. The loop's own writes the exception's text, and what its callback got."""
+    error = context.get("exception")
+    if isinstance(error, BaseException):
+        log_defect("event loop", error)
+    else:
+        LOG.error("defect", where="event loop", error="", place="unknown place")
 
 
 def place_of(error: BaseException) -> str:

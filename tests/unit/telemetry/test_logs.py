@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import io
 import json
 import logging
@@ -11,7 +13,7 @@ from typing import Any
 import pytest
 from opentelemetry import trace
 
-from noisegate_server.telemetry.logs import LOG, configure_logging, log_defect
+from noisegate_server.telemetry.logs import LOG, configure_logging, log_defect, log_loop_defect
 from tests.unit.telemetry.conftest import Spans
 
 
@@ -94,6 +96,24 @@ def test_so_has_a_librarys_exception(stream: io.StringIO) -> None:
     assert "Traceback" not in stream.getvalue()
     lines = [json.loads(line) for line in stream.getvalue().splitlines()]
     assert [line["error"] for line in lines] == ["KeyError", "KeyError"]
+
+
+async def test_so_has_what_a_forgotten_task_raised(stream: io.StringIO) -> None:
+    """The event loop tells of it when the task is collected."""
+    configure_logging("INFO", "json", stream)
+    asyncio.get_running_loop().set_exception_handler(log_loop_defect)
+
+    async def fail() -> None:
+        raise ValueError("secret-key-bytes")
+
+    task = asyncio.ensure_future(fail())
+    await asyncio.wait([task])
+    del task
+    gc.collect()
+    line = written(stream)
+    assert (line["event"], line["where"], line["error"]) == ("defect", "event loop", "ValueError")
+    assert line["place"].startswith("test_logs.py:")
+    assert "secret" not in stream.getvalue()
 
 
 def test_a_line_within_a_span_names_it(stream: io.StringIO, spans: Spans) -> None:
