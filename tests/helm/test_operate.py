@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from noisegate_server.bench.claims import CLAIMS
-from tests.support.chart import ROOT
+from tests.support.chart import CHART, ROOT
 from tests.support.image import entrypoint
 from tests.support.small_cluster import SmallCluster
 from tests.support.vectors import not_available
@@ -99,6 +99,19 @@ def test_every_alert_has_its_page_for_the_night() -> None:
         assert "*Symptom:*" in page, rule["alert"]
         assert "*Players:*" in page, rule["alert"]
         assert rule["labels"]["severity"] != "page" or "```console\n$ " in page, rule["alert"]
+
+
+def test_every_image_of_the_document_is_the_one_that_was_pushed() -> None:
+    """In the chart's pods as in the Job, and with the chart's own version."""
+    pushed = re.findall(r"^docker push (\S+)$", DOCUMENT, re.MULTILINE)
+    built = re.findall(r"^docker build --tag (\S+) ", DOCUMENT, re.MULTILINE)
+    values, job = (yaml.safe_load(block["text"]) for block in BLOCK.finditer(DOCUMENT) if block["language"] == "yaml")
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))
+    tags = [chart["appVersion"], *re.findall(r"--set image\.tag=(\S+)", DOCUMENT)]
+    rendered = [f"{values['image']['repository']}:{tag}" for tag in tags]
+    assert len(pushed) == 1
+    assert {*built, container["image"], *rendered} == {*pushed}
 
 
 def test_the_dashboard_s_rows_are_told_in_their_order() -> None:
