@@ -31,9 +31,10 @@ pytestmark = pytest.mark.timeout(300)
 class Operator:
     """Who types what the document says, in a folder that has the chart."""
 
-    def __init__(self, folder: Path, programs: Path) -> None:
+    def __init__(self, folder: Path, cluster: SmallCluster) -> None:
         self._folder = folder
-        path = os.pathsep.join((str(programs), str(Path(sys.executable).parent), os.environ["PATH"]))
+        self._forwarded = cluster.forwarded
+        path = os.pathsep.join((str(cluster.path), str(Path(sys.executable).parent), os.environ["PATH"]))
         self._environment = os.environ | {"PATH": path, "COLUMNS": "132"}
         (folder / "helm").symlink_to(ROOT / "helm")
 
@@ -53,6 +54,8 @@ class Operator:
         (self._folder / text.partition("\n")[0].removeprefix("# ")).write_text(text, encoding="utf-8")
 
     def _run(self, text: str) -> subprocess.CompletedProcess[str]:
+        for address, place in self._forwarded.copy().items():
+            text = text.replace(address + "/", place + "/")
         return subprocess.run(
             ["bash", "-o", "pipefail", "-c", text],
             cwd=self._folder,
@@ -66,13 +69,14 @@ class Operator:
 
 def test_what_the_document_tells_to_run_runs(tmp_path: Path) -> None:
     """From the first key to a third pod, with an upgrade, a rollback and every rotation on the way."""
-    if shutil.which("openssl") is None:
-        not_available("openssl is not installed")
+    for tool in ("openssl", "curl"):
+        if shutil.which(tool) is None:
+            not_available(f"{tool} is not installed")
     desk = tmp_path / "desk"
     desk.mkdir()
     printed: dict[str, str] = {}
     with SmallCluster(tmp_path, entrypoint()) as cluster:
-        operator = Operator(desk, cluster.path)
+        operator = Operator(desk, cluster)
         for block in BLOCK.finditer(DOCUMENT):
             if block["language"] == "yaml":
                 operator.save(block["text"])

@@ -60,6 +60,8 @@ class SmallCluster:
 
     def __init__(self, folder: Path, entrypoint: list[str]) -> None:
         self.pods: Final[dict[str, Pod]] = {}
+        self.forwarded: Final[dict[str, str]] = {}
+        """Addresses that `kubectl port-forward` was asked for, and where they are: ports are the system's choice."""
         self._jobs: Final[dict[str, Done]] = {}
         self._folder: Final = folder
         self._entrypoint: Final = entrypoint
@@ -148,6 +150,8 @@ class SmallCluster:
                 fresh = json.loads(patch)["stringData"]
                 self._cluster.secrets[name] |= {key: value.encode() for key, value in fresh.items()}
                 self._bring_up_to_date()
+            case ["port-forward", name, port]:
+                self.forwarded[f"127.0.0.1:{port}"] = self.pods[name].address(_ports(self.pods[name])[port])
             case ["rollout", "restart", "statefulset", _]:
                 self._roll(self._revisions[-1], anew=True)
             case ["rollout", "status", "statefulset", _]:
@@ -167,8 +171,6 @@ class SmallCluster:
                 return base64.b64encode(self._cluster.secrets[name][entry]).decode()
             case ["get", "pods", *_]:
                 return "".join(f"{name} Running\n" for name in sorted(self.pods))
-            case ["get", "--raw", address]:
-                return self.pods[address.split("/")[6].partition(":")[0]].scrape()
             case ["exec", name, "--", "noisegate", *arguments]:
                 return self._exec(self.pods[name], arguments)
             case ["logs", name]:
@@ -195,7 +197,7 @@ class SmallCluster:
     # --- processes ----------------------------------------------------------------------------------------------------
 
     def _exec(self, pod: Pod, arguments: list[str]) -> str:
-        ports = {str(each["containerPort"]): each["name"] for each in pod.container["ports"]}
+        ports = _ports(pod)
         here = [re.sub(r"^127\.0\.0\.1:(\d+)$", lambda found: pod.address(ports[found[1]]), word) for word in arguments]
         done = self._run(here, pod.environment())
         if done.code:
@@ -216,8 +218,7 @@ class SmallCluster:
             return
         pods = list(self.pods.values()) if found[2] else [self.pods[min(self.pods)]]
         for pod in pods:
-            (port,) = (each["name"] for each in pod.container["ports"] if str(each["containerPort"]) == found[3])
-            yield word.replace(found[0], pod.address(port))
+            yield word.replace(found[0], pod.address(_ports(pod)[found[3]]))
 
     def _run(self, words: list[str], environment: dict[str, str]) -> Done:
         done = subprocess.run(
@@ -243,6 +244,11 @@ def _answer(
         return 1, "", f"{refused}\n"
     except Exception:  # noqa: BLE001  # the outermost frame of its thread: the test shows it as the program's words
         return 70, "", traceback.format_exc()
+
+
+def _ports(pod: Pod) -> dict[str, str]:
+    """The names of its ports by their numbers."""
+    return {str(each["containerPort"]): each["name"] for each in pod.container["ports"]}
 
 
 def _hook(resource: Resource) -> str | None:
