@@ -23,7 +23,7 @@ from tests.integration.conftest import DEV, Launch
 from tests.integration.test_early_data import bring, noise_ticket
 from tests.integration.test_metrics import play
 from tests.support.noise_client import Setup, open_noise
-from tests.support.promql import alternatives, groupings, parsed, selectors
+from tests.support.promql import alternatives, groupings, increases, parsed, selectors
 from tests.support.scrape import OPTION, Samples, metrics_url, scrape
 from tests.support.server import ROOT
 
@@ -103,6 +103,16 @@ async def test_every_metric_and_label_in_them_is_one_that_a_busy_service_shows(l
     unseen = {name for name in samples if not name.endswith(("_count", "_sum", "_bucket", "_created"))} - exported
     assert unseen == {"target_info"}
     assert len(METRICS) == len({re.sub(r"_(bucket|count|sum)$", "", name) for name in samples} - {"target_info"})
+
+
+async def test_what_an_alert_waits_for_the_first_of_is_there_with_nought(launch: Launch) -> None:
+    """Prometheus sees no increase in a series that begins with 1."""
+    samples = await asyncio.to_thread(scrape, metrics_url(launch(*DEV, *OPTION)))
+    awaited = [selector for rule in RULES for selector in increases(parsed(rule["expr"]))]
+    assert len(awaited) == sum(rule["expr"].count("increase(") for rule in RULES) > 0
+    for selector in awaited:
+        asked = frozenset((matcher.name, matcher.value) for matcher in selector.matchers.matchers)
+        assert samples[selector.name or ""][asked] == 0, selector
 
 
 @pytest.mark.parametrize(("place", "text"), EXPRESSIONS)

@@ -93,7 +93,11 @@ async def test_the_same_numbers_leave_by_otlp(protocol: str) -> None:
         }
         assert counts[f"{SERVICE}/Handshake"] == 3
         ended = received.metrics["noisegate.sessions.ended"].sum.data_points
-        assert {attributes(point.attributes)["reason"]: point.as_int for point in ended} == {"closed": 1, "shutdown": 1}
+        assert {attributes(point.attributes)["reason"]: point.as_int for point in ended} == {
+            "closed": 1,
+            "shutdown": 1,
+            "lost": 0,
+        }
 
 
 def test_without_an_option_nobody_listens_and_nothing_is_sent() -> None:

@@ -28,6 +28,13 @@ def selectors(expression: promql_parser.Expr) -> Iterator[promql_parser.VectorSe
             yield node.vector_selector
 
 
+def increases(expression: promql_parser.Expr) -> Iterator[promql_parser.VectorSelector]:
+    """Every selector whose `increase` is taken."""
+    for node in _nodes(expression):
+        if isinstance(node, promql_parser.Call) and node.func.name == "increase":
+            yield from selectors(node)
+
+
 def groupings(expression: promql_parser.Expr) -> Iterator[tuple[str, ...]]:
     """The labels of every `by (...)`."""
     for node in _nodes(expression):

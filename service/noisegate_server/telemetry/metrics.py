@@ -1,7 +1,7 @@
 """Every metric of the service, as data: what it is called, and where its numbers are read.
 
-Nothing is counted here. Where no number has come to be yet, there is no point, but for the gauges and those counters
-that a rate is taken of. No attribute holds an id, a key, a player or a tenant: tenants are as many as a policy, or a
+Nothing is counted here. Where no number has come to be yet, there is no point, but for the gauges and for what an alert
+waits for the first of: Prometheus sees no increase in a series that begins with 1. No attribute holds an id, a key, a player or a tenant: tenants are as many as a policy, or a
 certificate authority, makes them, and their names are those of customers. An instance is one shard; which one it is,
 the resource says (service.instance.id) or the scrape.
 """
@@ -18,6 +18,7 @@ from typing import Final
 from noisegate_server.engine.counts import HandshakeKind
 from noisegate_server.engine.parts import Parts
 from noisegate_server.rpc.errors import RULES, reason_name
+from noisegate_server.session.state import TerminationReason
 from noisegate_server.telemetry import conventions as names
 from noisegate_server.telemetry.durations import CallDurations, Histogram
 from noisegate_server.telemetry.families import Buckets, Family, Kind, Point, Snapshot
@@ -152,12 +153,12 @@ def _early(sources: Sources) -> Iterator[Point]:
 
 
 def _ended(sources: Sources) -> Iterator[Point]:
-    for reason, count in sources.parts.counts.ended.items():
+    for reason, count in ({TerminationReason.LOST: 0} | sources.parts.counts.ended).items():
         yield {"reason": reason.name.lower()}, count
 
 
 def _refusals(sources: Sources) -> Iterator[Point]:
-    by_reason: dict[str, int] = {}
+    by_reason = {_DEFECT: 0}
     for kind, count in sources.parts.counts.refusals.items():
         rule = RULES.get(kind)
         reason = _DEFECT if rule is None else reason_name(rule.reason)
