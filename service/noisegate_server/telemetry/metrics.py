@@ -1,9 +1,9 @@
 """Every metric of the service, as data: what it is called, and where its numbers are read.
 
 Nothing is counted here. Where no number has come to be yet, there is no point, but for the gauges and for what an alert
-waits for the first of: Prometheus sees no increase in a series that begins with 1. No attribute holds an id, a key, a player or a tenant: tenants are as many as a policy, or a
-certificate authority, makes them, and their names are those of customers. An instance is one shard; which one it is,
-the resource says (service.instance.id) or the scrape.
+waits for the first of: Prometheus sees no increase in a series that begins with 1. No attribute holds an id, a key, a
+player or a tenant: tenants are as many as a policy, or a certificate authority, makes them, and their names are those
+of customers. An instance is one shard; which one it is, the resource says (service.instance.id) or the scrape.
 """
 
 from __future__ import annotations
