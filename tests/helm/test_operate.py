@@ -47,6 +47,7 @@ class Operator:
                 break
             done = self._run(text)
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+        assert [path for path in self._folder.glob("*.key") if path.stat().st_mode & 0o077] == [], command
         return done.stdout
 
     def save(self, text: str) -> None:
@@ -87,6 +88,9 @@ def test_what_the_document_tells_to_run_runs(tmp_path: Path) -> None:
         assert printed["kubectl exec games-noisegate-0 -- noisegate health --target 127.0.0.1:7445"] == "serving\n"
         assert "player" in printed["helm test games"]
         assert "ended 0 sessions" in printed["kubectl logs job/revoke"]
+        for command in printed:
+            if "revoke" in command:
+                operator.type(command)
         assert sorted(cluster.pods) == [f"games-noisegate-{number}" for number in range(3)]
         for pod in cluster.pods.values():
             assert pod.terminate() == 0
@@ -105,8 +109,8 @@ def test_every_alert_has_its_page_for_the_night() -> None:
         assert rule["labels"]["severity"] != "page" or "```console\n$ " in page, rule["alert"]
 
 
-def test_every_image_of_the_document_is_the_one_that_was_pushed() -> None:
-    """In the chart's pods as in the Job, and with the chart's own version."""
+def test_the_job_of_the_document_has_the_image_and_the_number_of_its_pods() -> None:
+    """The image that was pushed, in the chart's own version."""
     pushed = re.findall(r"^docker push (\S+)$", DOCUMENT, re.MULTILINE)
     built = re.findall(r"^docker build --tag (\S+) ", DOCUMENT, re.MULTILINE)
     values, job = (yaml.safe_load(block["text"]) for block in BLOCK.finditer(DOCUMENT) if block["language"] == "yaml")
@@ -116,6 +120,7 @@ def test_every_image_of_the_document_is_the_one_that_was_pushed() -> None:
     rendered = [f"{values['image']['repository']}:{tag}" for tag in tags]
     assert len(pushed) == 1
     assert {*built, container["image"], *rendered} == {*pushed}
+    assert f"--expect={values['replicas']}" in container["args"]
 
 
 def test_the_dashboard_s_rows_are_told_in_their_order() -> None:

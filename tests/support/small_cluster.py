@@ -146,8 +146,10 @@ class SmallCluster:
                 self._put(manifest, new=True)
             case ["create" | "replace" as verb, "--filename", file]:
                 self._put(text if file == "-" else (folder / file).read_text(encoding="utf-8"), new=verb == "create")
-            case ["patch", "secret", name, "--patch", patch]:
-                fresh = json.loads(patch)["stringData"]
+            case ["delete", "job", name, "--ignore-not-found"]:
+                self._jobs.pop(name, None)
+            case ["patch", "secret", name, "--patch-file", patch]:
+                fresh = json.loads((folder / patch).read_text(encoding="utf-8"))["stringData"]
                 self._cluster.secrets[name] |= {key: value.encode() for key, value in fresh.items()}
                 self._bring_up_to_date()
             case ["port-forward", name, port]:
@@ -182,6 +184,8 @@ class SmallCluster:
         found = yaml.safe_load(manifest)
         name = found["metadata"]["name"]
         if found["kind"] == "Job":
+            if name in self._jobs:
+                raise Refused(f"job {name}: is there already")
             self._jobs[name] = self._to_its_end(name, found["spec"]["template"]["spec"])
             return
         if (name in self._cluster.secrets) is new:
