@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from noisegate_server.bench.claims import CLAIMS
-from tests.support.chart import CHART, ROOT
+from tests.support.chart import CHART, ROOT, rendered
 from tests.support.image import entrypoint
 from tests.support.small_cluster import SmallCluster
 from tests.support.vectors import not_available
@@ -117,10 +117,20 @@ def test_the_job_of_the_document_has_the_image_and_the_number_of_its_pods() -> N
     (container,) = job["spec"]["template"]["spec"]["containers"]
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))
     tags = [chart["appVersion"], *re.findall(r"--set image\.tag=(\S+)", DOCUMENT)]
-    rendered = [f"{values['image']['repository']}:{tag}" for tag in tags]
+    run = [f"{values['image']['repository']}:{tag}" for tag in tags]
     assert len(pushed) == 1
-    assert {*built, container["image"], *rendered} == {*pushed}
+    assert {*built, container["image"], *run} == {*pushed}
     assert f"--expect={values['replicas']}" in container["args"]
+
+
+def test_helm_waits_as_long_as_its_pods_may_take() -> None:
+    """Three minutes for each of the most that there are; a stop takes half of that at most."""
+    (workload,) = (each for each in rendered() if each["kind"] == "StatefulSet")
+    assert workload["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] <= 90
+    most = max(int(number) for number in re.findall(r"replicas[:=] ?(\d+)", DOCUMENT))
+    waits = re.findall(r"^\$ helm (?:install|upgrade|rollback) .*--wait(?: --timeout=(\d+)m)?$", DOCUMENT, re.MULTILINE)
+    assert len(waits) == 4
+    assert all(int(minutes or 5) >= 3 * most for minutes in waits)
 
 
 def test_the_dashboard_s_rows_are_told_in_their_order() -> None:

@@ -102,7 +102,7 @@ class SmallCluster:
     # --- helm ---------------------------------------------------------------------------------------------------------
 
     def _helm(self, words: list[str], _: str, folder: Path) -> str:
-        match [word for word in words if word != "--wait"]:
+        match [word for word in words if not word.startswith(("--wait", "--timeout="))]:
             case ["install" | "upgrade", release, chart, *options]:
                 done = run_tool("helm", "template", release, chart, "--namespace=default", *options, folder=folder)
                 if done.returncode:
