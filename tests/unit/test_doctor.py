@@ -269,3 +269,12 @@ async def test_a_service_that_runs_is_asked_how_it_is(options: Options) -> None:
     assert "takes calls" in of(findings, "--health-listen")[0]
     assert "only a caller with a certificate" in of(findings, "--listen")[0]
     assert "in use by a running service" in of(findings, "--state-file")[-1]
+    assert {finding.remedy for finding in findings if finding.check == "--listen"} == {""}
+
+
+def test_a_port_that_only_a_certificate_may_ask_wants_one_for_health(options: Options) -> None:
+    """Where there is none yet."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        options["listen"] = f"127.0.0.1:{other.getsockname()[1]}"
+        remedies = [finding.remedy for finding in found(options) if finding.check == "--listen"]
+    assert ["--health-listen" in remedy for remedy in remedies] == [True]

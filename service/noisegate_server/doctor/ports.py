@@ -64,7 +64,7 @@ def _examine_service(findings: Findings, config: Config, name: str, address: Hos
         findings.note(
             option,
             f"{address}: taken; whether by a service, only a caller with a certificate can find out",
-            "give --health-listen HOST:PORT, where it can be asked without",
+            "" if config.health_listen else "give --health-listen HOST:PORT, where it can be asked without",
         )
         return
     host = "127.0.0.1" if address.is_wildcard else address.host
