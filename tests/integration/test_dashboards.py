@@ -23,7 +23,7 @@ from tests.integration.conftest import DEV, Launch
 from tests.integration.test_early_data import bring, noise_ticket
 from tests.integration.test_metrics import play
 from tests.support.noise_client import Setup, open_noise
-from tests.support.promql import alternatives, groupings, increases, parsed, selectors
+from tests.support.promql import alternatives, groupings, increases, matchings, parsed, selectors
 from tests.support.scrape import OPTION, Samples, metrics_url, scrape
 from tests.support.server import ROOT
 
@@ -32,8 +32,8 @@ ALERTS: Final[Any] = yaml.safe_load((ROOT / "dashboards" / "alerts.yaml").read_t
 PANELS: Final = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
 RULES: Final = [rule for group in ALERTS["groups"] for rule in group["rules"]]
 
-OF_THE_SCRAPE: Final = frozenset({"instance", "job"})
-"""Labels that Prometheus adds."""
+OF_THE_SCRAPE: Final = frozenset({"instance", "job", "pod"})
+"""Labels that Prometheus adds; `pod` where the chart's monitor tells it whom to ask."""
 REASONS: Final = {each.name.lower() for each in TerminationReason}
 WORDS: Final[dict[str, set[str]]] = {
     "cause": {*Cause},
@@ -83,12 +83,13 @@ async def test_every_metric_and_label_in_them_is_one_that_a_busy_service_shows(l
     """Names, labels in selectors and in groupings, and the legends that name labels."""
     samples = await busy_scrape(launch)
     labels = {name: {label for point in points for label, _ in point} for name, points in samples.items()}
+    labels["up"] = set()  # Prometheus' own, of each target.
     for place, text in EXPRESSIONS:
         expression = parsed(text)
         available = set(OF_THE_SCRAPE)
         for selector in selectors(expression):
             assert selector.name is not None
-            assert selector.name in samples, f"{place}: {selector.name}"
+            assert selector.name in labels, f"{place}: {selector.name}"
             available |= labels[selector.name]
             used = {matcher.name for matcher in selector.matchers.matchers}
             assert used <= labels[selector.name] | OF_THE_SCRAPE, f"{place}: {selector}"
@@ -152,5 +153,6 @@ def test_an_alert_says_what_it_means_and_how_urgent_it_is() -> None:
         assert set(rule["annotations"]) == {"summary", "description"}
         assert re.fullmatch(r"\d+[mh]", rule.get("for", "1m"))
         if "$labels.instance" in rule["annotations"]["summary"]:
-            kept = [grouping for grouping in groupings(parsed(rule["expr"])) if "instance" not in grouping]
-            assert kept == [], rule["alert"]
+            expression = parsed(rule["expr"])
+            for grouping in (*groupings(expression), *matchings(expression)):
+                assert {"instance", "pod"} <= set(grouping), rule["alert"]

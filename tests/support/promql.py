@@ -42,6 +42,14 @@ def groupings(expression: promql_parser.Expr) -> Iterator[tuple[str, ...]]:
             yield tuple(node.modifier.labels)
 
 
+def matchings(expression: promql_parser.Expr) -> Iterator[tuple[str, ...]]:
+    """The labels of every `on(...)`."""
+    for node in _nodes(expression):
+        matching = node.modifier and node.modifier.matching if isinstance(node, promql_parser.BinaryExpr) else None
+        if matching is not None:
+            yield tuple(matching.labels)
+
+
 def alternatives(matcher: Any) -> list[str]:
     """What a matcher asks for, where it asks for plain words."""
     words: list[str] = matcher.value.split("|")
