@@ -9,7 +9,7 @@ from typing import Any
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2_grpc
 
 import noisegate
 from noisegate import health
@@ -58,12 +58,9 @@ async def test_nothing_else_is_served_there(probed: tuple[RunningServer, str]) -
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await SessionCryptoServiceStub(channel).GetCapabilities(pb.GetCapabilitiesRequest())
         assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
-        listing = reflection_pb2.ServerReflectionRequest(list_services="")
         stub: Any = reflection_pb2_grpc
-        with pytest.raises(grpc.aio.AioRpcError) as caught:
-            async for _ in stub.ServerReflectionStub(channel).ServerReflectionInfo(iter([listing])):
-                pass
-        assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+        # Without a message: a write into a stream that has ended meanwhile would fail as INTERNAL.
+        assert await stub.ServerReflectionStub(channel).ServerReflectionInfo().code() is grpc.StatusCode.UNIMPLEMENTED
 
 
 async def test_at_a_stop_readiness_ends_first(probed: tuple[RunningServer, str]) -> None:
