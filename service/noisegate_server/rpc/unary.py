@@ -130,6 +130,9 @@ def refuser(method: str, rpc: Rpc) -> Refuse:
         if reply is None:
             on_defect(method, error)
             reply = defect(request_id)
+        # The frames behind an error may hold the error: a cycle, and with it a packet, a plaintext or a key's context,
+        # would wait for the garbage collector, which does not look at what is old.
+        error.__traceback__ = error.__context__ = None
         return reply
 
     return refuse

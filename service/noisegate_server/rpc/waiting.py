@@ -39,5 +39,6 @@ async def run(row: Row, rpc: Rpc, tenant: str, request: Any, dormant: Dormant | 
             response = row.handle(rpc.parts, tenant, request, rpc.clock(), rpc.wall())
             return await response if row.waits else response
         except Dormant as met:
-            dormant = met
+            # Its traceback leads to this frame.
+            dormant = met.with_traceback(None)
     raise Overloaded("the session is on its way in or out of memory")

@@ -55,10 +55,14 @@ class Worker:
         """The job's result, once it is committed. VaultFailed where it is not."""
         if not self._open:
             raise VaultFailed("the vault is closed")
-        asked = _Asked(job, self._loop.create_future())
-        self._jobs.put(asked)
-        result: T = await asked.answer
-        return result
+        answer: asyncio.Future[T] = self._loop.create_future()
+        self._jobs.put(_Asked(job, answer))
+        del job
+        try:
+            return await answer
+        finally:
+            # A failure's traceback leads here: what holds it too would be a cycle, with the blobs of the job in it.
+            del answer
 
     async def close(self) -> None:
         """Do what was asked for, then close the connection and end the thread. A repeat does nothing."""

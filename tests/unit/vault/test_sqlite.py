@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import sqlite3
 import stat
@@ -189,6 +190,22 @@ async def test_a_full_disk_fails_what_needs_room_and_nothing_else(tmp_path: Path
     assert spent is True
     assert [each.session_id for each in await vault.kept()] == [kept(1).session_id]
     assert await vault.take(kept(1).session_id) == b"blob 1"
+    await vault.close()
+
+
+async def test_a_failure_leaves_nothing_for_the_garbage_collector(tmp_path: Path) -> None:
+    """Else every failed attempt to keep sessions could keep their blobs for ever."""
+    vault = SqliteVault(tmp_path / "state", ISSUER)
+    await vault._worker.run(lambda connection: connection.execute("PRAGMA max_page_count = 1").fetchall())
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(3):
+            with pytest.raises(VaultFailed):
+                await vault.keep([kept(number) for number in range(400)])
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
     await vault.close()
 
 
