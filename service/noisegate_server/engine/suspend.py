@@ -15,8 +15,10 @@ from noisegate_server.engine.parts import Parts
 from noisegate_server.noise.primitives import sha256, wipe
 from noisegate_server.session.blob import seal_blob
 from noisegate_server.session.constants import BLOB_ID
+from noisegate_server.session.datagram import DatagramRecords
 from noisegate_server.session.errors import InvalidField, NotEstablished, Overloaded, PolicyRejected
 from noisegate_server.session.frozen import freeze
+from noisegate_server.session.grace import kept_until
 from noisegate_server.session.session import Session
 from noisegate_server.session.state import RecordMode, SessionInput, TerminationReason, transition
 from noisegate_server.store.suspended import SuspendedSession
@@ -152,6 +154,8 @@ def _put_back(parts: Parts, session: Session, record: SuspendedSession, now: flo
         session.wipe()
         return
     parts.store.restore(record, session, now)
+    if isinstance(session.records, DatagramRecords):
+        parts.store.tend(session, kept_until(session.records), now)
     if session.mode is RecordMode.NOISE and not certain:
         # Should its blob turn up at a start after all, the same keys would seal twice.
         parts.store.end(session, TerminationReason.LOST, now, resumable=session.ticket_given)

@@ -9,6 +9,7 @@ import pytest
 from noisegate_server.engine import restore
 from noisegate_server.engine.parts import Parts
 from noisegate_server.engine.revoke import revoke
+from noisegate_server.session.constants import GRACE_S
 from noisegate_server.session.errors import (
     BlobRejected,
     NotEstablished,
@@ -91,6 +92,21 @@ async def test_a_session_that_cannot_be_made_durable_goes_on(engines: Engines, m
     assert await outcome(suspending(link.responder)) is Overloaded
     link.talk()
     assert link.responder.engine.view(link.responder.session_id).state == SessionState.ESTABLISHED
+
+
+async def test_the_old_keys_of_a_session_that_stays_are_wiped_in_time(engines: Engines) -> None:
+    """Its entry for that came up or was dropped while it was on its way out."""
+    vault = SlowVault()
+    vault.gate.set()
+    link = slow_link(engines, vault, RecordMode.DATAGRAM)
+    link.initiator.renegotiate()
+    link.settle()
+    vault.broken = True
+    assert await outcome(suspending(link.responder)) is Overloaded
+    assert link.responder.datagrams.previous is not None
+    engines.clock.step(GRACE_S + 1)
+    link.responder.engine.sweep()
+    assert link.responder.datagrams.previous is None
 
 
 @pytest.mark.parametrize("mode", MODES)
