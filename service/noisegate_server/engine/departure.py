@@ -51,8 +51,8 @@ def _packed(parts: Parts, number: int, issuer: IssuerOf, clock: Clock, wall: Clo
         )
         kept = _kept(parts, frozen, glance, shared.mode, now, today)
         parts.store.leave(glance)
-        parts.counts.went(glance)
         if glance.expires_at > now:
+            parts.counts.went(glance)
             yield kept
 
 
