@@ -7,20 +7,18 @@ import re
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
 import pytest
 
-from examples.dice.datagram_player import DatagramPlayer
 from noisegate import Pattern
 from tests.support.go_program import NotAvailable
 from tests.support.node_program import CLIENT, build_client
 from tests.support.noise_client import Setup, datagram_player, noise_player
 from tests.support.server import RunningServer
+from tests.support.udp_echo import play
 from tests.support.vectors import not_available
 
 README = CLIENT / "README.md"
@@ -132,38 +130,6 @@ def test_the_udp_example_plays_with_a_real_player(node: str, quickstart: Path, s
                 play(wire, datagram_player(Setup(pattern=Pattern.XX, prologue=b""), b""))
         finally:
             process.kill()
-
-
-def play(wire: socket.socket, player: DatagramPlayer) -> None:
-    """The handshake and three echoes."""
-    wire.settimeout(SECONDS)
-    for packet in player.start(time.monotonic()):
-        wire.send(packet)
-    while not player.established:
-        heard(player, wire)
-    # The table serves each packet for itself, so the first ones may overtake the end of the handshake and be refused.
-    wire.settimeout(SECONDS / 10)
-    for text in (b"1", b"2", b"3"):
-        echo(player, wire, text)
-
-
-def echo(player: DatagramPlayer, wire: socket.socket, text: bytes) -> None:
-    """Say it until it comes back; the echo of an earlier saying counts too."""
-    for _ in range(10):
-        wire.send(player.send(text))
-        with suppress(TimeoutError):
-            while b"echo " + text not in heard(player, wire):
-                pass
-            return
-    raise AssertionError("no echo")
-
-
-def heard(player: DatagramPlayer, wire: socket.socket) -> list[bytes]:
-    """What the player reads in the next packet; what it says to that is sent."""
-    received = player.receive(wire.recv(65_535), time.monotonic())
-    for packet in received.to_send:
-        wire.send(packet)
-    return list(received.plaintexts)
 
 
 def test_the_test_example_runs(node: str, quickstart: Path) -> None:
