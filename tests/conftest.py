@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -27,9 +28,13 @@ _sealed_folder = pytest.StashKey[Path]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """The markers of this suite; and no test fails because the machine is busy."""
-    settings.register_profile("noisegate", deadline=None)
-    settings.load_profile("noisegate")
+    """The markers of this suite; and no test fails because the machine is busy, or by a draw that none can repeat.
+
+    `make test` draws the same examples each time; `make fuzz` draws new ones, and more of them.
+    """
+    settings.register_profile("test", deadline=None, derandomize=True)
+    settings.register_profile("fuzz", deadline=None, max_examples=100 * int(os.environ.get("NOISEGATE_FUZZ", "1")))
+    settings.load_profile("fuzz" if "NOISEGATE_FUZZ" in os.environ else "test")
     config.addinivalue_line(
         "markers", "fixed_ephemeral: its keys are fixed, so its (key, nonce) pairs are not recorded"
     )

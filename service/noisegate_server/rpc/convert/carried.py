@@ -31,9 +31,9 @@ _BATCHES: Final = frozenset(
 )
 _FIRST: Final = 8
 """The least tag of a field that may be: numbers begin with 1."""
-_MAX_UINT64: Final = (1 << 64) - 1
-_SHIFTS: Final = range(0, 70, 7)
-"""Of the bytes of a varint, ten at most."""
+_MAX_UINT64, _MAX_UINT32 = (1 << 64) - 1, (1 << 32) - 1
+_SHIFTS, _TAG_SHIFTS = range(0, 70, 7), range(0, 35, 7)
+"""Of the bytes of a varint, ten at most; a tag is a number of 32 bits, and so is a length for protobuf."""
 _MAX_FIELDS: Final = 64
 """Of a message and of each envelope: twice what a message may have, with room for those of later contracts."""
 
@@ -91,7 +91,7 @@ def _fields(body: bytes, at: int, end: int) -> Iterator[tuple[int, int, int]]:
     for _ in range(_MAX_FIELDS):
         if at == end:
             return
-        tag, at = _varint(body, at)
+        tag, at = _varint(body, at, _TAG_SHIFTS)
         kind = tag & 7
         if kind == _VARINT:
             value, at = _varint(body, at)
@@ -99,21 +99,21 @@ def _fields(body: bytes, at: int, end: int) -> Iterator[tuple[int, int, int]]:
         else:
             size = _FIXED.get(kind, -1)
             if kind == _LENGTH:
-                size, at = _varint(body, at)
+                size, at = _varint(body, at, _TAG_SHIFTS)
             field = tag, at, at + size
         at += size
-        if tag < _FIRST or size < 0 or at > end:
+        if not _FIRST <= tag <= _MAX_UINT32 or size < 0 or at > end:
             raise DecodeError
         yield field
     if at != end:
         raise DecodeError
 
 
-def _varint(body: bytes, at: int) -> tuple[int, int]:
+def _varint(body: bytes, at: int, shifts: range = _SHIFTS) -> tuple[int, int]:
     """(value, where it ends)."""
     value = 0
     try:
-        for shift in _SHIFTS:
+        for shift in shifts:
             byte = body[at]
             at += 1
             value |= (byte & 0x7F) << shift
