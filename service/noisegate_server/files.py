@@ -116,15 +116,15 @@ class KeyFile:
 
     def __init__(self, option: str, path: Path, label: bytes) -> None:
         self.option: Final = option
-        self._path: Final = path
+        self.path: Final = path
         self._label: Final = label
         self._seen: _State = None
 
     def read(self) -> SealingKeys:
         """Its keys. ConfigError."""
         # Looked at before it is read: what is written between the two is read once more.
-        self._seen = _state(self._path)
-        keys = [_sealing_key(self._label, key) for key in _read_keys(self.option, self._path, at_most=2)]
+        self._seen = _state(self.path)
+        keys = [_sealing_key(self._label, key) for key in _read_keys(self.option, self.path, at_most=2)]
         return SealingKeys(current=keys[0], previous=keys[1] if len(keys) > 1 else None)
 
     @property
@@ -134,7 +134,7 @@ class KeyFile:
 
     def has_changed(self) -> bool:
         """Whether it is not what was read last, whatever came of that."""
-        return _state(self._path) != self._seen
+        return _state(self.path) != self._seen
 
 
 def sealing_keys(

@@ -38,6 +38,7 @@ from noisegate_server.telemetry.logs import LOG, log_defect, log_loop_defect
 from noisegate_server.telemetry.pipeline import Telemetry
 from noisegate_server.transport.grpcio import Credentials, GrpcioTransport
 from noisegate_server.vault.keeper import Keeper
+from noisegate_server.vault.key_dates import KeyDates
 from noisegate_server.vault.opening import open_vault
 from noisegate_server.wiring import callers_policy, engine_policy, store_limits, what_is_missing
 
@@ -160,10 +161,11 @@ class Server:
         if probes is not None:
             await probes.start(health_methods(self._probe_health))
             self._probes = probes
+        dates = KeyDates(config.state_file)
         for file, ring in ((ticket_file, parts.ticket_ring), (blob_file, parts.blob_ring)):
             if file is not None:
-                ring.since = file.written_at
-                self._renewal.watch(file, _renewing_keys(file, ring))
+                ring.since = dates.since(file.option, ring.keys, file.written_at, self._wall())
+                self._renewal.watch(file, _renewing_keys(file, ring, dates, self._wall))
         if tls is not None:
             self._renewal.watch(tls, _renewing_certificate(transport))
         self._parts, self._transport, self._keeper, self._telemetry = parts, transport, keeper, telemetry
@@ -316,10 +318,10 @@ async def _serve(config: Config, announce: Callable[[str], None], destinations: 
     LOG.info("stopped")
 
 
-def _renewing_keys(file: files.KeyFile, ring: KeyRing) -> Callable[[SealingKeys], str]:
+def _renewing_keys(file: files.KeyFile, ring: KeyRing, dates: KeyDates, wall: Clock) -> Callable[[SealingKeys], str]:
     def take(keys: SealingKeys) -> str:
         if keys.current.key_id != ring.keys.current.key_id:
-            ring.since = file.written_at
+            ring.since = dates.since(file.option, keys, file.written_at, wall())
         ring.keys = keys
         return f"seals under key {keys.current.key_id.hex()}"
 

@@ -10,17 +10,22 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from cryptography import x509
 
 from noisegate_server.config import read_config
 from noisegate_server.doctor.clock import judge
 from noisegate_server.doctor.examination import examine
 from noisegate_server.doctor.findings import Finding, Findings, State
+from noisegate_server.doctor.key_files import OLD
+from noisegate_server.files import BLOB_KEYS, KeyFile
 from noisegate_server.server import Server
+from noisegate_server.vault.key_dates import KeyDates
 from noisegate_server.vault.sqlite import SqliteVault
 from tests.support.certificates import Authority
 from tests.unit.vault.test_vault import ISSUER, kept
@@ -179,6 +184,22 @@ def test_what_is_wrong_is_named_by_its_option_with_a_remedy(
     assert {finding.check for finding in mends(findings)} == {check}
     assert all(finding.remedy for finding in mends(findings))
     assert any(says in finding.text + finding.remedy for finding in mends(findings))
+
+
+def test_a_key_is_as_old_as_the_service_has_known_it(options: Options) -> None:
+    """Not as its file, which a kubelet lays out anew at each start; and too old when the alerts say so."""
+    alerts = {"--ticket-key": "NoisegateTicketKeyOld", "--blob-key": "NoisegateBlobKeyOld"}
+    rules = yaml.safe_load((ROOT / "dashboards" / "alerts.yaml").read_text(encoding="utf-8"))["groups"]
+    limits = {rule["alert"]: rule["expr"].rpartition(" > ")[2] for group in rules for rule in group["rules"]}
+    for option, alert in alerts.items():
+        assert prod(map(int, limits[alert].split(" * "))) == OLD[option]
+    wall = today(options)
+    file = KeyFile("--blob-key", Path(options["blob_key"]), BLOB_KEYS)
+    KeyDates(Path(options["state_file"])).since("--blob-key", file.read(), wall - 91 * 86_400, wall)
+    notes = {finding.check: finding.remedy for finding in found(options, wall) if finding.state is State.NOTE}
+    assert "--ticket-key" not in notes
+    assert "put a new key before it" in notes["--blob-key"]
+    assert "since 20" in of(found(options, wall), "--blob-key")[0]
 
 
 @pytest.mark.parametrize(("hours", "says"), [(2, "was valid until"), (-2, "is valid only from")])

@@ -123,3 +123,33 @@ async def test_a_running_server_takes_new_keys_and_survives_broken_ones(
         assert THIRD not in caplog.text
     finally:
         await server.stop(now=True)
+
+
+async def test_a_key_is_as_old_at_the_next_start_whatever_the_date_of_its_file(tmp_path: Path) -> None:
+    """The metric that alerts read; a key that comes while the service runs begins at nought."""
+    path = written(tmp_path / "keys", FIRST)
+    day = 86_400.0
+    began = path.stat().st_mtime
+
+    async def age(wall: float, *, then: str = "") -> float:
+        now = [wall]
+        options = {"listen": "127.0.0.1:0", "dev": True, "blob_key": path, "state_file": tmp_path / "state"}
+        server = Server(read_config(options), wall=lambda: now[0])
+        await server.start()
+        try:
+            if then:
+                written(path, then, FIRST)
+                os.utime(path, (wall, wall))
+                server.read_files_again()
+            parts = server._parts
+            assert parts is not None
+            return wall - parts.blob_ring.since
+        finally:
+            await server.stop(now=True)
+
+    assert await age(began) == 0
+    os.utime(path, (began + 91 * day,) * 2)
+    assert await age(began + 91 * day) == 91 * day
+    assert await age(began + 92 * day, then=SECOND) == 0
+    os.utime(path, (began + 93 * day,) * 2)
+    assert await age(began + 93 * day) == day

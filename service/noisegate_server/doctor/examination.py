@@ -17,7 +17,7 @@ def examine(config: Config, wall: float) -> Findings:
     """What there is to say of a configuration, and of what it names, at `wall` (unix seconds). Changes nothing."""
     findings = Findings()
     findings.ok("configuration", "every option is in its range, and they go together")
-    examine_key_files(findings, config)
+    examine_key_files(findings, config, wall)
     examine_certificates(findings, config, wall)
     examine_clock(findings)
     examine_state_file(findings, config, wall)

@@ -250,7 +250,7 @@ METRICS: Final = (
         "How often sweeps had a session wipe keys that outlived their use.",
         _one(lambda sources: sources.parts.store.wiped),
     ),
-    _gauge("noisegate.key.age", "s", "Age of the sealing keys that are in use.", _key_ages),
+    _gauge("noisegate.key.age", "s", "Age of the sealing keys in use, since they were first seen.", _key_ages),
     _histogram("noisegate.event_loop.lag", "How late the event loop comes to what is due.", _lag),
     _counter("process.cpu.time", "s", "CPU time by mode.", _cpu),
     _gauge("process.memory.usage", "By", "Resident memory.", _memory),
