@@ -37,6 +37,7 @@ from noisegate_server.telemetry.destinations import NOWHERE, Destinations
 from noisegate_server.telemetry.logs import LOG, log_defect, log_loop_defect
 from noisegate_server.telemetry.pipeline import Telemetry
 from noisegate_server.transport.grpcio import Credentials, GrpcioTransport
+from noisegate_server.validity import Validity
 from noisegate_server.vault.keeper import Keeper
 from noisegate_server.vault.key_dates import KeyDates
 from noisegate_server.vault.opening import open_vault
@@ -93,12 +94,14 @@ class Server:
         self._sweeper: asyncio.Task[None] | None = None
         self._leaving: asyncio.Task[None] | None = None
         self._renewal = Renewal()
+        self._validity = Validity()
 
     async def start(self) -> HostPort:
         """Listen and answer; returns the address. Raises ConfigError where a file or the address is of no use."""
         config = self._config
         policy = callers_policy(config)
         tls = files.tls_files(config)
+        credentials = None if tls is None else tls.read()
         identities = files.identities(config, self._random_bytes)
         ticket_keys, ticket_file = files.sealing_keys(
             "--ticket-key", config.ticket_key, files.TICKET_KEYS, self._random_bytes
@@ -107,7 +110,7 @@ class Server:
         transport = GrpcioTransport(
             policy=policy,
             clock=self._clock,
-            credentials=None if tls is None else tls.read(),
+            credentials=credentials,
             running=self._running,
             reflected=(SERVICE,),
             on_defect=log_defect,
@@ -149,6 +152,7 @@ class Server:
             clock=self._clock,
             wall=self._wall,
             random_bytes=self._random_bytes,
+            certificates=self._validity.dates,
         )
         await telemetry.start()
         self.metrics_bound = telemetry.metrics_bound
@@ -166,8 +170,8 @@ class Server:
             if file is not None:
                 ring.since = dates.since(file.option, ring.keys, file.written_at, self._wall())
                 self._renewal.watch(file, _renewing_keys(file, ring, dates, self._wall))
-        if tls is not None:
-            self._renewal.watch(tls, _renewing_certificate(transport))
+        if tls is not None and credentials is not None:
+            self._renewal.watch(tls, self._renewing_certificate(transport, credentials, "client_ca"))
         self._parts, self._transport, self._keeper, self._telemetry = parts, transport, keeper, telemetry
         self._sweeper = asyncio.create_task(self._sweep(parts, keeper), name="sweep")
         return bound
@@ -176,17 +180,30 @@ class Server:
         if config.admin_address is None:
             return None
         tls = files.admin_tls_files(config)
+        credentials = None if tls is None else tls.read()
         listener = GrpcioTransport(
             policy=Policy(),
             clock=self._clock,
-            credentials=None if tls is None else tls.read(),
+            credentials=credentials,
             reflected=(ADMIN_SERVICE,),
             on_defect=log_defect,
         )
         self.admin_bound = _bind(listener, "--admin-listen", config.admin_address)
-        if tls is not None:
-            self._renewal.watch(tls, _renewing_certificate(listener))
+        if tls is not None and credentials is not None:
+            self._renewal.watch(tls, self._renewing_certificate(listener, credentials, "admin_client_ca"))
         return listener
+
+    def _renewing_certificate(
+        self, listener: GrpcioTransport, first: Credentials, roots: str
+    ) -> Callable[[Credentials], str]:
+        self._validity.use(first, roots)
+
+        def take(credentials: Credentials) -> str:
+            listener.renew(credentials)
+            self._validity.use(credentials, roots)
+            return "new connections have its certificate"
+
+        return take
 
     def _probe_listener(self, config: Config) -> GrpcioTransport | None:
         """Without TLS, because a kubelet has no certificate; and so with health alone, watches of its own included."""
@@ -324,14 +341,6 @@ def _renewing_keys(file: files.KeyFile, ring: KeyRing, dates: KeyDates, wall: Cl
             ring.since = dates.since(file.option, keys, file.written_at, wall())
         ring.keys = keys
         return f"seals under key {keys.current.key_id.hex()}"
-
-    return take
-
-
-def _renewing_certificate(listener: GrpcioTransport) -> Callable[[Credentials], str]:
-    def take(credentials: Credentials) -> str:
-        listener.renew(credentials)
-        return "new connections have its certificate"
 
     return take
 

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import json
 import re
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -22,6 +23,7 @@ from noisegate_server.telemetry.metrics import METRICS
 from tests.integration.conftest import DEV, Launch
 from tests.integration.test_early_data import bring, noise_ticket
 from tests.integration.test_metrics import play
+from tests.support.certificates import Authority
 from tests.support.noise_client import Setup, open_noise
 from tests.support.promql import alternatives, groupings, increases, matchings, parsed, selectors
 from tests.support.scrape import OPTION, Samples, metrics_url, scrape
@@ -37,6 +39,7 @@ OF_THE_SCRAPE: Final = frozenset({"instance", "job", "pod"})
 REASONS: Final = {each.name.lower() for each in TerminationReason}
 WORDS: Final[dict[str, set[str]]] = {
     "cause": {*Cause},
+    "certificate": {"server", "client_ca", "admin_client_ca"},
     "cpu_mode": {"user", "system"},
     "error_type": {each.name for each in Code},
     "key": {"ticket", "blob"},
@@ -59,15 +62,22 @@ def dashboard_expressions() -> list[tuple[str, str]]:
 EXPRESSIONS: Final = [*dashboard_expressions(), *((rule["alert"], rule["expr"]) for rule in RULES)]
 
 
-async def busy_scrape(launch: Launch) -> Samples:
+async def busy_scrape(launch: Launch, folder: Path) -> Samples:
     """The scrape of a service that has done everything that it counts."""
-    server = launch(*DEV, *OPTION, "--max-early-data", "1200", "--max-sessions", "3")
+    authority = Authority()
+    tls = authority.tls(authority.caller("spiffe://game.example/dice"))
+    files = authority.write_server_files(folder)
+    (folder / "operators.pem").write_bytes(Authority().certificate)
+    admin = ("--admin-listen", "127.0.0.1:0", "--admin-client-ca", str(folder / "operators.pem"))
+    server = launch(*DEV, *OPTION, *files, *admin, "--max-early-data", "1200", "--max-sessions", "3", tls=tls)
     policy = noisegate.CallPolicy(packet_deadline=5.0, control_deadline=5.0, attempts=1)
-    async with noisegate.connect(server.address, policy=policy) as client:
+    async with noisegate.connect(server.address, tls=tls, policy=policy) as client:
         await play(client)
         ticket = await noise_ticket(client)
         session, _ = await bring(client, ticket, b"jump")
-        async with noisegate.connect(server.address, policy=policy, multiplex=noisegate.Multiplex()) as together:
+        async with noisegate.connect(
+            server.address, tls=tls, policy=policy, multiplex=noisegate.Multiplex()
+        ) as together:
             await together.adopt(await session.describe()).encrypt(b"in a batch of one")
         with pytest.raises(NoisegateError):
             await bring(client, ticket, b"again")
@@ -79,9 +89,9 @@ async def busy_scrape(launch: Launch) -> Samples:
     return await asyncio.to_thread(scrape, metrics_url(server))
 
 
-async def test_every_metric_and_label_in_them_is_one_that_a_busy_service_shows(launch: Launch) -> None:
+async def test_every_metric_and_label_in_them_is_one_that_a_busy_service_shows(launch: Launch, tmp_path: Path) -> None:
     """Names, labels in selectors and in groupings, and the legends that name labels."""
-    samples = await busy_scrape(launch)
+    samples = await busy_scrape(launch, tmp_path)
     labels = {name: {label for point in points for label, _ in point} for name, points in samples.items()}
     labels["up"] = set()  # Prometheus' own, of each target.
     for place, text in EXPRESSIONS:
@@ -101,6 +111,9 @@ async def test_every_metric_and_label_in_them_is_one_that_a_busy_service_shows(l
             kept: set[str] = set(itertools.chain(OF_THE_SCRAPE, *groupings(parsed(target["expr"]))))
             assert shown <= kept, f"{panel['title']}: {target['legendFormat']}"
     exported = {selector.name for _, text in dashboard_expressions() for selector in selectors(parsed(text))}
+    assert {dict(point)["certificate"] for point in samples["noisegate_tls_certificate_not_after_seconds"]} == (
+        WORDS["certificate"]
+    )
     unseen = {name for name in samples if not name.endswith(("_count", "_sum", "_bucket", "_created"))} - exported
     assert unseen == {"target_info"}
     assert len(METRICS) == len({re.sub(r"_(bucket|count|sum)$", "", name) for name in samples} - {"target_info"})

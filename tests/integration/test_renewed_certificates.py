@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 import noisegate
 from tests.integration.conftest import Launch
 from tests.support.certificates import Authority
+from tests.support.scrape import OPTION, metrics_url, scrape, value
 from tests.support.server import RunningServer
 
 DICE = "spiffe://game.example/dice"
@@ -24,8 +26,8 @@ def old() -> Authority:
 
 @pytest.fixture
 def new() -> Authority:
-    """Who signs later."""
-    return Authority()
+    """Who signs later, for a longer time."""
+    return Authority(hours=5)
 
 
 @pytest.fixture
@@ -35,7 +37,7 @@ def server(launch: Launch, tmp_path: Path, old: Authority, new: Authority) -> Ru
     (tmp_path / "identity").write_text("42" * 32)
     options = old.write_server_files(tmp_path)
     later = new.tls(new.caller(DICE))
-    return launch("--listen", "127.0.0.1:0", "--identity", str(tmp_path / "identity"), *options, tls=later)
+    return launch("--listen", "127.0.0.1:0", "--identity", str(tmp_path / "identity"), *OPTION, *options, tls=later)
 
 
 def told(server: RunningServer, words: str) -> None:
@@ -46,11 +48,19 @@ def told(server: RunningServer, words: str) -> None:
         assert server.running
 
 
+async def hours(server: RunningServer) -> list[float]:
+    """When its own certificate and the roots of its callers end, by its metrics, in hours."""
+    samples = await asyncio.to_thread(scrape, metrics_url(server))
+    ends = "noisegate_tls_certificate_not_after_seconds"
+    return [value(samples, ends, certificate=name) / 3_600 for name in ("server", "client_ca")]
+
+
 async def test_new_connections_have_the_new_certificate_and_those_that_stand_go_on(
     server: RunningServer, tmp_path: Path, old: Authority, new: Authority
 ) -> None:
     """Roots too: who was known by the old ones alone is a stranger now, but for the connection that it has."""
     tls = old.tls(old.caller(DICE))
+    first = await hours(server)
     async with noisegate.connect(server.address, tls=tls, policy=PATIENT) as before:
         await before.capabilities()
         new.write_server_files(tmp_path)
@@ -58,6 +68,7 @@ async def test_new_connections_have_the_new_certificate_and_those_that_stand_go_
         async with noisegate.connect(server.address, tls=new.tls(new.caller(DICE)), policy=PATIENT) as after:
             await after.capabilities()
         await before.capabilities()
+        assert [now - then for now, then in zip(await hours(server), first, strict=True)] == pytest.approx([4, 4], 0.1)
         impatient = noisegate.CallPolicy(control_deadline=1.0)
         stranger = noisegate.Tls(ca=new.certificate, certificate=(pair := old.caller(DICE))[0], key=pair[1])
         async with noisegate.connect(server.address, tls=stranger, policy=impatient) as late:

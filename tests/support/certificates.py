@@ -19,9 +19,10 @@ Pair = tuple[bytes, bytes]
 
 
 class Authority:
-    """Signs certificates that are valid now."""
+    """Signs certificates that are valid now, and for some hours."""
 
-    def __init__(self) -> None:
+    def __init__(self, hours: int = 1) -> None:
+        self._hours = hours
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test authority")])
         builder = self._builder(self._name, self._key.public_key())
@@ -75,5 +76,5 @@ class Authority:
             .public_key(key)
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - datetime.timedelta(hours=1))
-            .not_valid_after(now + datetime.timedelta(hours=1))
+            .not_valid_after(now + datetime.timedelta(hours=self._hours))
         )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import resource
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -41,6 +41,8 @@ class Sources:
     """Of the event loop."""
     max_sessions: int
     max_handshakes: int
+    certificates: Mapping[str, tuple[float, float]]
+    """Begin and end of each, unix seconds."""
     wall: Callable[[], float]
     started_wall: float
 
@@ -173,6 +175,16 @@ def _key_ages(sources: Sources) -> Iterator[Point]:
     yield {"key": "blob"}, max(0.0, now - parts.blob_ring.since)
 
 
+def _begins(sources: Sources) -> Iterator[Point]:
+    for name, (begin, _) in sources.certificates.items():
+        yield {"certificate": name}, begin
+
+
+def _ends(sources: Sources) -> Iterator[Point]:
+    for name, (_, end) in sources.certificates.items():
+        yield {"certificate": name}, end
+
+
 def _lag(sources: Sources) -> Iterator[Point]:
     yield {}, _buckets(sources.lag)
 
@@ -251,6 +263,8 @@ METRICS: Final = (
         _one(lambda sources: sources.parts.store.wiped),
     ),
     _gauge("noisegate.key.age", "s", "Age of the sealing keys in use, since they were first seen.", _key_ages),
+    _gauge("noisegate.tls.certificate.not_before", "s", "When a certificate became valid, as Unix time.", _begins),
+    _gauge("noisegate.tls.certificate.not_after", "s", "When it ends, as Unix time.", _ends),
     _histogram("noisegate.event_loop.lag", "How late the event loop comes to what is due.", _lag),
     _counter("process.cpu.time", "s", "CPU time by mode.", _cpu),
     _gauge("process.memory.usage", "By", "Resident memory.", _memory),

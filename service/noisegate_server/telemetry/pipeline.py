@@ -5,7 +5,7 @@ Where the environment and the configuration ask for nothing, nothing is installe
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from noisegate_server.config import Config, ConfigError, HostPort
@@ -42,7 +42,9 @@ class Telemetry:
         clock: Clock,
         wall: Clock,
         random_bytes: Callable[[int], bytes],
+        certificates: Mapping[str, tuple[float, float]],
     ) -> None:
+        """`certificates`: begin and end of each that is in use, by name; read anew for each snapshot."""
         self._destinations: Final = destinations
         self._config: Final = config
         self._clock: Final = clock
@@ -54,6 +56,7 @@ class Telemetry:
             lag=self._lag.histogram,
             max_sessions=config.max_sessions,
             max_handshakes=config.max_handshakes,
+            certificates=certificates,
             wall=wall,
             started_wall=wall(),
         )

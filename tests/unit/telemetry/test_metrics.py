@@ -58,6 +58,7 @@ def sources() -> Sources:
         lag=LoopLag().histogram,
         max_sessions=100,
         max_handshakes=10,
+        certificates={"server": (0.0, 1e9)},
         wall=lambda: engine.clock.wall + 90,
         started_wall=engine.clock.wall,
     )
@@ -81,7 +82,7 @@ def test_every_metric_of_the_catalogue_has_a_point_once_something_has_happened(s
 def test_only_known_words_stand_in_attributes(sources: Sources) -> None:
     """So that nobody adds an id, a player or a tenant by the way."""
     known = {
-        "cause", "cpu.mode", "error.type", "key", "kind", "operation", "outcome", "pattern", "reason",
+        "cause", "certificate", "cpu.mode", "error.type", "key", "kind", "operation", "outcome", "pattern", "reason",
         "rpc.method", "rpc.status_code", "rpc.system.name", "state", "suite",
     }  # fmt: skip
     assert {key for _, points in snapshot(sources) for attributes, _ in points for key in attributes} == known
