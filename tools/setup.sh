@@ -6,6 +6,8 @@
 #   buf      the linter of proto/ (needs Node)
 #   helm     .helm, what checks the chart: helm, kubeconform, helm-unittest and Kubernetes' schemas (needs Go)
 #   typescript  what clients/typescript needs, its generator too (needs Node; without it nothing is done)
+#   browser  what examples/browser needs, the TypeScript client included (needs Node; without it nothing is done)
+#   chromium  Debian's Chromium, for the test that plays in it
 #   go       the Go generators, in a cache outside the checkout (needs Go; without it nothing is done)
 # A part that is up to date costs some milliseconds: its stamp holds the hash of the files that decide it.
 set -euo pipefail
@@ -159,9 +161,29 @@ typescript() {
   fi
 }
 
+# The client is linked, not copied: what its own build leaves there is what the example runs with.
+browser() {
+  local folder=examples/browser
+  typescript
+  if stale browser "$folder/package.json" "$folder/package-lock.json" || [ ! -e "$folder/node_modules/@noisegate/client" ]; then
+    command -v npm >/dev/null || { missing 'Node is not installed, which examples/browser needs'; return 0; }
+    say "installing what $folder needs"
+    (cd "$folder" && npm ci --silent --ignore-scripts) || { missing "npm cannot install what $folder needs"; return 0; }
+    mkdir -p "$folder/node_modules/@noisegate"
+    ln -sfnT ../../../../clients/typescript "$folder/node_modules/@noisegate/client"
+    stamp browser
+  fi
+}
+
+chromium() {
+  command -v chromium >/dev/null && return
+  [ "$(id -u)" = 0 ] || { missing 'Chromium is not installed. On Debian run: sudo apt-get install chromium'; return 0; }
+  (debian chromium) || missing 'apt-get cannot install chromium'
+}
+
 for part in "$@"; do
   case $part in
-    base | codegen | lock | buf | helm | typescript) "$part" ;;
+    base | browser | chromium | codegen | lock | buf | helm | typescript) "$part" ;;
     go) go_plugins ;;
     *) fail "unknown part: $part" ;;
   esac

@@ -1,26 +1,52 @@
-"""The TypeScript client, built for tests in its own folder, which git ignores: `dist`."""
+"""The TypeScript client and what is written on it, built for tests in their own folders, which git ignores: `dist`."""
 
 from __future__ import annotations
 
 import shutil
 import subprocess
+from pathlib import Path
 
 from tests.support.go_program import NotAvailable
 from tests.support.server import ROOT
 
 CLIENT = ROOT / "clients" / "typescript"
+BROWSER = ROOT / "examples" / "browser"
+
+
+def _installed(part: str, folder: Path) -> str:
+    """A folder with what it needs, by the part of tools/setup.sh that brings it; the node command. NotAvailable."""
+    node = shutil.which("node")
+    if node is None or shutil.which("npm") is None:
+        raise NotAvailable("Node is not installed")
+    made = subprocess.run(["tools/setup.sh", part], cwd=ROOT, capture_output=True, text=True, check=False)
+    if made.returncode or not (folder / "node_modules" / ".bin" / "tsc").exists():
+        raise NotAvailable(f"npm cannot install what {folder.name} needs: {(made.stdout + made.stderr).strip()[:200]}")
+    return node
+
+
+def _compile(folder: Path, *options: str) -> None:
+    built = subprocess.run(
+        [folder / "node_modules" / ".bin" / "tsc", *options], cwd=folder, capture_output=True, text=True, check=False
+    )
+    if built.returncode:
+        raise RuntimeError(f"{folder} does not build:\n{built.stdout}")
 
 
 def build_client() -> str:
     """Install what the client needs, compile it where it has changed; the node command. NotAvailable without Node."""
-    node = shutil.which("node")
-    if node is None or shutil.which("npm") is None:
-        raise NotAvailable("Node is not installed")
-    made = subprocess.run(["tools/setup.sh", "typescript"], cwd=ROOT, capture_output=True, text=True, check=False)
-    compiler = CLIENT / "node_modules" / ".bin" / "tsc"
-    if made.returncode or not compiler.exists():
-        raise NotAvailable(f"npm cannot install what {CLIENT.name} needs: {(made.stdout + made.stderr).strip()[:200]}")
-    built = subprocess.run([compiler], cwd=CLIENT, capture_output=True, text=True, check=False)
-    if built.returncode:
-        raise RuntimeError(f"{CLIENT} does not build:\n{built.stdout}")
+    node = _installed("typescript", CLIENT)
+    _compile(CLIENT)
+    return node
+
+
+def install_noise_c() -> str:
+    """Install what examples/browser needs, noise-c.wasm among it; the node command. NotAvailable."""
+    return _installed("browser", BROWSER)
+
+
+def build_browser() -> str:
+    """The client and examples/browser, installed and compiled; the node command. NotAvailable without Node."""
+    build_client()
+    node = install_noise_c()
+    _compile(BROWSER, "--build", "lobby", "page", "test")
     return node

@@ -1,12 +1,12 @@
 """A Noise library of another language as one end of a session: a program that is driven line by line.
 
-`tests/interop/snow/src/main.rs` and `tests/interop/flynn/main.go` have the lines.
+`tests/interop/snow/src/main.rs` and `tests/interop/flynn/main.go` have the lines; those of noise-c.wasm are flynn's.
 """
 
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -46,19 +46,20 @@ PeerT = TypeVar("PeerT", bound=NoisePeer)
 
 
 @contextmanager
-def running(program: Path, kind: type[PeerT]) -> Iterator[PeerT]:
-    """Run it; it must still live at the end."""
-    with subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+def running(program: Path | Sequence[str], kind: type[PeerT]) -> Iterator[PeerT]:
+    """Run it, a program or a command; it must still live at the end."""
+    command = [program] if isinstance(program, Path) else program
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         yield kind(process)
         assert process.poll() is None
         assert process.stdin is not None
         process.stdin.close()
 
 
-def open_flynn(
+def open_end(
     peer: NoisePeer, name: str, *, initiator: bool, prologue: bytes, static: bytes, remote: bytes, psk: bytes
 ) -> None:
-    """Begin a handshake at flynn/noise; what is empty it does not get."""
+    """Begin a handshake at flynn/noise or noise-c; what is empty it does not get."""
     _, is_psk, place = name.split("_")[1].partition("psk")
     role = "initiator" if initiator else "responder"
     words = [each.hex() or "-" for each in (prologue, static, remote, psk if is_psk else b"")]
@@ -66,7 +67,7 @@ def open_flynn(
 
 
 class PeerPlayer:
-    """A player that flynn/noise plays, with the face of `examples.dice.noise_player.NoisePlayer`."""
+    """A player that flynn/noise or noise-c plays, with the face of `examples.dice.noise_player.NoisePlayer`."""
 
     def __init__(self, peer: NoisePeer, setup: Setup, service_key: bytes) -> None:
         self._peer = peer
@@ -76,7 +77,7 @@ class PeerPlayer:
         self.handshake_hash = b""
         remote = service_key if self.is_initiator and setup.pattern not in WITHOUT_REMOTE else b""
         anonymous = self.is_initiator and self._name.split("_")[1].startswith("N")
-        open_flynn(
+        open_end(
             peer,
             self._name,
             initiator=self.is_initiator,

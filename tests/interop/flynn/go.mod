@@ -1,4 +1,4 @@
-// Go's flynn/noise as a peer of tests/interop/test_flynn.py: built and driven by that test, part of no release.
+// Go's flynn/noise as a peer of tests/interop/test_noise_libraries.py: built and driven by that test, part of no release.
 module github.com/noisegate/noisegate/tests/interop/flynn
 
 go 1.25.0
