@@ -32,12 +32,14 @@ type OpenedItem struct {
 // EncryptBatch seals many plaintexts, of one session or of many, in few calls. There is a result for each item, in their
 // order: an item that is refused leaves the others as they are, and a call that fails is the error of its items.
 func (c *Client) EncryptBatch(ctx context.Context, items []Item) []SealedItem {
+	sealID := c.sealID(items)
 	results := c.inParts(ctx, items, sending, func(ctx context.Context, endpoint string, part []item) ([]result, error) {
-		answer := &pb.EncryptBatchResponse{}
-		if _, err := c.calls.ask(ctx, encryptBatch, endpoint, encryptBatchOf(part, newRequestID()), answer); err != nil {
+		request := &pb.TransportBatch_Encrypt{Encrypt: encryptBatchOf(part, sealID())}
+		answer, err := c.askBatch(ctx, endpoint, &pb.TransportBatch{Batch: request})
+		if err != nil {
 			return nil, err
 		}
-		return sealedItems(answer, len(part))
+		return sealedItems(answer.GetEncrypt(), len(part))
 	})
 	return sealedResults(items, results)
 }
@@ -45,11 +47,12 @@ func (c *Client) EncryptBatch(ctx context.Context, items []Item) []SealedItem {
 // DecryptBatch opens many packets, likewise.
 func (c *Client) DecryptBatch(ctx context.Context, items []Item) []OpenedItem {
 	results := c.inParts(ctx, items, receiving, func(ctx context.Context, endpoint string, part []item) ([]result, error) {
-		answer := &pb.DecryptBatchResponse{}
-		if _, err := c.calls.ask(ctx, decryptBatch, endpoint, decryptBatchOf(part, newRequestID()), answer); err != nil {
+		request := &pb.TransportBatch_Decrypt{Decrypt: decryptBatchOf(part, newRequestID())}
+		answer, err := c.askBatch(ctx, endpoint, &pb.TransportBatch{Batch: request})
+		if err != nil {
 			return nil, err
 		}
-		return openedItems(answer, part)
+		return openedItems(answer.GetDecrypt(), part)
 	})
 	opened := make([]OpenedItem, len(items))
 	for n, each := range results {
@@ -66,16 +69,20 @@ func (c *Client) Broadcast(ctx context.Context, sessions []*Session, plaintext, 
 	for n, session := range sessions {
 		items[n] = Item{Session: session, Body: plaintext, AssociatedData: associatedData}
 	}
+	sealID := c.sealID(items)
+	// Copied: a call that ends early gives its buffers back while its batch may yet be written.
+	plaintext, associatedData = bytes.Clone(plaintext), bytes.Clone(associatedData)
 	results := c.inParts(ctx, items, sending, func(ctx context.Context, endpoint string, part []item) ([]result, error) {
-		request := &pb.BroadcastRequest{RequestId: newRequestID(), Plaintext: plaintext, AssociatedData: associatedData}
+		request := &pb.BroadcastRequest{RequestId: sealID(), Plaintext: plaintext, AssociatedData: associatedData}
 		for _, each := range part {
 			request.SessionIds = append(request.SessionIds, each.sessionID...)
 		}
-		answer := &pb.BroadcastResponse{}
-		if _, err := c.calls.ask(ctx, broadcast, endpoint, request, answer); err != nil {
+		body := &pb.TransportBatch{Batch: &pb.TransportBatch_Broadcast{Broadcast: request}}
+		answer, err := c.askBatch(ctx, endpoint, body)
+		if err != nil {
 			return nil, err
 		}
-		return sealedItems(answer, len(part))
+		return sealedItems(answer.GetBroadcast(), len(part))
 	})
 	return sealedResults(items, results)
 }
@@ -87,6 +94,36 @@ func sealedResults(items []Item, results []result) []SealedItem {
 		items[n].Session.hand(&sealed[n].ToPeer)
 	}
 	return sealed
+}
+
+// askBatch asks for one batch: over the stream where packets travel together, else by a call of its own.
+func (c *Client) askBatch(ctx context.Context, endpoint string, body *pb.TransportBatch) (*pb.TransportAnswer, error) {
+	if c.multiplex != nil {
+		return c.multiplex.carry(ctx, endpoint, body)
+	}
+	switch asked := body.GetBatch().(type) {
+	case *pb.TransportBatch_Encrypt:
+		answer := &pb.EncryptBatchResponse{}
+		_, err := c.calls.ask(ctx, encryptBatch, endpoint, asked.Encrypt, answer)
+		return given(&pb.TransportAnswer{Answer: &pb.TransportAnswer_Encrypt{Encrypt: answer}}, err)
+	case *pb.TransportBatch_Decrypt:
+		answer := &pb.DecryptBatchResponse{}
+		_, err := c.calls.ask(ctx, decryptBatch, endpoint, asked.Decrypt, answer)
+		return given(&pb.TransportAnswer{Answer: &pb.TransportAnswer_Decrypt{Decrypt: answer}}, err)
+	default:
+		answer := &pb.BroadcastResponse{}
+		_, err := c.calls.ask(ctx, broadcast, endpoint, body.GetBroadcast(), answer)
+		return given(&pb.TransportAnswer{Answer: &pb.TransportAnswer_Broadcast{Broadcast: answer}}, err)
+	}
+}
+
+// sealID makes the request_id of each batch to seal. On a stream DATAGRAM plaintexts have none, see seal.
+func (c *Client) sealID(items []Item) func() string {
+	inTurn := func(each Item) bool { return each.Session.turns != nil }
+	if c.multiplex != nil && !slices.ContainsFunc(items, inTurn) {
+		return func() string { return "" }
+	}
+	return newRequestID
 }
 
 type asking func(ctx context.Context, endpoint string, part []item) ([]result, error)

@@ -1,9 +1,12 @@
 package noisegate
 
 import (
+	"context"
 	"sync/atomic"
 
 	pb "github.com/noisegate/noisegate/clients/go/noisegate/v1"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/proto"
 )
 
 // batchKind says what may stand together in one batch.
@@ -16,6 +19,8 @@ const (
 	sealInTurn
 	// open: opened once, by a request_id; a second time it would be a replay.
 	open
+	// complete: a batch that was one call from the beginning. Nothing is added to it.
+	complete
 	batchKinds
 )
 
@@ -36,6 +41,21 @@ func (w *waiting) settle(r result) {
 	}
 }
 
+// result waits for what becomes of a call, no longer than its context.
+func (w *waiting) result(ctx context.Context) result {
+	select {
+	case settled := <-w.done:
+		return settled
+	case <-ctx.Done():
+	}
+	w.gone.Store(true)
+	ended := fromError(ctx.Err())
+	if why := w.refused.Load(); why != nil && ended.Code == codes.DeadlineExceeded {
+		ended = why // it was waiting to go again
+	}
+	return result{err: ended}
+}
+
 // bundle is one batch, from its first call to its answer. It belongs to its line's mutex until a link has taken it, and to
 // that link then.
 type bundle struct {
@@ -43,8 +63,13 @@ type bundle struct {
 	calls    []*waiting
 	size     int
 	due      bool
-	attempts int
+	attempts int // as the policy counts them
 	body     *pb.TransportBatch
+}
+
+// completeBundle carries a batch for the one call that made it.
+func completeBundle(body *pb.TransportBatch, call *waiting) *bundle {
+	return &bundle{kind: complete, calls: []*waiting{call}, size: proto.Size(body), due: true, body: body}
 }
 
 func (b *bundle) add(call *waiting) {
@@ -102,7 +127,9 @@ func (b *bundle) made() *pb.TransportBatch {
 func (b *bundle) answered(answer *pb.TransportAnswer) {
 	var results []result
 	var err error
-	if b.kind == open {
+	if b.kind == complete {
+		results = []result{{batch: answer}}
+	} else if b.kind == open {
 		results, err = openedItems(answer.GetDecrypt(), b.items())
 	} else {
 		results, err = sealedItems(answer.GetEncrypt(), len(b.calls))
@@ -125,7 +152,6 @@ func (b *bundle) fail(err error) {
 
 // inVain remembers why an attempt was.
 func (b *bundle) inVain(why *Error) {
-	b.attempts++
 	for _, call := range b.calls {
 		call.refused.Store(why)
 	}

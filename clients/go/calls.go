@@ -69,13 +69,13 @@ func newRequestID() string {
 
 // ask runs one call to its end and answers from which endpoint its answer came.
 //
-// It is repeated only where nothing came back (UNAVAILABLE: refused work or a dead connection), with the same message and
-// so the same request_id: what the service has done already it answers with the answer that was lost. Every method that
-// changes anything has a request_id. One deadline covers all attempts.
+// It is repeated only where nothing came back (refused work or a dead connection), with the same message and so the same
+// request_id: what the service has done already it answers with the answer that was lost. Every method that changes
+// anything has a request_id. One deadline covers all attempts, and alone bounds them while an instance is away.
 func (c *calls) ask(ctx context.Context, m method, endpoint string, request, answer proto.Message) (string, error) {
 	ctx, cancel := c.policy.deadline(ctx, m.kind)
 	defer cancel()
-	for repeats, hops := 0, 0; ; {
+	for attempts, repeats, hops := 0, 0, 0; ; {
 		err := c.attempt(ctx, m, endpoint, request, answer)
 		if err == nil {
 			return endpoint, nil
@@ -89,10 +89,14 @@ func (c *calls) ask(ctx context.Context, m method, endpoint string, request, ans
 			endpoint = owner
 			continue
 		}
+		if c.policy.counts(refused.Reason) {
+			attempts++
+		}
 		delay := c.policy.delay(repeats, mathrand.Float64(), refused.RetryDelay)
-		if repeats++; refused.Code != codes.Unavailable || repeats >= c.policy.Attempts || !sleep(ctx, delay) {
+		if !refused.isUnanswered(ctx) || attempts >= c.policy.Attempts || !sleep(ctx, delay) {
 			return "", err
 		}
+		repeats++
 	}
 }
 
@@ -109,6 +113,12 @@ func (c *calls) attempt(ctx context.Context, m method, endpoint string, request,
 		return ErrClosed
 	}
 	return fromError(err)
+}
+
+// isUnanswered tells whether nothing came back, so that a repeat with the same request_id is right. A service that stops
+// cancels calls that reach it in that very moment; a cancellation of the caller's own is final.
+func (e *Error) isUnanswered(ctx context.Context) bool {
+	return e.Code == codes.Unavailable || e.Code == codes.Canceled && e.Reason == "" && ctx.Err() == nil
 }
 
 // deadline gives a context without one the policy's.

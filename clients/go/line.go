@@ -59,6 +59,18 @@ func (l *line) add(kind batchKind, call *waiting) {
 	}
 }
 
+// carry lets a batch go that is complete already; it waits for no tick.
+func (l *line) carry(b *bundle) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		b.fail(ErrClosed)
+		return
+	}
+	l.ready = append(l.ready, b)
+	l.wake()
+}
+
 // tick: what has been collected goes now, and grows on until a link takes it.
 func (l *line) tick() {
 	l.mu.Lock()
@@ -193,6 +205,9 @@ func (l *line) ended(k *link, unanswered []*bundle, why *Error) {
 
 func (l *line) goesAgain(b *bundle, why *Error) bool {
 	b.inVain(why)
+	if l.policy.counts(why.Reason) {
+		b.attempts++
+	}
 	if why.Code != codes.Unavailable || b.attempts >= l.policy.Attempts {
 		b.fail(why)
 		return false

@@ -7,10 +7,10 @@ import (
 	"sync"
 	"time"
 
-	"google.golang.org/grpc/codes"
+	pb "github.com/noisegate/noisegate/clients/go/noisegate/v1"
 )
 
-// Multiplex says how calls of many sessions travel together. Fields that are zero have the defaults.
+// Multiplex says how packets of many sessions travel together. Fields that are zero have the defaults.
 type Multiplex struct {
 	// Tick is how long a batch collects calls: 1 ms by default, at most 100 ms.
 	Tick time.Duration
@@ -68,17 +68,21 @@ func (m *multiplexer) enter(ctx context.Context, endpoint string, kind batchKind
 	each.body, each.associatedData = bytes.Clone(each.body), bytes.Clone(each.associatedData)
 	call := &waiting{item: each, done: make(chan result, 1)}
 	line.add(kind, call)
-	select {
-	case settled := <-call.done:
-		return settled
-	case <-ctx.Done():
+	return call.result(ctx)
+}
+
+// carry lets a batch go that is one call of the game's, and waits for its answer.
+func (m *multiplexer) carry(ctx context.Context, endpoint string, body *pb.TransportBatch) (*pb.TransportAnswer, error) {
+	ctx, cancel := m.policy.deadline(ctx, batch)
+	defer cancel()
+	line, err := m.line(endpoint)
+	if err != nil {
+		return nil, err
 	}
-	call.gone.Store(true)
-	ended := fromError(ctx.Err())
-	if why := call.refused.Load(); why != nil && ended.Code == codes.DeadlineExceeded {
-		ended = why // it was waiting to go again
-	}
-	return result{err: ended}
+	call := &waiting{done: make(chan result, 1)}
+	line.carry(completeBundle(body, call))
+	settled := call.result(ctx)
+	return settled.batch, settled.err
 }
 
 func (m *multiplexer) line(endpoint string) (*line, error) {

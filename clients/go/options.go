@@ -22,7 +22,9 @@ type Policy struct {
 	PacketDeadline time.Duration
 	// ControlDeadline is that of every other call.
 	ControlDeadline time.Duration
-	// Attempts of one call, the first included; 1 for no repeats.
+	// Attempts of one call at a service that refuses it (OVERLOADED), the first included; 1 for no repeats. Those that found
+	// nobody, or a service that stops, do not count: an instance that restarts comes back with its sessions, and the deadline
+	// bounds them.
 	Attempts int
 	// FirstBackoff is the most to wait before the first repeat; it doubles up to MaxBackoff.
 	FirstBackoff time.Duration
@@ -43,6 +45,12 @@ func (p Policy) check() error {
 		return errors.New("noisegate: Policy: deadlines must be positive, Attempts at least 1, back-off not negative")
 	}
 	return nil
+}
+
+// counts tells whether an attempt that was refused for this reason is one of Attempts. Without a reason gRPC itself gave up,
+// and nobody has looked at the call.
+func (p Policy) counts(reason Reason) bool {
+	return p.Attempts == 1 || reason != "" && reason != ReasonDraining
 }
 
 // delay before repeat 0, 1, ...; share is random in [0, 1). What the service asks for comes on top.
@@ -87,8 +95,9 @@ func WithInsecure() Option { return func(c *config) { c.insecure = true } }
 // WithPolicy sets deadlines and repeats.
 func WithPolicy(policy Policy) Option { return func(c *config) { c.policy = policy } }
 
-// WithMultiplex lets Encrypt and Decrypt of all sessions travel together, in batches on one stream to each endpoint. The
-// service's policy must grant Transport, EncryptBatch and DecryptBatch.
+// WithMultiplex lets Encrypt and Decrypt of all sessions travel together, in batches on one stream to each endpoint; the
+// game's own batches are on it, too. The service's policy must grant Transport, EncryptBatch and DecryptBatch, and
+// Broadcast where it is used.
 func WithMultiplex(multiplex Multiplex) Option { return func(c *config) { c.multiplex = &multiplex } }
 
 // WithOnSend names who sends the messages that the service has for players besides what was asked for: each on its own, in

@@ -23,10 +23,11 @@ type item struct {
 // size counts against a batch's limit of bytes.
 func (i item) size() int { return len(i.body) + len(i.associatedData) }
 
-// result is what became of one item; the answer is in sealed or in opened, as was asked.
+// result is what became of one item, in sealed or in opened, as was asked; or of a whole batch.
 type result struct {
 	sealed Sealed
 	opened Opened
+	batch  *pb.TransportAnswer
 	err    error
 }
 

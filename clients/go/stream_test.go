@@ -125,29 +125,32 @@ func TestEachCallAndStreamAsksForItsToken(t *testing.T) {
 	}
 }
 
-func TestARepeatHasTheSameRequestID(t *testing.T) {
-	var ids []string
-	target := listening(t, func(_ any, stream grpc.ServerStream) error {
-		request := &pb.EncryptRequest{}
-		if err := stream.RecvMsg(request); err != nil {
-			return err
-		}
-		if ids = append(ids, request.GetRequestId()); len(ids) < 3 {
-			return status.Error(codes.Unavailable, "not now")
-		}
-		return stream.SendMsg(&pb.EncryptResponse{Ciphertext: []byte("sealed")})
-	})
-	policy := noisegate.DefaultPolicy
-	policy.PacketDeadline = 10 * time.Second
-	session := connect(t, target, noisegate.WithPolicy(policy)).Session(make([]byte, 24), "", noisegate.ModeDatagram)
-	sealed, err := session.Encrypt(t.Context(), []byte("six"))
-	if err != nil || string(sealed.Packet) != "sealed" {
-		t.Fatal(err)
+func TestABatchOfTheGamesOwnIsOneBatchOfTheStream(t *testing.T) {
+	var batches, streams atomic.Int64
+	alone := noisegate.WithDialOptions(grpc.WithUnaryInterceptor(func(
+		_ context.Context, method string, _, _ any, _ *grpc.ClientConn, _ grpc.UnaryInvoker, _ ...grpc.CallOption,
+	) error {
+		return status.Error(codes.Unimplemented, method+" does not travel alone")
+	}))
+	client := connect(t, noisegatetest.Start(t), counted(&batches, &streams), alone,
+		noisegate.WithMultiplex(noisegate.Multiplex{Tick: 100 * time.Millisecond}))
+	known := func(n byte) *noisegate.Session {
+		return client.Session(append(make([]byte, 23), n), "", noisegate.ModeDatagram)
 	}
-	if len(ids) != 3 || ids[0] == "" || ids[0] != ids[1] || ids[1] != ids[2] {
-		t.Fatal(ids)
+	items := []noisegate.Item{{Session: known(1), Body: []byte("a")}, {Session: known(2), Body: []byte("b")}}
+	sealed, opened := client.EncryptBatch(t.Context(), items), client.DecryptBatch(t.Context(), items)
+	sent := client.Broadcast(t.Context(), []*noisegate.Session{items[0].Session, items[1].Session}, []byte("all"), nil)
+	for n := range items {
+		for _, err := range []error{sealed[n].Err, opened[n].Err, sent[n].Err} {
+			if !errors.Is(err, noisegate.ErrResumeNeeded) {
+				t.Fatal(n, err)
+			}
+		}
+		if !items[n].Session.Ended() {
+			t.Fatal("the handle of a lost session does not know it")
+		}
 	}
-	if _, err := session.Encrypt(t.Context(), []byte("six")); err != nil || ids[3] == ids[0] {
-		t.Fatal("another call has another id", err, ids)
+	if streams.Load() != 1 || batches.Load() != 3 {
+		t.Fatalf("%d batches on %d streams", batches.Load(), streams.Load())
 	}
 }
