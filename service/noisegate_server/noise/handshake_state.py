@@ -106,7 +106,7 @@ class HandshakeState:
         InvalidKey if a key is missing, has a wrong length, or the number of pre-shared keys is not the pattern's.
         """
         pattern = protocol.pattern
-        remote_pre = pattern.pre_message(initiator=not initiator)
+        remote_pre = pattern.responder_pre if initiator else pattern.initiator_pre
         self.protocol = protocol
         self.initiator = initiator
         self._random_bytes = random_bytes
@@ -119,22 +119,23 @@ class HandshakeState:
         self._re1: bytes | None = None
         self._encapsulate = encapsulate
         # What the pattern transmits must not be set beforehand: it would pass for authenticated.
-        self._rs = _public_key(rs) if Token.S in remote_pre else None
-        self._re = _public_key(re) if Token.E in remote_pre else None
+        self._rs = _public_key(rs) if _S in remote_pre else None
+        self._re = _public_key(re) if _E in remote_pre else None
         self._loaded_rs: PublicKey | None = None
         self._loaded_re: PublicKey | None = None
-        if len(psks) != protocol.psk_count or any(len(psk) != KEYLEN for psk in psks):
+        if [len(psk) for psk in psks] != [KEYLEN] * protocol.psk_count:
             raise InvalidKey("the pattern needs other pre-shared keys, of 32 bytes each")
-        self._psks = tuple(bytearray(psk) for psk in psks)
+        self._psks = [bytearray(psk) for psk in psks]
         self._psks_used = 0
         self._psk_mode = bool(psks)
         self._index = 0
         self._phase = _MESSAGES
         self._symmetric = SymmetricState(protocol)
         self._symmetric.mix_hash(prologue)
-        for side in (True, False):
-            for token in pattern.pre_message(initiator=side):
-                self._mix_pre_message(token, local=side is initiator)
+        for token in pattern.initiator_pre:
+            self._mix_pre_message(token, local=initiator)
+        for token in pattern.responder_pre:
+            self._mix_pre_message(token, local=not initiator)
 
     def __repr__(self) -> str:
         role = "initiator" if self.initiator else "responder"
@@ -228,7 +229,7 @@ class HandshakeState:
         other._re = self._re
         other._loaded_rs = self._loaded_rs
         other._loaded_re = self._loaded_re
-        other._psks = tuple(bytearray(psk) for psk in self._psks)
+        other._psks = [bytearray(psk) for psk in self._psks]
         other._psks_used = self._psks_used
         other._psk_mode = self._psk_mode
         other._index = self._index

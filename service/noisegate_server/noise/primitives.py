@@ -11,7 +11,7 @@ import hmac as _hmac
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final, Protocol, Self
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM1024PrivateKey, MLKEM1024PublicKey
@@ -248,7 +248,11 @@ def _hmac_blake2b(key: BytesLike, data: BytesLike) -> bytes:
 
 
 class _Hashing(Protocol):
+    def update(self, data: BytesLike, /) -> None: ...
+
     def digest(self) -> bytes: ...
+
+    def copy(self) -> Self: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -292,14 +296,20 @@ def hkdf(hash_: Hash, chaining_key: BytesLike, input_key_material: BytesLike, nu
     """
     new = hash_.new
     key = bytes(chaining_key).ljust(hash_.blocklen, b"\0")
-    inner = new(key.translate(_IPAD) + input_key_material).digest()
-    temp_key = new(key.translate(_OPAD) + inner).digest().ljust(hash_.blocklen, b"\0")
-    inner, outer = temp_key.translate(_IPAD), temp_key.translate(_OPAD)
-    output1 = new(outer + new(inner + b"\x01").digest()).digest()
-    output2 = new(outer + new(inner + output1 + b"\x02").digest()).digest()
+    temp_key = new(key.translate(_OPAD) + new(key.translate(_IPAD) + input_key_material).digest()).digest()
+    temp_key = temp_key.ljust(hash_.blocklen, b"\0")
+    inner, outer = new(temp_key.translate(_IPAD)), new(temp_key.translate(_OPAD))
+    output1 = _hmac_of_pads(inner.copy(), outer.copy(), b"\x01")
     if num_outputs == 2:
-        return output1, output2
-    return output1, output2, new(outer + new(inner + output2 + b"\x03").digest()).digest()
+        return output1, _hmac_of_pads(inner, outer, output1 + b"\x02")
+    output2 = _hmac_of_pads(inner.copy(), outer.copy(), output1 + b"\x02")
+    return output1, output2, _hmac_of_pads(inner, outer, output2 + b"\x03")
+
+
+def _hmac_of_pads(inner: _Hashing, outer: _Hashing, data: bytes) -> bytes:
+    inner.update(data)
+    outer.update(inner.digest())
+    return outer.digest()
 
 
 _SHA256: Final = SHA256()

@@ -37,10 +37,13 @@ class SealingKey:
     """8 bytes, at random."""
     key: bytes = field(repr=False)
     """32 bytes, used for nothing else."""
+    aead: AESGCMSIV = field(init=False, repr=False, compare=False)
+    """The key's context: as long in use as the key, and to make one takes almost as long as to open a ticket."""
 
     def __post_init__(self) -> None:
         if len(self.key_id) != KEY_ID or len(self.key) != KEY:
             raise ValueError("key_id: 8 bytes, key: 32 bytes")
+        object.__setattr__(self, "aead", AESGCMSIV(self.key))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +60,7 @@ def seal(
     """`plaintext` sealed under the current key; it opens only where `bound` is the same."""
     key = keys.current
     nonce = random_bytes(_NONCE)
-    return key.key_id + nonce + AESGCMSIV(key.key).encrypt(nonce, plaintext, key.key_id + bound)
+    return key.key_id + nonce + key.aead.encrypt(nonce, plaintext, key.key_id + bound)
 
 
 def open_sealed(keys: SealingKeys, sealed: bytes, bound: bytes) -> bytearray:
@@ -69,7 +72,7 @@ def open_sealed(keys: SealingKeys, sealed: bytes, bound: bytes) -> bytearray:
         if key is not None and key.key_id == key_id:
             plaintext = bytearray(len(body) - TAG)
             try:
-                AESGCMSIV(key.key).decrypt_into(nonce, body, key_id + bound, plaintext)
+                key.aead.decrypt_into(nonce, body, key_id + bound, plaintext)
             except InvalidTag:
                 raise SealRefused("tag") from None
             return plaintext
