@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from tools import check_sizes, check_tracked, generate
 
+ROOT = Path(__file__).resolve().parents[2]
 RPC_FILE = "service/noisegate_server/rpc/handlers/encrypt.py"
 
 
@@ -127,3 +129,24 @@ class TestGenerated:
         fresh = {"same.py": b"1", "changed.py": b"1", "missing.py": b"1"}
         committed = {"same.py": b"1", "changed.py": b"2", "left_over.py": b"1"}
         assert generate.differences(fresh, committed) == ["changed.py", "left_over.py", "missing.py"]
+
+
+class TestChart:
+    """`make check-chart`."""
+
+    @pytest.mark.parametrize(("required", "code"), [("", 0), ("1", 2)])
+    def test_a_lint_that_cannot_run_is_said_and_refused_where_nothing_may_be_skipped(
+        self, required: str, code: int
+    ) -> None:
+        """Silence would look like a chart that is in order."""
+        done = subprocess.run(
+            ["make", "--silent", "check-chart", "HELM=/nonexistent"],
+            cwd=ROOT,
+            env=os.environ | {"NOISEGATE_REQUIRE_ALL": required},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == code
+        assert "the chart is not linted" in done.stdout
