@@ -7,6 +7,7 @@ the resource as target_info.
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
@@ -99,7 +100,14 @@ class Scraped:
 
     async def start(self, host: str, port: int) -> int:
         """Listen; returns the port. OSError where that is not possible."""
-        self._server = await asyncio.start_server(self._serve, host, port, limit=_MOST_BYTES)
+        if ":" in host:
+            # asyncio's own sockets of IPv6 take no IPv4; gRPC's do, and an address of one pod is of both.
+            listening = socket.create_server(
+                (host, port), family=socket.AF_INET6, dualstack_ipv6=socket.has_dualstack_ipv6()
+            )
+            self._server = await asyncio.start_server(self._serve, sock=listening, limit=_MOST_BYTES)
+        else:
+            self._server = await asyncio.start_server(self._serve, host, port, limit=_MOST_BYTES)
         bound: int = self._server.sockets[0].getsockname()[1]
         return bound
 

@@ -221,6 +221,16 @@ async def test_the_listener_has_one_page(request_line: bytes, status: bytes) -> 
     assert (b"noisegate_things_total" in body) is (status == b"200")
 
 
+async def test_an_address_of_ipv6_is_one_of_ipv4_too() -> None:
+    """As of gRPC's listeners: a pod of both families has one of each, and one wildcard for both."""
+    asked = Asked()
+    asked.port = await asked.scraped.start("::ffff:127.0.0.1", 0)
+    try:
+        assert b"200 OK" in await asked.ask(b"GET /metrics HTTP/1.1\r\n\r\n")
+    finally:
+        await asked.scraped.stop()
+
+
 async def test_who_asks_for_openmetrics_gets_it() -> None:
     """Prometheus does."""
     asked = Asked()
