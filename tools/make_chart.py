@@ -1,4 +1,4 @@
-"""Writes what the chart says twice: the schema of `config` from the service's options, and the tables of its README.
+"""Writes what the chart has from elsewhere: the schema of `config`, the tables of its README, the figures of capacity.
 
 `python -m tools.make_chart` writes, `python -m tools.make_chart --check` only compares.
 """
@@ -16,11 +16,13 @@ from typing import Any, Final
 import yaml
 
 from noisegate_server.config import Config
+from noisegate_server.config.capacity import FIGURES
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 CHART: Final = ROOT / "helm" / "noisegate"
 SCHEMA: Final = CHART / "values.schema.json"
 README: Final = CHART / "README.md"
+CAPACITY: Final = CHART / "capacity.yaml"
 
 SET_BY_THE_CHART: Final = frozenset(
     {
@@ -73,6 +75,15 @@ def schema() -> str:
     return re.sub(r'(?<=\n    "config": )\{.*?\}(?=,\n    "shutdown")', lambda _: made, text, flags=re.DOTALL)
 
 
+def capacity() -> str:
+    """The file of what sessions take, with how many there may be where `config` does not say it."""
+    figures = {**FIGURES, "max_sessions": Config.model_fields["max_sessions"].default}
+    lines = "".join(f"{name}: {number}\n" for name, number in figures.items())
+    return (
+        f"# `python -m tools.make_chart` writes it: noisegate_server/config/capacity.py says what these are.\n{lines}"
+    )
+
+
 # --- the tables -------------------------------------------------------------------------------------------------------
 
 
@@ -123,11 +134,12 @@ def readme() -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Writes both files, or with --check says which is stale; returns the exit code."""
+    """Writes the files, or with --check says which is stale; returns the exit code."""
     if arguments not in ([], ["--check"]):
         print("usage: python -m tools.make_chart [--check]", file=sys.stderr)
         return 2
-    stale = [(path, text) for path, text in ((SCHEMA, schema()), (README, readme())) if path.read_text("utf-8") != text]
+    made = ((SCHEMA, schema()), (README, readme()), (CAPACITY, capacity()))
+    stale = [(path, text) for path, text in made if not path.exists() or path.read_text("utf-8") != text]
     for path, text in stale:
         if arguments:
             print(f"{path.relative_to(ROOT)} is stale: python -m tools.make_chart")

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from noisegate_server.bench.claims import CLAIMS
+from noisegate_server.config import capacity
 from tests.support.chart import CHART, ROOT, rendered
 from tests.support.image import entrypoint
 from tests.support.small_cluster import SmallCluster
@@ -147,6 +148,18 @@ def test_the_rows_that_a_plan_is_made_from_are_measured() -> None:
     rows = re.findall(r"^\| `([a-z-]+)` \|", DOCUMENT, re.MULTILINE)
     assert asked.split() == rows
     assert set(rows) <= set(CLAIMS)
+
+
+def test_the_figures_of_a_plan_are_those_that_limits_are_held_against() -> None:
+    """By the chart and the doctor."""
+    mib, kib = 1024 * 1024, 1024
+    plan = DOCUMENT.partition("## Capacity")[2].partition("## The dashboard")[0]
+    assert f"| the process | {capacity.PROCESS // mib} MiB |" in plan
+    assert f"| {capacity.KEPT // mib} MiB at most |" in plan
+    assert f"| a session in use | {capacity.SESSION / kib} KiB |" in plan
+    assert f"{capacity.SUSPENDED // kib // 2} KiB for a suspended session, and as much again" in plan
+    assert f"a second for each {capacity.SUSPENDED_A_SECOND:,} sessions" in plan
+    assert f"{capacity.memory_bytes(200_000) / mib:,.0f} MiB for 200,000" in plan
 
 
 def test_every_link_of_the_document_leads_to_a_file() -> None:

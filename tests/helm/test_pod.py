@@ -13,6 +13,7 @@ import noisegate
 import noisegate.admin
 from noisegate.v1 import session_crypto_service_pb2 as pb
 from noisegate.v1.session_crypto_service_pb2_grpc import SessionCryptoServiceStub
+from noisegate_server.config import capacity
 from tests.support.certificates import Authority
 from tests.support.chart import profiles, rendered
 from tests.support.image import entrypoint
@@ -23,11 +24,6 @@ from tests.support.pod import Cluster, Pod
 PROFILES = profiles()
 DICE = "spiffe://game.example/dice"
 MIB = 1024 * 1024
-PROCESS_BYTES = 96 * MIB
-KEPT_BYTES = 164 * MIB
-"""Answers for repeated calls and for repeated packets, 64 MiB each at most, and 16,384 AEAD contexts of 2.2 KB."""
-SESSION_BYTES = 4_608
-"""Of a session in use."""
 PATIENT = noisegate.CallPolicy(packet_deadline=10.0, control_deadline=10.0)
 
 
@@ -143,13 +139,21 @@ async def test_keys_and_certificates_that_change_in_their_secrets_reach_a_runnin
 def test_the_memory_that_a_pod_may_have_is_enough_for_all_its_sessions(cluster: Cluster, profile: str) -> None:
     """The sum of docs/operate.md, with the process as it is after its start."""
     with start(cluster, profile) as pod:
-        process = pod.resident_bytes()
-        assert process < PROCESS_BYTES
+        assert pod.resident_bytes() < capacity.PROCESS
         assert pod.terminate() == 0
     limit = pod.container["resources"]["limits"]["memory"]
     assert limit.endswith("Mi")
-    needed = PROCESS_BYTES + KEPT_BYTES + int(pod.environment()["NOISEGATE_MAX_SESSIONS"]) * SESSION_BYTES
+    needed = capacity.memory_bytes(int(pod.environment()["NOISEGATE_MAX_SESSIONS"]))
     assert needed <= int(limit.removesuffix("Mi")) * MIB <= needed * 1.3
+
+
+async def test_a_pod_of_an_ipv6_cluster_answers_at_its_address(cluster: Cluster) -> None:
+    """Every listener but that of a sidecar's own pod."""
+    with start(cluster, "default", {"ipv6": True}) as pod:
+        assert all(pod.address(port).startswith("[::1]:") for port in ("grpc", "health", "metrics"))
+        assert await pod.probe("readinessProbe")
+        assert "noisegate_sessions" in pod.scrape()
+        assert pod.terminate() == 0
 
 
 async def test_a_sidecar_serves_its_pod_alone_and_without_credentials(cluster: Cluster) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -21,6 +22,8 @@ OPERATORS = {"admin.clientCa.secret": "operators"}
 MONITORED = {"metrics.serviceMonitor.enabled": True}
 COLLECTOR = {"otlp.endpoint": "http://collector:4317"}
 GAME = [{"name": "game", "image": "game"}]
+SIDECAR = {"loopback": True, "extraContainers": GAME}
+CLAIM = {"replicas": 1, "persistence.existingClaim": "mine"}
 
 OTHERWISE: Mapping[str, tuple[object, Mapping[str, object]]] = {
     "replicas": (3, {}),
@@ -33,6 +36,7 @@ OTHERWISE: Mapping[str, tuple[object, Mapping[str, object]]] = {
     "fullnameOverride": ("ng", {}),
     "labels": ({"team": "arena"}, {}),
     "clusterDomain": ("arena.example", {}),
+    "ipv6": (True, {}),
     "loopback": (True, {"extraContainers": GAME}),
     "keys.secret": ("mine", {}),
     "keys.identity": ("mine", {}),
@@ -56,6 +60,7 @@ OTHERWISE: Mapping[str, tuple[object, Mapping[str, object]]] = {
     "shutdown.drain": (9, {}),
     "shutdown.grace": (99, {}),
     "shutdown.suspend": (99, {}),
+    "shutdown.game": (99, SIDECAR),
     "persistence.enabled": (False, {}),
     "persistence.size": ("7Gi", {}),
     "persistence.storageClass": ("fast", {}),
@@ -63,7 +68,6 @@ OTHERWISE: Mapping[str, tuple[object, Mapping[str, object]]] = {
     "persistence.existingClaim": ("mine", {"replicas": 1}),
     "persistence.whenDeleted": ("Delete", {}),
     "persistence.whenScaled": ("Delete", {}),
-    "service.type": ("LoadBalancer", {}),
     "service.port": (443, {}),
     "service.annotations": ({"a": "b"}, {}),
     "serviceAccount.create": (False, {}),
@@ -131,6 +135,41 @@ def test_no_value_is_without_an_effect(name: str) -> None:
     assert done.stdout != _text(json.dumps({key: value for key, value in beside.items() if key != name}))
 
 
+BESIDE: Mapping[str, tuple[Mapping[str, object], Sequence[str]]] = {
+    "a digest": ({"image.digest": OTHERWISE["image.digest"][0]}, ["image"]),
+    "a sidecar": (SIDECAR, [""]),
+    "a claim": (CLAIM, ["persistence", "shutdown"]),
+    "no volume": ({"persistence.enabled": False}, ["persistence", "shutdown"]),
+    "no account": ({"serviceAccount.create": False}, ["serviceAccount"]),
+    "no network policy": ({"networkPolicy.enabled": False}, ["networkPolicy"]),
+    "no budget": ({"podDisruptionBudget.enabled": False}, ["podDisruptionBudget"]),
+    "no metrics": ({"metrics.enabled": False}, ["metrics", "networkPolicy"]),
+    "metrics for nobody": ({}, ["metrics"]),
+    "no operators": ({}, ["admin", "networkPolicy"]),
+    "no receiver": ({}, ["otlp"]),
+    "no traces": ({**COLLECTOR, "otlp.metrics": True, "otlp.traces": False}, ["otlp"]),
+    "no cert-manager": ({}, ["tls"]),
+}
+"""What else may be so, and in which sections another value could then be one that nobody sees."""
+
+
+@pytest.mark.parametrize("beside", BESIDE)
+def test_a_value_that_others_leave_without_an_effect_is_refused_by_name(beside: str) -> None:
+    """It renders otherwise, or not at all."""
+    given, sections = BESIDE[beside]
+    before = render(values=given)
+    assert before.returncode == 0, before.stderr
+    for name in VALUES:
+        if name not in given and name.startswith(tuple(sections)):
+            other = OTHERWISE[name][0]
+            done = render(values={**given, name: other})
+            if done.returncode:
+                section = name.rpartition(".")[0] or name
+                assert re.search(rf"\b{section}[.\w]*: ", done.stderr), (name, done.stderr)
+            else:
+                assert done.stdout != before.stdout, name
+
+
 def test_every_value_has_its_sentence_and_its_turn_above() -> None:
     """None is missing in the README, and none in the table."""
     text = (CHART / "values.yaml").read_text(encoding="utf-8")
@@ -156,8 +195,9 @@ def test_every_option_of_the_service_is_a_value_or_follows_from_one() -> None:
     )
 
 
-def test_schema_and_readme_are_what_the_options_and_values_say() -> None:
+def test_schema_readme_and_figures_are_what_options_and_values_say() -> None:
     """`python -m tools.make_chart --check`."""
+    assert make_chart.CAPACITY.read_text(encoding="utf-8") == make_chart.capacity()
     assert make_chart.SCHEMA.read_text(encoding="utf-8") == make_chart.schema()
     assert make_chart.README.read_text(encoding="utf-8") == make_chart.readme()
 
@@ -190,7 +230,14 @@ def test_schema_and_readme_are_what_the_options_and_values_say() -> None:
         ({"otlp.endpoint": "collector"}, "endpoint"),
         ({"otlp.ratio": 2}, "ratio"),
         ({"persistence.existingClaim": "x"}, "persistence.existingClaim: one process has the state file"),
-        ({"persistence.existingClaim": "x", "persistence.enabled": False}, "persistence.existingClaim: has no effect"),
+        (
+            {"persistence.existingClaim": "x", "persistence.enabled": False, "replicas": 1},
+            "existingClaim: has no effect",
+        ),
+        ({"config.max_sessions": 300_000}, "resources.limits.memory: 1280Mi is too little"),
+        ({"persistence.size": "300Mi"}, "persistence.size: 300Mi is too little"),
+        ({"shutdown.suspend": 30}, "shutdown.suspend: 30 s are too short"),
+        ({"service.type": "LoadBalancer"}, "type"),
         ({"tls.certManager.enabled": True}, "tls.certManager.issuer.name: name the issuer"),
         ({"admin.clientCa.secret": "noisegate-tls"}, "admin.clientCa: must not be tls.clientCa"),
         ({"metrics.enabled": False, **MONITORED}, "metrics.serviceMonitor.enabled: has no effect"),
@@ -199,8 +246,14 @@ def test_schema_and_readme_are_what_the_options_and_values_say() -> None:
         ({**COLLECTOR, "otlp.traces": False}, "otlp.endpoint: has no effect"),
         ({"loopback": True}, "extraContainers: with loopback nobody but these"),
         ({"loopback": True, "extraContainers": GAME, **CERTIFICATE}, "tls.certManager.enabled: has no effect"),
-        ({"loopback": True, "extraContainers": GAME, **OPERATORS}, "admin.clientCa.secret: operators come over TLS"),
-        ({"loopback": True, "extraContainers": GAME, "test.callerSecret": "x"}, "test.callerSecret: with loopback"),
+        (
+            {"loopback": True, "extraContainers": GAME, **OPERATORS},
+            "admin.clientCa.secret: has no effect with loopback",
+        ),
+        (
+            {"loopback": True, "extraContainers": GAME, "test.callerSecret": "x"},
+            "test.callerSecret: has no effect with loopback",
+        ),
     ],
 )
 def test_a_value_that_cannot_be_meant_is_refused_by_name(values: dict[str, object], named: str) -> None:
@@ -215,7 +268,8 @@ def test_the_ends_of_an_option_s_range_are_allowed(end: str) -> None:
     """As the service's own are, from which the schema is made; and they arrive as numbers that it reads."""
     values = {name: option[end] for name, option in make_chart.options() if end in option}
     assert len(values) > 10
-    (pods,) = (resource for resource in rendered(values={"config": values}) if resource["kind"] == "StatefulSet")
+    room = {"resources.limits.memory": "1Ti", "persistence.size": "1Ti", "shutdown.suspend": 3_600}
+    (pods,) = (each for each in rendered(values={"config": values, **room}) if each["kind"] == "StatefulSet")
     variables = pods["spec"]["template"]["spec"]["containers"][0]["env"]
     told = {each["name"]: each.get("value", "") for each in variables}
     assert {name: float(told[f"NOISEGATE_{name.upper()}"]) for name in values} == values

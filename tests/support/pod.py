@@ -126,7 +126,8 @@ class Container:
                 told[each["name"]] = re.sub(r"\$\((\w+)\)", lambda found: told[found[1]], each["value"])
         for name, value in told.items():
             if name.endswith("_LISTEN"):
-                told[name] = value.rpartition(":")[0].replace("0.0.0.0", "127.0.0.1") + ":0"
+                host = value.rpartition(":")[0]
+                told[name] = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host) + ":0"
             elif name.startswith("NOISEGATE_"):
                 told[name] = self.inside(value)
         return told | {"PATH": str(Path(sys.executable).parent), "HOME": "/nonexistent", "TMPDIR": "/nonexistent"}

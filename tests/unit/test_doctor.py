@@ -23,6 +23,7 @@ from noisegate_server.doctor.clock import judge
 from noisegate_server.doctor.examination import examine
 from noisegate_server.doctor.findings import Finding, Findings, State
 from noisegate_server.doctor.key_files import OLD
+from noisegate_server.doctor.limits import _examine_memory
 from noisegate_server.files import BLOB_KEYS, KeyFile
 from noisegate_server.server import Server
 from noisegate_server.vault.key_dates import KeyDates
@@ -266,6 +267,27 @@ def test_a_disk_that_has_no_room_is_noted(options: Options, monkeypatch: pytest.
     findings = found(options)
     assert findings.healthy
     assert "1,000,000 sessions may need" in of(findings, "--state-file")[0]
+
+
+def test_sessions_that_memory_or_a_stop_is_not_enough_for_are_noted(options: Options) -> None:
+    """The service starts, and loses sessions on the day when there are so many."""
+    enough = found(options | {"max_sessions": 1_000, "suspend_grace": 0.2})
+    assert of(enough, "--suspend-grace") == []
+    assert "enough for 1,000 sessions" in of(enough, "--max-sessions")[0]
+    notes = {each.check: each for each in found(options | {"max_sessions": 10_000_000}) if each.state is State.NOTE}
+    assert "10,000,000 sessions may take 2000 s" in notes["--suspend-grace"].text
+    findings = Findings()
+    _examine_memory(findings, 200_000, 1_194_000_000)
+    (finding,) = findings
+    assert finding.state is State.NOTE
+    assert "200,000 sessions in use may take 1.2 GB" in finding.text
+    assert "lower it" in finding.remedy
+
+
+def test_what_is_never_suspended_needs_no_time(options: Options) -> None:
+    """Without a key for it, or a file."""
+    del options["blob_key"]
+    assert of(found(options | {"max_sessions": 10_000_000}), "--suspend-grace") == []
 
 
 def test_a_port_that_something_else_has_is_named(options: Options) -> None:

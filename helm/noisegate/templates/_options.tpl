@@ -7,12 +7,12 @@
     fieldRef:
       fieldPath: metadata.name
 - name: NOISEGATE_LISTEN
-  value: {{ ternary "127.0.0.1:7443" "0.0.0.0:7443" $values.loopback | quote }}
+  value: "{{ ternary "127.0.0.1" (include "noisegate.everywhere" $) $values.loopback }}:7443"
 - name: NOISEGATE_HEALTH_LISTEN
-  value: "0.0.0.0:7445"
+  value: "{{ include "noisegate.everywhere" $ }}:7445"
 {{- if $values.metrics.enabled }}
 - name: NOISEGATE_METRICS_LISTEN
-  value: "0.0.0.0:7446"
+  value: "{{ include "noisegate.everywhere" $ }}:7446"
 {{- end }}
 - name: NOISEGATE_IDENTITY
   value: {{ include "noisegate.identities" . | quote }}
@@ -40,7 +40,7 @@
 {{- end }}
 {{- if $values.admin.clientCa.secret }}
 - name: NOISEGATE_ADMIN_LISTEN
-  value: "0.0.0.0:7444"
+  value: "{{ include "noisegate.everywhere" $ }}:7444"
 - name: NOISEGATE_ADMIN_CLIENT_CA
   value: /etc/noisegate/operators/ca.crt
 {{- end }}
@@ -48,8 +48,10 @@
   value: {{ include "noisegate.text" $values.shutdown.drain | quote }}
 - name: NOISEGATE_GRACE
   value: {{ include "noisegate.text" $values.shutdown.grace | quote }}
+{{- if $values.persistence.enabled }}
 - name: NOISEGATE_SUSPEND_GRACE
   value: {{ include "noisegate.text" $values.shutdown.suspend | quote }}
+{{- end }}
 {{- range $name, $value := $values.config }}
 - name: NOISEGATE_{{ upper $name }}
   value: {{ include "noisegate.text" $value | quote }}
@@ -77,6 +79,11 @@
 {{- with $values.extraEnv }}
 {{ toYaml . }}
 {{- end }}
+{{- end -}}
+
+{{/* The host of a listener that the whole cluster reaches. */}}
+{{- define "noisegate.everywhere" -}}
+{{- ternary "[::]" "0.0.0.0" .Values.ipv6 -}}
 {{- end -}}
 
 {{/* FILE for all tenants, TENANT=FILE for those with a key of their own. */}}

@@ -7,6 +7,7 @@ from noisegate_server.doctor.certificates import examine_certificates
 from noisegate_server.doctor.clock import examine_clock
 from noisegate_server.doctor.findings import Findings
 from noisegate_server.doctor.key_files import examine_key_files
+from noisegate_server.doctor.limits import examine_limits
 from noisegate_server.doctor.ports import examine_ports
 from noisegate_server.doctor.state_file import examine_state_file
 
@@ -21,5 +22,6 @@ def examine(config: Config, wall: float) -> Findings:
     examine_certificates(findings, config, wall)
     examine_clock(findings)
     examine_state_file(findings, config, wall)
+    examine_limits(findings, config)
     examine_ports(findings, config)
     return findings

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from noisegate_server.config import Config
+from noisegate_server.config.capacity import volume_bytes
 from noisegate_server.doctor.findings import Findings
 from noisegate_server.vault.schema import ForeignFile, identify
 
@@ -17,8 +18,6 @@ __all__ = ["examine_state_file"]
 
 _OPTION: Final = "--state-file"
 _FOR_OTHERS: Final = 0o077
-_SESSION_BYTES: Final = 1_024
-"""Of a suspended session in the file, rounded up."""
 
 
 def examine_state_file(findings: Findings, config: Config, wall: float) -> None:
@@ -61,7 +60,7 @@ def _examine_room(findings: Findings, folder: Path, sessions: int) -> None:
         free = shutil.disk_usage(folder).free
     except OSError:
         return
-    needed = sessions * _SESSION_BYTES
+    needed = volume_bytes(sessions)
     told = f"{folder}: {free / 1e9:.1f} GB free"
     if free < needed:
         findings.note(
