@@ -9,13 +9,14 @@ import pytest
 
 from noisegate.v1 import error_reason_pb2 as reasons
 from noisegate_server.rpc.errors import reason_name
-from tests.conformance.suite.cases import load
+from tests.conformance.suite.cases import SCRIPTED, answered, load
 from tests.conformance.suite.languages import LANGUAGES, Language
 from tests.conformance.suite.table import run, shown
 from tests.support.go_program import NotAvailable
 from tests.support.vectors import not_available
 
 CASES = load()
+KNOWN = {reason_name(number) for number in reasons.ErrorReason.values() if number}
 
 # A driver's first build compiles gRPC.
 pytestmark = pytest.mark.timeout(600)
@@ -63,8 +64,14 @@ def test_a_language_that_cannot_be_built_says_why() -> None:
 
 def test_every_reason_of_the_contract_is_a_case() -> None:
     """Whoever adds a reason adds its row."""
-    known = {reason_name(number) for number in reasons.ErrorReason.values() if number}
-    assert {case.name for case in CASES if case.topic == "reasons"} == known
+    assert {case.name for case in CASES if case.topic == "reasons"} == KNOWN
+
+
+def test_every_reason_is_answered_by_the_service_itself_or_says_why_not() -> None:
+    """A script in the service's place shows that an SDK can read a reason, and not that the service gives it."""
+    real = answered(CASES)
+    assert KNOWN - real == SCRIPTED.keys()
+    assert not real & SCRIPTED.keys()
 
 
 def test_every_case_has_a_name_of_its_own() -> None:

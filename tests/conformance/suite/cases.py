@@ -10,12 +10,19 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 FOLDER: Final = Path(__file__).resolve().parents[1] / "cases"
+
+SCRIPTED: Final[Mapping[str, str]] = {
+    "WRONG_OWNER": "a single process has no other one to name",
+    "IDEMPOTENCY_CONFLICT": "an SDK makes a new request_id for each call, and repeats it with the same body alone",
+    "INTERNAL": "a defect cannot be asked for",
+}
+"""Reasons that no case makes the service itself answer, and why; all others must have one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +41,19 @@ class Case:
 def load(folder: Path = FOLDER) -> list[Case]:
     """Every case of every file."""
     return [case for path in sorted(folder.glob("*.json")) for case in _read(path)]
+
+
+def answered(cases: Sequence[Case]) -> set[str]:
+    """Reasons for which the service itself, and no script in its place, refuses something in one of the cases."""
+    return {reason for case in cases if "refuses" not in case.service for reason in _reasons(case.steps)}
+
+
+def _reasons(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        yield from (value[key] for key in ("reason", "refused") if isinstance(value.get(key), str))
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for each in inner:
+        yield from _reasons(each)
 
 
 def _read(path: Path) -> Iterator[Case]:

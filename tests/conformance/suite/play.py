@@ -63,7 +63,7 @@ class Play:
 
     async def _step(self, step: dict[str, Any]) -> None:
         if "stage" in step:
-            await self._stage.run(step["stage"], step)
+            await self._stage.run(step["stage"], resolved(step, self._kept))
         elif "cancel" in step:
             self._driver.cancel(self._started[step["cancel"]][0])
         elif "finish" in step:
@@ -132,7 +132,7 @@ class Play:
         beside = given.get("associated_data", b"")
         match step["player"]:
             case "seal":
-                packet = player.seal(given["text"], beside)
+                packet = [player.seal(given["text"], beside) for _ in range(given.get("times", 1))][-1]
                 parts = cut(packet, _MESSAGE_ID, _PATH_BYTES) if isinstance(player, DatagramEnd) else [packet]
                 return {"packet": packet.hex(), "parts": [part.hex() for part in parts]}
             case "open":
@@ -172,7 +172,11 @@ class Play:
                 raise ValueError(f"no such act: {step['play']}")
 
     async def _handshake(self, step: dict[str, Any]) -> None:
-        """Payloads both ways, the hash, and the player's key as the service learned it."""
+        """Payloads both ways, the hash, and the player's key as the service learned it.
+
+        Under the session's name is kept what the service answered at last and the player's `first_message`; where a
+        DATAGRAM player begins `twice`, also the message that was `held_back`.
+        """
         names = {"client": step.get("client", "c"), "session": step.get("session", "s")}
         setup = setup_of(step)
         mode = RecordMode[step["mode"]]
@@ -188,10 +192,13 @@ class Play:
             **names,
         }
         protocol = {"pattern": setup.pattern.name, "suite": setup.suite.name}
+        first = held_back = player.begin() if setup.role is Role.RESPONDER else b""
+        if step.get("twice"):
+            first = player.begin()
         if isinstance(player, NoiseEnd):
-            answer = await self._noise(player, setup.role, {**words, **protocol}, setup.player_key_for_service)
-        elif setup.role is Role.RESPONDER:
-            answer = await self._done("respond", message=player.begin(), **words)
+            answer = await self._noise(player, first, {**words, **protocol}, setup.player_key_for_service)
+        elif first:
+            answer = await self._done("respond", message=first, **words)
             answer = await self._answers(player, answer, names)
         else:
             answer = await self._done("initiate", **protocol, remote_static_key=setup.player_key_for_service, **words)
@@ -199,16 +206,16 @@ class Play:
         expect(
             {"established": True, "handshake_hash": player.handshake_hash, "remote_static_key": setup.shown_key}, answer
         )
-        self._kept[names["session"]] = {key: _from_wire(value) for key, value in answer.items()}
+        kept = {key: _from_wire(value) for key, value in answer.items()}
+        self._kept[names["session"]] = {**kept, "first_message": first, "held_back": held_back}
 
     async def _noise(
-        self, player: NoiseEnd, role: Role, words: dict[str, Any], remote_static_key: bytes
+        self, player: NoiseEnd, first: bytes, words: dict[str, Any], remote_static_key: bytes
     ) -> dict[str, Any]:
         noise = player.noise
         where = {"session": words["session"], "client": words["client"]}
-        if role is Role.RESPONDER:
-            message = noise.write_handshake(b"hi")
-            answer = await self._done("respond", message=message, payload=b"welcome", **words)
+        if first:
+            answer = await self._done("respond", message=first, payload=b"welcome", **words)
             expect({"payload": b"hi", "to_peer": {"size": 1}}, answer)
             expect({"payload": b"welcome"}, {"payload": noise.read_handshake(_raw(answer["to_peer"][0])).hex()})
             if not noise.established:

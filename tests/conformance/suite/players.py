@@ -42,6 +42,10 @@ class Player(ABC):
         """Equal at both ends."""
 
     @abstractmethod
+    def begin(self) -> bytes:
+        """The first message of a handshake that the player begins; in NOISE mode its payload is "hi"."""
+
+    @abstractmethod
     def seal(self, text: bytes, associated_data: bytes = b"") -> bytes:
         """A record for the service."""
 
@@ -71,6 +75,10 @@ class NoiseEnd(Player):
     @property
     def handshake_hash(self) -> bytes:
         return self.noise.handshake_hash
+
+    def begin(self) -> bytes:
+        message: bytes = self.noise.write_handshake(b"hi")
+        return message
 
     def seal(self, text: bytes, associated_data: bytes = b"") -> bytes:
         return self.noise.seal(text, associated_data) if associated_data else self.noise.seal(text)
@@ -111,7 +119,6 @@ class DatagramEnd(Player):
         self.player.own.wall = lambda: time.time() + ahead_s
 
     def begin(self) -> bytes:
-        """The first packet of a handshake."""
         (packet,) = self.player.start(time.monotonic())
         return packet
 

@@ -15,21 +15,29 @@ from typing import Any, Final
 
 from google.rpc import error_details_pb2, status_pb2
 
+from noisegate import admin
+from noisegate.health import is_serving
 from noisegate.v1 import error_reason_pb2 as reasons
 from noisegate.v1 import session_crypto_service_pb2 as pb
 from noisegate_server.rpc.call import Call, Code, Method, Reply
 from noisegate_server.rpc.errors import defect, reason_name, refusal
-from noisegate_server.rpc.policy import Policy
+from noisegate_server.rpc.policy import LOCAL, Policy
 from noisegate_server.rpc.running import Running
 from noisegate_server.transport.grpcio import GrpcioTransport
 from tests.conformance.suite.gate import Gate
 from tests.conformance.suite.values import Unmet
 from tests.support.answer_cutter import AnswerCutter
 from tests.support.certificates import Authority
+from tests.support.logs import listening
 from tests.support.server import NotReadyError, RunningServer
 from tools.make_error_catalogue import SAMPLES
 
 DEV: Final = ("--dev", "--listen", "127.0.0.1:0", "--drain", "2")
+_STRICT: Final = (
+    *("--suites", "CHACHA20_POLY1305_X25519", "--max-handshakes", "1", "--handshakes-per-peer", "1"),
+    *("--rotation-soft-bytes", "999", "--rotation-hard-bytes", "1000", "--admin-listen", "127.0.0.1:0"),
+)
+"""As little as may be is allowed, and operators may come."""
 _SERVICE: Final = "/noisegate.v1.SessionCryptoService/"
 _POLICY: Final = """
 [[caller]]
@@ -110,6 +118,12 @@ class Stage:
                 self._present(self._gate).release()
             case "begin to stop":
                 self._present(self._own).signal(signal.SIGTERM)
+            case "drain":
+                self._present(self._own).signal(signal.SIGTERM)
+                while await is_serving(self.address):
+                    pass  # each look is a call of its own
+            case "revoke":
+                await self._revoke(step["static_key"])
             case "start":
                 await self._start_again()
             case _:
@@ -133,6 +147,8 @@ class Stage:
             address = (await self._cutter.__aenter__()).address
         if address:
             options += ["--advertise", address]
+        if wanted.get("strict"):
+            options += _STRICT
         self._options = [*options, *wanted.get("options", [])]
         self._own = await asyncio.to_thread(RunningServer, self._options)
         for proxy in (self._gate, self._cutter):
@@ -148,6 +164,8 @@ class Stage:
         for name in ("player-service", "observer"):
             certificate, key = authority.caller(f"spiffe://game.example/{name}")
             self.words[name] = {"certificate": certificate, "key": key}
+        certificate, key = authority.issue("nobody", [])
+        self.words["nobody"] = {"certificate": certificate, "key": key}
         policy = folder / "policy.toml"
         policy.write_text(_POLICY, encoding="utf-8")
         return [*authority.write_server_files(folder), "--policy", str(policy)]
@@ -158,6 +176,12 @@ class Stage:
             self._own = await asyncio.to_thread(RunningServer, self._options)
         except (NotReadyError, TimeoutExpired) as error:
             raise Unmet(f"the service did not come back: {error}") from error
+
+    async def _revoke(self, static_key: bytes) -> None:
+        """As an operator does; callers without credentials are the tenant LOCAL."""
+        operators = listening(self._present(self._own).log(), "operators")
+        async with admin.connect(operators) as operator:
+            await operator.revoke_peer(LOCAL, static_key=static_key)
 
     @staticmethod
     def _files(folder: Path) -> list[str]:
@@ -198,7 +222,7 @@ def _free_port() -> int:
 
 
 def _reply(reason: str, owner: str) -> Reply:
-    """What the service answers for this reason. Nothing in it makes WRONG_OWNER yet; docs/errors.md has its form."""
+    """What the service answers for this reason; WRONG_OWNER, which nothing in it makes, as docs/errors.md has it."""
     if reason == "INTERNAL":
         return defect("request")
     if reason == "WRONG_OWNER":

@@ -1,6 +1,7 @@
 """How cases write bytes and what they expect.
 
-Bytes: {"text": "six"}, {"zeros": 24}, {"random": 65000}, {"flip": VALUE} with its last bit turned, {"joined": [...]}.
+Bytes: {"text": "six"}, {"hex": "0100"}, {"zeros": 24}, {"random": 65000}, {"joined": [...]}, {"flip": VALUE} with its
+last bit turned.
 A string that begins with "$" is what a step has kept under that name; "$name.0" is a part of it.
 Expectations: a value, or {"size": 32} of bytes or a list, {"at_least": 1} of a number, {"not": VALUE}.
 """
@@ -24,6 +25,8 @@ def resolved(value: Any, kept: dict[str, Any]) -> Any:
             return at_path(kept, value[1:])
         case {"text": str(text)}:
             return text.encode()
+        case {"hex": str(digits)}:
+            return bytes.fromhex(digits)
         case {"zeros": int(size)}:
             return bytes(size)
         case {"random": int(size)}:
