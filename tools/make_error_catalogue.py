@@ -55,7 +55,7 @@ SAMPLES: Final[tuple[Exception, ...]] = (
 WITHOUT_A_RULE: Final[Mapping[int, tuple[Code, str]]] = {
     reasons.ERROR_REASON_WRONG_OWNER: (
         Code.ABORTED,
-        "The session lives elsewhere; `metadata.owner` has the HOST:PORT. Version 0.1, where none knows another's, never does.",
+        "The session lives elsewhere; `metadata.owner` has the HOST:PORT. Kept for instances that know of each other.",
     ),
     reasons.ERROR_REASON_INTERNAL: (Code.INTERNAL, "A defect of the service; no word of it is given."),
 }
