@@ -21,6 +21,13 @@ setup: ## build .venv from the hashed requirements, install both distributions e
 run: setup ## play the dice example against a server of its own
 	@$(PYTHON_ENV)/python -m examples.dice
 
+.PHONY: browser
+browser: ## serve a dice table to play at in a browser: noisegate, a lobby, the page (needs Node; PORT: 8100)
+	@NOISEGATE_REQUIRE_ALL=1 tools/setup.sh base browser
+	@cd clients/typescript && node_modules/.bin/tsc
+	@cd examples/browser && node_modules/.bin/tsc
+	@NOISEGATE_COMMAND=$(CURDIR)/$(PYTHON_ENV)/noisegate exec node examples/browser/dist/src/lobby/main.js
+
 .PHONY: demo
 demo: setup ## one session from handshake to close, explained on the terminal
 	@$(PYTHON_ENV)/noisegate demo
@@ -100,6 +107,7 @@ lock: ## compile requirements/*.in into hashed lock files, with the newest versi
 	cd requirements && ../$(COMPILE) --no-deps kubernetes.in --output-file kubernetes.txt
 	cd tools/buf && npm install --package-lock-only --silent
 	cd clients/typescript && npm install --package-lock-only --silent
+	cd examples/browser && npm install --package-lock-only --silent
 
 .PHONY: bench
 bench: setup ## measure what the README claims and print it
@@ -118,6 +126,6 @@ bench-peers: setup ## bench, with rows beside libraries of other projects (build
 .PHONY: clean
 clean: ## remove environments, stamps and by-products
 	rm -rf .venv .venv-codegen .venv-lock .setup .helm tools/buf/node_modules build dist
-	rm -rf clients/typescript/node_modules clients/typescript/dist
+	rm -rf clients/typescript/node_modules clients/typescript/dist examples/browser/node_modules examples/browser/dist
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -15,7 +13,7 @@ import pytest
 
 from noisegate import Pattern
 from tests.support.go_program import NotAvailable
-from tests.support.node_program import CLIENT, build_client
+from tests.support.node_program import CLIENT, build_client, run_tests
 from tests.support.noise_client import Setup, datagram_player, noise_player
 from tests.support.server import RunningServer
 from tests.support.udp_echo import play
@@ -23,7 +21,6 @@ from tests.support.vectors import not_available
 
 README = CLIENT / "README.md"
 WORLD = Path(__file__).parent / "typescript" / "main.ts.txt"
-COMMAND = Path(sys.executable).parent / "noisegate"
 SECONDS = 10.0
 COMPILER_OPTIONS = ("--strict", "--module", "nodenext", "--target", "es2022", "--types", "node", "--skipLibCheck")
 
@@ -42,15 +39,6 @@ def node() -> str:
         return build_client()
     except NotAvailable as reason:
         not_available(str(reason))
-
-
-def run_tests(node: str, folder: Path) -> None:
-    """Run a folder's tests, whose output is the failure."""
-    environment = os.environ | {"NOISEGATE_COMMAND": str(COMMAND)}
-    command = [node, "--test", *sorted(map(str, folder.glob("*.test.js")))]
-    ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert "# pass 0" not in ran.stdout
 
 
 @pytest.fixture(scope="module")

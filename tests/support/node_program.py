@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 from tests.support.go_program import NotAvailable
@@ -24,10 +26,9 @@ def _installed(part: str, folder: Path) -> str:
     return node
 
 
-def _compile(folder: Path, *options: str) -> None:
-    built = subprocess.run(
-        [folder / "node_modules" / ".bin" / "tsc", *options], cwd=folder, capture_output=True, text=True, check=False
-    )
+def _compile(folder: Path) -> None:
+    compiler = folder / "node_modules" / ".bin" / "tsc"
+    built = subprocess.run([compiler], cwd=folder, capture_output=True, text=True, check=False)
     if built.returncode:
         raise RuntimeError(f"{folder} does not build:\n{built.stdout}")
 
@@ -48,5 +49,14 @@ def build_browser() -> str:
     """The client and examples/browser, installed and compiled; the node command. NotAvailable without Node."""
     build_client()
     node = install_noise_c()
-    _compile(BROWSER, "--build", "lobby", "page", "test")
+    _compile(BROWSER)
     return node
+
+
+def run_tests(node: str, folder: Path) -> None:
+    """Run a folder's tests, whose output is the failure."""
+    environment = os.environ | {"NOISEGATE_COMMAND": str(Path(sys.executable).parent / "noisegate")}
+    command = [node, "--test", *sorted(map(str, folder.glob("*.test.js")))]
+    ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "# pass 0" not in ran.stdout
