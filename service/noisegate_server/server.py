@@ -223,7 +223,7 @@ class Server:
 
         With `now` no call is waited for, as after a stop that was cancelled; sessions are suspended all the same.
         """
-        until = self._clock() + self._config.drain + self._config.grace
+        until = self._clock() + self._config.drain + self._config.grace + self._config.suspend_grace
         self._health.drain()
         self._admin_health.drain()
         self._probe_health.drain()

@@ -231,6 +231,26 @@ async def test_a_stopping_server_says_draining_before_its_port_closes() -> None:
         stopping.cancel()
 
 
+async def test_what_suspending_took_is_not_taken_from_the_last_spans_and_metrics() -> None:
+    """They have what calls have left of theirs."""
+    now, left = [0.0], []
+
+    class Suspending:
+        async def drain(self, seconds: float) -> None:
+            now[0] += seconds
+
+    class Sending:
+        async def stop(self, seconds: float) -> None:
+            left.append(seconds)
+
+    options = {"listen": "127.0.0.1:0", "dev": True, "drain": 0, "grace": 3, "suspend_grace": 60}
+    server = Server(read_config(options), clock=lambda: now[0])
+    await server.start()
+    server._keeper, server._telemetry = Suspending(), Sending()  # type: ignore[assignment]  # all that a stop asks of them
+    await server.stop()
+    assert left == [3.0]
+
+
 async def test_what_is_over_is_swept_without_a_call() -> None:
     """A handshake that nobody finishes leaves memory by itself; here at a clock that jumps."""
     clock = Clock()
