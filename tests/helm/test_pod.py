@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -93,13 +95,26 @@ async def test_a_pod_answers_its_probes_its_callers_and_its_operators(
     assert "defect" not in pod.log
 
 
+def mark(pod: Pod, *, version: int) -> None:
+    """Its state file as one that this version of the state has written."""
+    with closing(sqlite3.connect(pod.path("/var/lib/noisegate/noisegate.state"))) as connection:
+        connection.execute(f"PRAGMA user_version = {version}").fetchall()
+
+
 async def test_sessions_are_there_again_when_the_pod_is(cluster: Cluster, callers: Authority) -> None:
-    """SIGTERM suspends them to the volume of the pod, within its grace; the next one with that volume goes on."""
+    """SIGTERM suspends them to the volume of the pod, within its grace; the next one with that volume goes on.
+
+    A version that does not know how they are kept, as after a rollback, says so and leaves them to the one that does.
+    """
     tls = callers.tls(callers.caller(DICE))
     with start(cluster, "everything") as pod:
         async with noisegate.connect(pod.address("grpc"), tls=tls, policy=PATIENT) as game:
             session, player = await open_noise(game, Setup(pattern=noisegate.Pattern.IK, peer_id="ann"))
         assert pod.terminate() == 0
+    mark(pod, version=2)
+    with pytest.raises(AssertionError, match="version 2 of the state, where this one has 1: run that one again"):
+        start(cluster, "everything")
+    mark(pod, version=1)
     with start(cluster, "everything") as pod:
         sealed = await stub_call(
             pod.address("grpc"), tls, "Encrypt", pb.EncryptRequest(session_id=session.id, plaintext=b"six")

@@ -175,6 +175,12 @@ class SmallCluster:
                 return "".join(f"{name} Running\n" for name in sorted(self.pods))
             case ["exec", name, "--", "noisegate", *arguments]:
                 return self._exec(self.pods[name], arguments)
+            case ["logs", "--selector", _, "--prefix", "--tail=-1"]:
+                return "".join(
+                    f"[pod/{name}/noisegate] {line}\n"
+                    for name, pod in self.pods.items()
+                    for line in pod.log.splitlines()
+                )
             case ["logs", name]:
                 return self._jobs[name.removeprefix("job/")].log if "/" in name else self.pods[name].log
             case _:
