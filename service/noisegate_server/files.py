@@ -46,14 +46,23 @@ def read(option: str, path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise ConfigError(option, f"{path}: cannot be read ({error.strerror})") from None
+        denied = f": {_remedy(path, 'let the service read it')}" if isinstance(error, PermissionError) else ""
+        raise ConfigError(option, f"{path}: cannot be read ({error.strerror}){denied}") from None
+
+
+def _remedy(path: Path, otherwise: str) -> str:
+    """What to do about a file's mode: on a read-only mount, as of a Secret in a pod, nobody can change that there."""
+    with suppress(OSError):
+        if os.statvfs(path.parent).f_flag & os.ST_RDONLY:
+            return "its mount is read-only; of a Secret the volume wants defaultMode 0400, and the pod an fsGroup"
+    return otherwise
 
 
 def _read_secret(option: str, path: Path) -> bytes:
     text = read(option, path)
     found = path.stat()
     if not is_private(owner=found.st_uid, mode=found.st_mode, process=os.geteuid()):
-        raise ConfigError(option, f"{path}: others on this machine may read it; run chmod 600 on it")
+        raise ConfigError(option, f"{path}: others on this machine may read it: {_remedy(path, 'run chmod 600 on it')}")
     return text
 
 

@@ -19,6 +19,7 @@ class SlowVault(MemoryVault):
         self.broken = False
         """Calls fail, once they have waited."""
         self.certain = True
+        self.cause = "as the test wants"
         """What failed was not done."""
         self.asked = 0
         self.asking = asyncio.Event()
@@ -59,4 +60,4 @@ class SlowVault(MemoryVault):
         self.asking.set()
         await self.gate.wait()
         if self.broken:
-            raise VaultFailed("as the test wants", certain=self.certain)
+            raise VaultFailed(self.cause, certain=self.certain)

@@ -6,9 +6,11 @@ import asyncio
 import os
 import shutil
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from math import prod
 from pathlib import Path
@@ -171,7 +173,7 @@ def _address_of_another(options: Options, folder: Path) -> None:
         (_no_policy, "--policy", "tenant"),
         (_foreign_state, "--state-file", "no state file"),
         (_shared_state, "--state-file", "chmod 600"),
-        (_no_folder, "--state-file", "existing folder"),
+        (_no_folder, "--state-file", "make the folder"),
         (_address_of_another, "--listen", "address of this machine"),
     ],
 )
@@ -258,6 +260,17 @@ def test_what_a_crash_left_is_read_and_left_as_it_is(options: Options, tmp_path:
     assert before["state-wal"]
     assert "1 suspended sessions" in of(found(options), "--state-file")[-1]
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+async def test_a_state_file_of_another_version_is_to_be_kept_for_it(options: Options) -> None:
+    """As after a rollback: what is in it is lost only to who gives another file."""
+    path = Path(options["state_file"])
+    await SqliteVault(path, ISSUER).close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA user_version = 2").fetchall()
+    (finding,) = mends(found(options))
+    assert "version 2 of the state, where this one has 1" in finding.text
+    assert "run that one again" in finding.remedy
 
 
 def test_a_disk_that_has_no_room_is_noted(options: Options, monkeypatch: pytest.MonkeyPatch) -> None:

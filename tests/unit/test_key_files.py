@@ -75,6 +75,18 @@ def test_a_file_that_others_may_read_is_refused(tmp_path: Path) -> None:
         file_of(written(tmp_path / "keys", FIRST, mode=0o640)).read()
 
 
+def test_where_no_mode_can_be_changed_the_volume_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a pod that starts again and again nobody can run chmod, and its Secret is mounted to be read."""
+    path = written(tmp_path / "keys", FIRST, mode=0o644)
+    mount = os.statvfs(path)
+    fields = [getattr(mount, name) for name in ("f_bsize", "f_frsize", "f_blocks", "f_bfree", "f_bavail", "f_files")]
+    read_only = os.statvfs_result((*fields, mount.f_ffree, mount.f_favail, mount.f_flag | os.ST_RDONLY, 255))
+    monkeypatch.setattr(os, "statvfs", lambda _: read_only)
+    with pytest.raises(ConfigError, match="defaultMode 0400, and the pod an fsGroup") as refused:
+        file_of(path).read()
+    assert "chmod" not in str(refused.value)
+
+
 @pytest.mark.parametrize(
     ("owner", "mode", "process", "private"),
     [

@@ -13,11 +13,11 @@ from noisegate_server.config import Config
 from noisegate_server.config.capacity import volume_bytes
 from noisegate_server.doctor.findings import Findings
 from noisegate_server.vault.schema import ForeignFile, identify
+from noisegate_server.vault.troubles import FOR_OTHERS, NOT_WRITABLE, SHARED, trouble
 
 __all__ = ["examine_state_file"]
 
 _OPTION: Final = "--state-file"
-_FOR_OTHERS: Final = 0o077
 
 
 def examine_state_file(findings: Findings, config: Config, wall: float) -> None:
@@ -32,12 +32,14 @@ def examine_state_file(findings: Findings, config: Config, wall: float) -> None:
         _examine_folder(findings, path)
         return
     except OSError as error:
-        findings.mend(_OPTION, f"{path}: cannot be reached ({error.strerror})", "let the service's user reach it")
+        findings.mend(_OPTION, f"{path}: cannot be reached ({error.strerror})", NOT_WRITABLE[1])
         return
-    if mode & _FOR_OTHERS:
-        findings.mend(_OPTION, f"{path}: others on this machine may read it", "run chmod 600 on it")
+    if mode & FOR_OTHERS:
+        what, remedy = SHARED
+        findings.mend(_OPTION, f"{path}: {what}", remedy)
     if not os.access(path, os.R_OK | os.W_OK):
-        findings.mend(_OPTION, f"{path}: cannot be written", "let the service's user write it")
+        what, remedy = NOT_WRITABLE
+        findings.mend(_OPTION, f"{path}: {what}", remedy)
         return
     # A reader that finds the log of a crash makes a file for sharing it; the service, which is alone, has none.
     shared = path.with_name(f"{path.name}-shm")
@@ -49,7 +51,8 @@ def examine_state_file(findings: Findings, config: Config, wall: float) -> None:
         if name == "SQLITE_BUSY":
             findings.ok(_OPTION, f"{path}: in use by a running service")
         else:
-            findings.mend(_OPTION, f"{path}: cannot be read ({name})", "give another file, or look at the disk")
+            what, remedy = trouble(name)
+            findings.mend(_OPTION, f"{path}: {what}", remedy)
     finally:
         if not was_there:
             shared.unlink(missing_ok=True)
@@ -76,7 +79,7 @@ def _examine_folder(findings: Findings, path: Path) -> None:
     if path.parent.is_dir() and os.access(path.parent, os.W_OK | os.X_OK):
         findings.ok(_OPTION, f"{path}: will be made at the first start")
     else:
-        findings.mend(_OPTION, f"{path}: cannot be made", "let the service's user write to an existing folder")
+        findings.mend(_OPTION, f"{path}: cannot be made", f"make the folder; {NOT_WRITABLE[1]}")
 
 
 def _examine_content(findings: Findings, path: Path, wall: float) -> None:
@@ -88,12 +91,13 @@ def _examine_content(findings: Findings, path: Path, wall: float) -> None:
                 return
             ((kept, newest),) = connection.execute("SELECT count(*), max(suspended_wall) FROM sessions")
         except ForeignFile as foreign:
-            findings.mend(_OPTION, f"{path}: {foreign}", "give another file, or move this one away")
+            findings.mend(_OPTION, f"{path}: {foreign}", foreign.remedy)
             return
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.OperationalError):
                 raise
-            findings.mend(_OPTION, f"{path}: is no state file, or is damaged", "give another file, or a copy")
+            what, remedy = trouble("SQLITE_NOTADB")
+            findings.mend(_OPTION, f"{path}: {what}", remedy)
             return
     findings.ok(_OPTION, f"{path}: in order, {kept} suspended sessions")
     if newest is not None and newest > wall:

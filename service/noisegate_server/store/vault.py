@@ -25,6 +25,8 @@ class VaultFailed(Exception):
 
     def __init__(self, cause: str, *, certain: bool = True) -> None:
         super().__init__(f"the vault failed: {cause}")
+        self.cause = cause
+        """In the vault's own words: of SQLite the name of the error."""
         self.certain = certain
         """Nothing was done. Otherwise it may turn out at the next start that it was."""
 

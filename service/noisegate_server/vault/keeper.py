@@ -16,6 +16,7 @@ from noisegate_server.engine.slumber import suspend_idle
 from noisegate_server.session.errors import Overloaded
 from noisegate_server.store.vault import KeptSession, VaultFailed
 from noisegate_server.telemetry.logs import LOG
+from noisegate_server.vault.troubles import trouble
 
 __all__ = ["Keeper"]
 
@@ -56,7 +57,7 @@ class Keeper:
                 kept = await self._parts.vault.kept()
                 await self._parts.vault.forget([session.session_id for session in kept])
         except VaultFailed as failure:
-            raise ConfigError("--state-file", f"cannot be used: {failure}") from None
+            raise ConfigError("--state-file", ": ".join(trouble(failure.cause))) from None
 
     async def tick(self) -> None:
         """What is due, in slices: forget what is over, suspend what is idle."""
@@ -98,7 +99,12 @@ class Keeper:
                 await asyncio.gather(writing, return_exceptions=True)
         left = self._parts.store.counts().sessions
         if left:
-            LOG.warning("the time to suspend sessions is over: those that are left end", count=left)
+            LOG.warning(
+                "the time to suspend sessions is over: those that are left end",
+                count=left,
+                option="--suspend-grace",
+                remedy="raise it, or lower --max-sessions",
+            )
         LOG.info("sessions suspended: their first calls bring them back", count=suspended)
 
     async def _write(self, group: list[KeptSession]) -> int:
@@ -108,5 +114,6 @@ class Keeper:
     def _complain(self, failure: Exception, now: float) -> None:
         if now >= self._said_at + _SILENCE_SECONDS:
             self._said_at = now
-            cause = failure.__cause__ or failure.__context__ or failure
-            LOG.error("the state file fails", option="--state-file", cause=str(cause))
+            cause = failure if isinstance(failure, VaultFailed) else failure.__cause__ or failure.__context__
+            what, remedy = trouble(cause.cause if isinstance(cause, VaultFailed) else type(failure).__name__)
+            LOG.error("the state file fails", option="--state-file", cause=what, remedy=remedy)

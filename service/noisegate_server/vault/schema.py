@@ -48,6 +48,10 @@ _SETTINGS: Final = (
 class ForeignFile(Exception):
     """The file is no vault of this version; the text says what it is instead."""
 
+    def __init__(self, what: str, remedy: str = "give another file") -> None:
+        super().__init__(what)
+        self.remedy = remedy
+
 
 def prepare(connection: sqlite3.Connection, issuer: bytes) -> bytes:
     """Take the file, and make its tables where it is empty, with `issuer`; the issuer that it has from now on.
@@ -67,7 +71,7 @@ def prepare(connection: sqlite3.Connection, issuer: bytes) -> bytes:
     # Not before the file is known to be ours, because this writes into it.
     connection.execute("PRAGMA journal_mode = WAL").fetchall()
     if connection.execute("PRAGMA quick_check(1)").fetchall() != [("ok",)]:
-        raise ForeignFile("is damaged")
+        raise ForeignFile("is damaged", "give another file; the sessions in this one are lost")
     found: bytes
     ((found,),) = connection.execute("SELECT issuer FROM vault").fetchall()
     return found
@@ -81,7 +85,10 @@ def identify(connection: sqlite3.Connection) -> bool:
     if application != _APPLICATION:
         raise ForeignFile("is a database of another program")
     if version != _VERSION:
-        raise ForeignFile(f"has version {version} of the state, not {_VERSION}")
+        raise ForeignFile(
+            f"is of another version of noisegate: of version {version} of the state, where this one has {_VERSION}",
+            "run that one again, which has its sessions still; or give another file, and do without them",
+        )
     return True
 
 

@@ -16,11 +16,11 @@ from typing import Any, Final
 from noisegate_server.session.constants import CONNECTION_ID
 from noisegate_server.store.vault import KeptSession, Revocation
 from noisegate_server.vault.schema import ForeignFile, prepare
+from noisegate_server.vault.troubles import FOR_OTHERS, NOT_WRITABLE, SHARED, trouble
 from noisegate_server.vault.worker import Worker
 
 __all__ = ["SqliteVault", "UnusableFile"]
 
-_FOR_OTHERS: Final = 0o077
 _OWN: Final = 0o600
 _FOUND_BY: Final = (
     "session_id, tenant, peer_id, group_name, mode, remote_static, connection_ids, by_service, resumable,"
@@ -29,7 +29,10 @@ _FOUND_BY: Final = (
 
 
 class UnusableFile(Exception):
-    """The file cannot be the vault; the text says why, for whoever started the process."""
+    """The file cannot be the vault; the text says why and what to do, for whoever started the process."""
+
+    def __init__(self, what: str, remedy: str) -> None:
+        super().__init__(f"{what}: {remedy}")
 
 
 class SqliteVault:
@@ -47,10 +50,10 @@ class SqliteVault:
             self._issuer: Final = prepare(connection, issuer)
         except ForeignFile as foreign:
             connection.close()
-            raise UnusableFile(str(foreign)) from None
+            raise UnusableFile(str(foreign), foreign.remedy) from None
         except sqlite3.Error as error:
             connection.close()
-            raise UnusableFile(_why(error)) from None
+            raise UnusableFile(*trouble(getattr(error, "sqlite_errorname", "") or type(error).__name__)) from None
         self._worker: Final = Worker(connection)
 
     @property
@@ -102,9 +105,9 @@ def _connect(path: Path) -> sqlite3.Connection:
             os.close(descriptor)
         _sync_folder(path.parent)
     except OSError as error:
-        raise UnusableFile(f"cannot be opened ({error.strerror})") from None
-    if mode & _FOR_OTHERS:
-        raise UnusableFile("others on this machine may read it; run chmod 600 on it")
+        raise UnusableFile(f"cannot be opened ({error.strerror})", NOT_WRITABLE[1]) from None
+    if mode & FOR_OTHERS:
+        raise UnusableFile(*SHARED)
     return sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
 
 
@@ -115,16 +118,6 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _why(error: sqlite3.Error) -> str:
-    match getattr(error, "sqlite_errorname", ""):
-        case "SQLITE_BUSY":
-            return "another process has it open"
-        case "SQLITE_NOTADB" | "SQLITE_CORRUPT":
-            return "is no state file, or is damaged"
-        case name:
-            return f"cannot be used ({name or type(error).__name__})"
 
 
 def _row(session: KeptSession) -> tuple[Any, ...]:

@@ -75,6 +75,7 @@ async def test_when_the_time_is_over_the_others_stay_to_end(
     assert 0 < kept < COUNT
     assert engine.parts.store.counts().sessions == COUNT - kept
     assert told(caplog, "the time to suspend sessions is over") == [COUNT - kept]
+    assert "raise it, or lower --max-sessions" in caplog.text
 
 
 async def test_a_vault_that_fails_is_said_once_and_ends_the_stop(
@@ -82,8 +83,10 @@ async def test_a_vault_that_fails_is_said_once_and_ends_the_stop(
 ) -> None:
     """Those that had left the store already have ended, as all others do then."""
     drained = keeper_of(engine)
-    vault.broken = True
+    vault.broken, vault.cause = True, "SQLITE_FULL"
     await drained.drain(60.0)
     assert await vault.kept() == []
-    assert caplog.text.count("--state-file") == 1
+    (line,) = (record.msg for record in caplog.records if "--state-file" in str(record.msg))
+    assert isinstance(line, dict)
+    assert line["remedy"] == "make room on it, or lower --max-sessions"
     assert engine.parts.store.counts().sessions > 0
