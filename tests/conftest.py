@@ -11,6 +11,7 @@ import pytest
 from hypothesis import settings
 
 from tests.support.engines import Engines
+from tests.support.minutes import Minutes
 from tests.support.recording import Recorder, install, repeats_among
 
 TESTS = Path(__file__).parent
@@ -35,6 +36,7 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.register_profile("test", deadline=None, derandomize=True)
     settings.register_profile("fuzz", deadline=None, max_examples=100 * int(os.environ.get("NOISEGATE_FUZZ", "1")))
     settings.load_profile("fuzz" if "NOISEGATE_FUZZ" in os.environ else "test")
+    config.pluginmanager.register(Minutes())
     config.addinivalue_line(
         "markers", "fixed_ephemeral: its keys are fixed, so its (key, nonce) pairs are not recorded"
     )
