@@ -268,7 +268,7 @@ class Server:
                 wiped = parts.store.wiped
                 over = upkeep.sweep(parts, now, self._wall(), _SWEEP_BUDGET)
                 _log_swept(over, parts.store.wiped - wiped)
-                dropped = self._repeats.expire(now, _SWEEP_BUDGET)
+                dropped = self._repeats.expire(now, _SWEEP_BUDGET) + self._repeats.cut(_SWEEP_BUDGET)
                 due = parts.store.next_expiry()
                 if dropped >= _SWEEP_BUDGET or (due is not None and due <= now):
                     pause = _SWEEP_PAUSE if due is None or now - due < _SWEEP_LATE else 0

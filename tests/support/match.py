@@ -30,8 +30,8 @@ class Match:
     def __init__(self, name: str = "match") -> None:
         """Two of the same name are twins."""
         self.near, self.far = Service(name=f"{name} near"), Service(name=f"{name} far")
-        pairs = [self._meet(mode=DATAGRAM, options=session_pb2.SessionOptions(**kind)) for kind in KINDS]
-        pairs.append(self._meet(mode=NOISE))
+        pairs = [self.meet(mode=DATAGRAM, options=session_pb2.SessionOptions(**kind)) for kind in KINDS]
+        pairs.append(self.meet(mode=NOISE))
         self.ids = [near for near, _ in pairs]
         self.far_ids = [far for _, far in pairs]
         self.ids += [self._half_open(), self._closed(), self._foreign(), bytes(24)]
@@ -61,7 +61,8 @@ class Match:
         """How every session is seen from outside."""
         return [self.alone("GetSession", pb.GetSessionRequest(session_id=each)) for each in self.ids]
 
-    def _meet(self, caller: Caller | None = None, **fields: Any) -> tuple[bytes, bytes]:
+    def meet(self, caller: Caller | None = None, **fields: Any) -> tuple[bytes, bytes]:
+        """One more session by NK: its ids at `near` and at `far`."""
         callers = {} if caller is None else {"caller": caller}
         key = self.near.call("GetCapabilities", pb.GetCapabilitiesRequest(), **callers).static_key
         initiate = pb.InitiateHandshake(protocol=NK, remote_static_key=key, **fields)
@@ -88,9 +89,9 @@ class Match:
         return bytes(self.near.call("Handshake", pb.HandshakeRequest(initiate=initiate)).session_id)
 
     def _closed(self) -> bytes:
-        session_id, _ = self._meet(mode=DATAGRAM)
+        session_id, _ = self.meet(mode=DATAGRAM)
         self.near.call("CloseSession", pb.CloseSessionRequest(session_id=session_id))
         return session_id
 
     def _foreign(self) -> bytes:
-        return self._meet(OTHER, mode=DATAGRAM)[0]
+        return self.meet(OTHER, mode=DATAGRAM)[0]

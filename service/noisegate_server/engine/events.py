@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import IntEnum
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from noisegate_server.engine.counts import Counts, Subject
+from noisegate_server.session.constants import REPEAT_ANSWER_S
 from noisegate_server.session.errors import Overloaded, SessionQuota
 from noisegate_server.session.record_layout import Glance
 from noisegate_server.session.session import Session
@@ -50,6 +51,18 @@ class SessionEvent(NamedTuple):
 
 Tell = Callable[[SessionEvent], None]
 
+
+class Forget(Protocol):
+    """Hears of a session that leaves memory for good, or until its caller wants it back."""
+
+    def __call__(self, tenant: str, session_id: bytes, *, shared: bool = True) -> None:
+        """Not `shared`: it was in no batch that opened anything."""
+
+
+def _nothing_is_kept(tenant: str, session_id: bytes, *, shared: bool = True) -> None:
+    """Nobody has anything of a session beside the engine."""
+
+
 Observe = Callable[[EventKind, Subject, str], None]
 """(what happened, to which session, why it ended; empty where it did not)."""
 
@@ -80,10 +93,12 @@ _COUNT: Final = {
 class Events:
     """Who watches which tenant's sessions. Of one event loop."""
 
-    __slots__ = ("_count", "_counts", "_watches", "observe")
+    __slots__ = ("_count", "_counts", "_watches", "forget", "observe")
 
     def __init__(self, counts: Counts) -> None:
         self._counts: Final = counts
+        self.forget: Forget = _nothing_is_kept
+        """Drops answers of a session that are kept, which none is for longer than REPEAT_ANSWER_S."""
         self.observe: Observe | None = None
         """Told of every event but ROTATION_DUE, of every tenant. Must not raise."""
         self._watches: Final[dict[str, dict[Watch, None]]] = {}
@@ -132,17 +147,31 @@ class Events:
     def ended(self, session: Subject, reason: TerminationReason, *, resumable: bool) -> None:
         """An established session ends; it is not wiped yet. The store calls this, whatever ended it."""
         self._counts.end(session, reason)
+        if not _was_idle(session, reason):
+            self.forget(session.tenant, session.session_id)
         if self.observe is not None:
             self.observe(EventKind.ENDED, session, reason.name)
         if session.tenant in self._watches:
             event = _event(EventKind.ENDED, session)
             self.publish(session.tenant, event._replace(reason=reason, resumable=resumable))
 
+    def given_up(self, session: Subject, reason: TerminationReason, *, resumable: bool) -> None:
+        """A handshake ends before it has finished. The store calls this, whatever ended it."""
+        self._counts.given_up(session, reason, resumable=resumable)
+        self.forget(session.tenant, session.session_id, shared=False)
+
     def publish(self, tenant: str, event: SessionEvent) -> None:
         """Tell an event to every watcher of the tenant that it is for."""
         for watch in tuple(self._watches.get(tenant, ())):
             if watch.peer_id in ("", event.peer_id) and watch.group in ("", event.group):
                 watch.tell(event)
+
+
+def _was_idle(session: Subject, reason: TerminationReason) -> bool:
+    """Whether whatever was answered for it is forgotten already. Those that end by the thousand are."""
+    if isinstance(session, Session):
+        return reason is TerminationReason.IDLE and session.idle_timeout >= REPEAT_ANSWER_S
+    return isinstance(session, Glance)
 
 
 def _event(kind: EventKind, session: Subject) -> SessionEvent:

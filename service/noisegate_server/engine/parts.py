@@ -128,7 +128,7 @@ def make_parts(
             limits,
             resumable=lambda session: session.ticket_given,
             on_end=events.ended,
-            on_given_up=counts.given_up,
+            on_given_up=events.given_up,
             packer=SessionPacker(policy, aeads),
         ),
         aeads=aeads,

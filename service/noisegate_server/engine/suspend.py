@@ -69,7 +69,7 @@ async def suspend(
         return Suspended(expires_in=expires_in)
     record, kept = _leave(parts, session, by_service=False, now=now, wall=wall)
     parts.store.drop_suspended(record)
-    _gone(parts, session)
+    _gone(parts, session, by_service=False)
     return Suspended(blob=kept.blob, expires_in=expires_in)
 
 
@@ -86,7 +86,7 @@ async def put_away(parts: Parts, sessions: Sequence[Session], *, by_service: boo
         for _, record, _ in moves:
             record.moving = False
     for session, _, _ in moves:
-        _gone(parts, session)
+        _gone(parts, session, by_service=by_service)
 
 
 def _leave(
@@ -140,8 +140,10 @@ def _leave(
     return record, kept
 
 
-def _gone(parts: Parts, session: Session) -> None:
-    """The session has left memory."""
+def _gone(parts: Parts, session: Session, *, by_service: bool) -> None:
+    """The session has left memory. What the service suspends goes on with the next call, a repeated one too."""
+    if not by_service:
+        parts.events.forget(session.tenant, session.session_id)
     parts.events.happened(EventKind.SUSPENDED, session)
     session.state = transition(session.state, SessionInput.SUSPEND)
     session.wipe()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from noisegate_server.session.constants import MAX_ASSOCIATED_DATA
+from noisegate_server.session.constants import MAX_ASSOCIATED_DATA, REPEAT_ANSWER_S
 
 MAX_REQUEST_BYTES: Final = 73_728
 """The longest request of a unary method; the transport's own limit is only a backstop above it."""
@@ -60,14 +60,18 @@ UNARY_SECONDS: Final = 5.0
 REPEAT_SECONDS: Final = 5.0
 """How long a request_id is remembered."""
 
-HANDSHAKE_REPEAT_SECONDS: Final = 10.0
-"""The same for Handshake and Resume."""
+HANDSHAKE_REPEAT_SECONDS: Final = REPEAT_ANSWER_S
+"""The same for Handshake and Resume: nothing is kept for longer."""
 
 MAX_REPEATS: Final = 65_536
 MAX_REPEAT_BYTES: Final = 64 * 1024 * 1024
 MAX_REPEATS_PER_SESSION: Final = 8
 MAX_SHARED_REPEATS: Final = 4_096
-"""Of one tenant's DecryptBatch: whoever closes a session looks through all of them, for a millisecond or two."""
+"""Of one tenant's DecryptBatch: all of them are looked through for each session that ends."""
+CUT_AT_ONCE: Final = 64
+"""Those that are, before others have their turn."""
+MAX_CUTS: Final = 256
+"""Ended sessions for which others are still to be looked through; then all of the tenant's are dropped instead."""
 
 MAX_WATCHERS: Final = 1_024
 """Open grpc.health.v1 Watch streams of one process."""

@@ -89,8 +89,6 @@ class Once:
         if reply[0] == _UNAVAILABLE:
             return
         row, repeats = self._row, self._rpc.repeats
-        if row.closes and response is not None:
-            repeats.forget(key[0], request.session_id)
         owner = row.owner_of(request, response) if row.owner_of is not None else b""
         if isinstance(owner, Shared):
             for session_id in closed:

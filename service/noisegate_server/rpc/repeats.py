@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from asyncio import Future
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import Final, NamedTuple
@@ -64,6 +64,15 @@ class _Entry(NamedTuple):
     expires: float
 
 
+class _Cut(NamedTuple):
+    """A session that has left memory, and where its part is still to be taken out."""
+
+    tenant: str
+    session_id: bytes
+    keys: dict[Key, None]
+    """Of shared answers that were kept before; the last one is next."""
+
+
 class _Holding:
     """What one tenant's answers take."""
 
@@ -86,7 +95,8 @@ class Repeats:
     """
 
     __slots__ = (
-        "_by_owner", "_bytes", "_count", "_max_bytes", "_max_entries", "_queues", "_running", "_tenants", "next_expiry",
+        "_by_owner", "_bytes", "_count", "_cuts", "_max_bytes", "_max_entries", "_queues", "_running", "_tenants",
+        "next_expiry",
     )  # fmt: skip
 
     def __init__(self, *, max_entries: int = limits.MAX_REPEATS, max_bytes: int = limits.MAX_REPEAT_BYTES) -> None:
@@ -101,6 +111,7 @@ class Repeats:
         """By tenant and session, or _MANY; with the lifetime of each, oldest first."""
         self._tenants: dict[str, _Holding] = {}
         self._running: dict[Key, _Running] = {}
+        self._cuts: deque[_Cut] = deque()
         self._count = 0
         self._bytes = 0
         self.next_expiry = math.inf
@@ -128,6 +139,11 @@ class Repeats:
             return None
         if entry.digest != digest:
             raise IdempotencyConflict
+        if self._cuts and isinstance(entry.owner, Shared):
+            for cut in self._cuts:
+                if key in cut.keys:
+                    self._take_out(cut, key)
+            entry = self._queues[lifetime][key]
         return entry.reply
 
     def begin(self, key: Key, digest: bytes, answer: Future[Reply]) -> None:
@@ -162,19 +178,48 @@ class Repeats:
         while self._count > self._max_entries or self._bytes > self._max_bytes:
             self._make_room()
 
-    def forget(self, tenant: str, session_id: bytes) -> None:
-        """Drop every answer of a session that is closed, and its part of shared ones: they may hold its plaintexts."""
+    def forget(self, tenant: str, session_id: bytes, *, shared: bool = True) -> None:
+        """Drop every answer of a session that has left memory: they may hold its plaintexts.
+
+        With `shared` also its part of answers that it shares with others. Where those are many, `cut` finishes it.
+        """
         for key, (lifetime, _) in list(self._by_owner.get((tenant, session_id), {}).items()):
             self._drop(lifetime, key)
-        # All of the tenant's are looked through: an index would cost every item of every batch, this some closings.
-        for key, (lifetime, owner) in self._by_owner.get((tenant, _MANY), {}).items():
-            if isinstance(owner, Shared) and session_id in owner.owners:
-                entry = self._queues[lifetime][key]
-                less = self._queues[lifetime][key] = entry._replace(reply=owner.cut(entry.reply, session_id))
-                self._weigh(tenant, _size(less) - _size(entry))
+        if not shared:
+            return
         for key, running in self._running.items():
             if key[0] == tenant:
                 running.closed.append(session_id)
+        # All of the tenant's are looked through: an index would cost every item of every batch, this some endings.
+        keys = self._by_owner.get((tenant, _MANY))
+        if keys is None:
+            return
+        if len(self._cuts) >= limits.MAX_CUTS:
+            for key in list(keys):
+                self._drop(keys[key][0], key)
+            return
+        self._cuts.append(_Cut(tenant, session_id, dict.fromkeys(keys)))
+        self.cut(limits.CUT_AT_ONCE)
+
+    def cut(self, budget: int) -> int:
+        """Take sessions that have left memory out of at most `budget` shared answers; how many were looked at."""
+        left = budget
+        while self._cuts and left > 0:
+            cut = self._cuts[0]
+            while cut.keys and left > 0:
+                left -= 1
+                self._take_out(cut, cut.keys.popitem()[0])
+            if not cut.keys:
+                self._cuts.popleft()
+        return budget - left
+
+    def _take_out(self, cut: _Cut, key: Key) -> None:
+        lifetime, owner = self._by_owner.get((cut.tenant, _MANY), {}).get(key, (0.0, b""))
+        if not isinstance(owner, Shared) or cut.session_id not in owner.owners:
+            return
+        entry = self._queues[lifetime][key]
+        less = self._queues[lifetime][key] = entry._replace(reply=owner.cut(entry.reply, cut.session_id))
+        self._weigh(cut.tenant, _size(less) - _size(entry))
 
     def expire(self, now: float, budget: int = 32) -> int:
         """Drop at most `budget` answers whose time has passed; returns how many."""
@@ -196,6 +241,7 @@ class Repeats:
             queue.clear()
         self._by_owner.clear()
         self._tenants.clear()
+        self._cuts.clear()
         self._count = self._bytes = 0
         self.next_expiry = math.inf
 

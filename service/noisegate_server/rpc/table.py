@@ -119,7 +119,6 @@ METHODS: Final[Mapping[str, Row]] = {
         handle=sessions.close_session,
         repeat_for=_SHORT,
         owner_of=_named,
-        closes=True,
         waits=True,
     ),
     "SuspendSession": Row(
@@ -127,7 +126,6 @@ METHODS: Final[Mapping[str, Row]] = {
         handle=suspend.suspend_session,
         repeat_for=_SHORT,
         owner_of=_named,
-        closes=True,
         waits=True,
     ),
     "RestoreSession": Row(
@@ -184,6 +182,7 @@ def build_table(rpc: Rpc, carry: Carry = _as_it_is) -> Table:
 
     `carry` may put something around the unary methods that streams carry.
     """
+    rpc.parts.events.forget = rpc.repeats.forget
     unaries = {name: serve(SERVICE_PREFIX + name, row, rpc) for name, row in METHODS.items()}
     carried = {name: carry(SERVICE_PREFIX + name, function) for name, function in unaries.items()}
     ours = {SERVICE_PREFIX + name: Method(unary=function) for name, function in unaries.items()}

@@ -57,8 +57,6 @@ class Row:
     """Seconds for which a request_id is remembered; 0 where the request has none."""
     owner_of: OwnerOf | None = None
     """Set where `repeat_for` is."""
-    closes: bool = False
-    """Does success end the session, and with it the answers that are kept for it?"""
     by_name: bool = False
     """Must a policy name it for each caller that may call it? Its "*" and no policy at all do not allow it."""
     waits: bool = False
@@ -141,7 +139,7 @@ def refuser(method: str, rpc: Rpc) -> Refuse:
 def unary(method: str, row: Row, rpc: Rpc, run_once: RunOnce) -> Unary:
     """The seam's function for one row; `run_once` serves the requests that have a request_id."""
     parts, clock, wall, repeats, health = rpc.parts, rpc.clock, rpc.wall, rpc.repeats, rpc.health
-    handle, encode, closes, waits = row.handle, row.encode, row.closes, row.waits
+    handle, encode, waits = row.handle, row.encode, row.waits
     has_request_id = row.repeat_for > 0
     parse, longest = row.parse or row.request.FromString, row.longest
     admit, refuse = admission(method, rpc, longest), refuser(method, rpc)
@@ -171,8 +169,6 @@ def unary(method: str, row: Row, rpc: Rpc, run_once: RunOnce) -> Unary:
                 response = handle(parts, tenant, request, now, wall())
             except Dormant as dormant:
                 return begin(_settle(row, rpc, tenant, request, dormant, refuse))
-            if closes:
-                repeats.forget(tenant, request.session_id)
             return 0, encode(response)
         except Exception as error:  # noqa: BLE001  # the outermost frame of every call: what is not foreseen is INTERNAL
             return refuse(error, request_id)
@@ -183,8 +179,6 @@ def unary(method: str, row: Row, rpc: Rpc, run_once: RunOnce) -> Unary:
 async def _settle(row: Row, rpc: Rpc, tenant: str, request: Any, dormant: Dormant | None, refuse: Refuse) -> Reply:
     try:
         response = await run(row, rpc, tenant, request, dormant)
-        if row.closes:
-            rpc.repeats.forget(tenant, request.session_id)
         return 0, row.encode(response)
     except Exception as error:  # noqa: BLE001  # likewise
         return refuse(error, "")

@@ -121,6 +121,46 @@ def test_a_closed_session_takes_its_part_out_of_shared_answers() -> None:
     repeats.forget("t", b"bbb")
 
 
+def test_a_session_leaves_many_shared_answers_in_slices_and_none_is_given_meanwhile() -> None:
+    """Thousands at once would hold the loop; what is asked for in between is cut first."""
+    count = 10 * limits.CUT_AT_ONCE
+    cut: list[int] = []
+
+    def without(_: bytes, items: Sequence[int]) -> bytes:
+        cut.extend(items)
+        return b""
+
+    repeats = Repeats()
+    for number in range(count):
+        shared = Shared(b"aaabbb", without)
+        repeats.keep(key(str(number)), b"d", (0, b"0"), owner=shared, lifetime=SHORT, now=0.0)
+    repeats.forget("t", b"bbb")
+    assert len(cut) == limits.CUT_AT_ONCE
+    assert {repeats.find(key(str(number)), b"d", SHORT, 0.0) for number in range(0, count, 7)} == {(0, b"")}
+    repeats.keep(key("later"), b"d", (0, b"0"), owner=Shared(b"bbb", without), lifetime=SHORT, now=0.0)
+    looked_at = []
+    while looked := repeats.cut(12):
+        looked_at.append(looked)
+    assert sum(looked_at) == count - limits.CUT_AT_ONCE
+    assert max(looked_at) == 12
+    # It has come back from where it was since then.
+    assert repeats.find(key("later"), b"d", SHORT, 0.0) == (0, b"0")
+    assert {repeats.find(key(str(number)), b"d", SHORT, 0.0) for number in range(count)} == {(0, b"")}
+
+
+def test_where_too_many_sessions_end_the_tenants_shared_answers_go() -> None:
+    """What is still to be looked through is bounded, and nothing of an ended session stays."""
+    repeats = Repeats()
+    shared = Shared(b"s" * 24, lambda body, _: body)
+    for tenant in ("t", "u"):
+        for number in range(2 * limits.CUT_AT_ONCE):
+            repeats.keep(key(str(number), tenant), b"d", (0, b""), owner=shared, lifetime=SHORT, now=0.0)
+    for number in range(2 * limits.MAX_CUTS + 1):
+        repeats.forget("t", b"%024d" % number)
+    assert len(repeats) == 2 * limits.CUT_AT_ONCE
+    assert repeats.find(key("0", "u"), b"d", SHORT, 0.0) is not None
+
+
 def test_a_tenant_has_only_so_many_shared_answers() -> None:
     """The oldest goes, of this tenant alone."""
     repeats = Repeats()

@@ -199,34 +199,6 @@ async def test_a_request_id_has_at_most_64_bytes(request_id: str, fits: bool) ->
         assert detail(reply, error_details_pb2.BadRequest).field_violations[0].field == "request_id"
 
 
-async def test_closing_a_session_drops_its_answers_but_the_closes_own() -> None:
-    """Plaintexts go with the session; a repeated close is still answered."""
-    rpc = make_rpc()
-    seal, close = Script(), Script()
-    sealing, closing = make_table(rpc, seal), make_table(rpc, close, closes=True)
-    # Both tables use one method name, so request ids tell them apart.
-    await call(sealing, METHOD, request("seal"))
-    await call(sealing, METHOD, request("other", session_id=b"o" * 24))
-    first = await call(closing, METHOD, request("close"))
-    await call(sealing, METHOD, request("seal"))
-    await call(sealing, METHOD, request("other", session_id=b"o" * 24))
-    assert len(seal.calls) == 3
-    assert await call(closing, METHOD, request("close")) == first
-    assert len(close.calls) == 1
-
-
-async def test_a_refused_close_drops_nothing() -> None:
-    """The session lives on, so its answers do."""
-    rpc = make_rpc()
-    seal = Script()
-    sealing, closing = make_table(rpc, seal), make_table(rpc, Script(_raise(DecryptFailed())), closes=True)
-    await call(sealing, METHOD, request("seal"))
-    await call(closing, METHOD, request())
-    await call(closing, METHOD, request("close"))
-    await call(sealing, METHOD, request("seal"))
-    assert len(seal.calls) == 1
-
-
 async def test_a_waiting_handler_answers_once_for_all_its_repeats() -> None:
     """A repeat that comes while the first still waits must not run it again."""
     gate = asyncio.Event()
