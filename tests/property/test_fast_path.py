@@ -23,6 +23,8 @@ from tests.support.match import Match
 
 PLAYERS = 7
 EVERYBODY = list(range(PLAYERS))
+ROOMS = ([0, 0], [1, 1, 1])
+"""Of players who have a path together, since they are of one kind: each is there again with every step."""
 NETWORKS = (session_pb2.NETWORK_WIFI, session_pb2.NETWORK_CELLULAR)
 
 player = st.integers(0, PLAYERS - 1)
@@ -307,6 +309,9 @@ def test_a_life_in_batches_is_a_life_of_single_calls(life: list[tuple[str, Any]]
     for what, how in [("cast", EVERYBODY), *life, ("deliver", None)]:
         for each in (fast, slow):
             each.live(what, how)
+            for room in ROOMS:
+                each.live("cast", room)
+                each.live("seal", room)
             each.live("cast", EVERYBODY)
             each.live("open", EVERYBODY)
         assert fast.log == slow.log

@@ -81,6 +81,9 @@ class Work(Protocol):
     parts: Parts
     sparse: Sparse
 
+    def together(self, run: int, now: float) -> int:
+        """Serve a whole slice from run `run` on, or some of it; how many runs, 0 where that is not possible."""
+
     def find(self, start: int, stop: int, now: float) -> Sequence[Session | None]:
         """The sessions of these runs; None where `one` has to look."""
 
@@ -98,6 +101,11 @@ def serve(work: Work, starts: Sequence[int], now: float, wall: float) -> Steps[N
     """Serve every item of a batch, in order; `starts` as in Runs."""
     run, total = 0, len(starts) - 1
     while run < total:
+        if done := work.together(run, now):
+            run += done
+            if run < total and (moment := (yield None)) is not None:
+                now, wall = moment
+            continue
         first = run
         stop = bisect_right(starts, starts[run] + SLICE) - 1
         sessions = work.find(run, stop, now)

@@ -72,6 +72,10 @@ class _Opening:
     early: list[int] = field(default_factory=list)
     session_ids: list[bytes] = field(default_factory=list)
 
+    def together(self, _run: int, _now: float) -> int:
+        """Every packet has its own window to look at."""
+        return 0
+
     def find(self, start: int, stop: int, now: float) -> Sequence[Session | None]:
         """The sessions of these runs that are objects: to unpack a slice of them at once would be a long pause."""
         if not self.named:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
-from noisegate_server.engine.batch import Runs, Sparse, Steps, serve
+from noisegate_server.engine.batch import SLICE, Runs, Sparse, Steps, serve
 from noisegate_server.engine.parts import Parts
 from noisegate_server.engine.records import encrypt
 from noisegate_server.session.batch import LARGEST, SealedRecords, seal_each, seal_run, seal_same
 from noisegate_server.session.constants import MAX_ASSOCIATED_DATA, SESSION_ID
 from noisegate_server.session.errors import MessageTooLarge
+from noisegate_server.session.room import RoomPath, prepare_room
 from noisegate_server.session.session import Session
+
+_ANEW: Final = 8
+"""Of so many calls for one room the second looks for its path, where it has none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,14 +30,32 @@ class SealedBatch:
 def encrypt_batch(
     parts: Parts,
     tenant: str,
+    session_ids: bytes,
+    plaintexts: Sequence[bytes],
+    associated: Sequence[bytes],
+    now: float,
+    wall: float,
+) -> Steps[SealedBatch]:
+    """Seal a plaintext for each session; their ids lie one behind the other.
+
+    `associated` is as long as `plaintexts`, or empty for none.
+    """
+    work = _Each(parts, tenant, session_ids, plaintexts, associated)
+    yield from serve(work, range(len(plaintexts) + 1), now, wall)
+    return SealedBatch(records=work.records, sparse=work.sparse)
+
+
+def encrypt_runs(
+    parts: Parts,
+    tenant: str,
     runs: Runs,
     plaintexts: Sequence[bytes],
     associated: Sequence[bytes],
     now: float,
     wall: float,
 ) -> Steps[SealedBatch]:
-    """Seal every plaintext for the session of its run. `associated` is as long as `plaintexts`, or empty for none."""
-    work = _Sealing(parts, tenant, runs, plaintexts, associated)
+    """Seal every plaintext for the session of its run. `associated`: as in `encrypt_batch`."""
+    work = _InRuns(parts, tenant, runs, plaintexts, associated)
     yield from serve(work, runs.starts, now, wall)
     return SealedBatch(records=work.records, sparse=work.sparse)
 
@@ -53,7 +76,7 @@ def broadcast(
 
 
 class _Work:
-    """What both have in common."""
+    """What all have in common."""
 
     __slots__ = ("parts", "records", "simple", "sparse", "tenant")
 
@@ -94,8 +117,8 @@ class _Work:
         records.epochs.append(0)
 
 
-class _Sealing(_Work):
-    """A batch of plaintexts."""
+class _InRuns(_Work):
+    """Many plaintexts of each session."""
 
     __slots__ = ("associated", "plaintexts", "runs", "sizes")
 
@@ -108,21 +131,19 @@ class _Sealing(_Work):
         self.associated = associated or [b""] * len(plaintexts)
         super().__init__(parts, tenant, max(self.sizes, default=0), max(map(len, associated), default=0))
 
+    def together(self, _run: int, _now: float) -> int:
+        """Each run is served at once anyway."""
+        return 0
+
     def find(self, start: int, stop: int, _now: float) -> Sequence[Session | None]:
         """The sessions of these runs."""
         if not self.simple:
             return [None] * (stop - start)
         return self.parts.store.get_many(self.tenant, self.runs.session_ids[start:stop])
 
-    def straight(self, sessions: Sequence[Session | None], start: int, at: int, now: float) -> int:
+    def straight(self, sessions: Sequence[Session | None], start: int, _at: int, now: float) -> int:
         """Seal runs as far as they are simple."""
         starts, aeads, records = self.runs.starts, self.parts.aeads, self.records
-        stop = starts[start + len(sessions)]
-        if stop - at == len(sessions):
-            plaintexts, sizes, associated = self.plaintexts[at:stop], self.sizes[at:stop], self.associated[at:stop]
-            done = seal_each(sessions, plaintexts, sizes, associated, now, aeads, records)
-            self.count(done, sum(sizes[:done]))
-            return done
         for done, session in enumerate(sessions):
             at, stop = starts[start + done], starts[start + done + 1]
             plaintexts, sizes, associated = self.plaintexts[at:stop], self.sizes[at:stop], self.associated[at:stop]
@@ -136,22 +157,95 @@ class _Sealing(_Work):
         self.seal(self.runs.session_ids[run], index, self.plaintexts[index], self.associated[index], now)
 
 
-class _Broadcasting(_Work):
-    """One plaintext for many sessions."""
+class _InRoom(_Work):
+    """One item of each session; who asks for a room asks for it again."""
 
-    __slots__ = ("associated_data", "plaintext", "session_ids")
+    __slots__ = ("session_ids",)
 
-    def __init__(self, parts: Parts, tenant: str, session_ids: bytes, plaintext: bytes, associated_data: bytes) -> None:
+    def __init__(self, parts: Parts, tenant: str, session_ids: bytes, largest: int, largest_associated: int) -> None:
         self.session_ids = session_ids
-        self.plaintext = plaintext
-        self.associated_data = associated_data
-        super().__init__(parts, tenant, len(plaintext), len(associated_data))
+        super().__init__(parts, tenant, largest, largest_associated)
+
+    def together(self, run: int, now: float) -> int:
+        """Seal for a part of the room by its path."""
+        if not self.simple:
+            return 0
+        room = self.parts.store.get_room(self.tenant, self.session_ids, SESSION_ID)
+        if run == 0:
+            room.uses += 1
+        path: RoomPath | None = room.paths.get(run)
+        if path is None or not path.holds(now):
+            if room.uses % _ANEW != 2:
+                return 0
+            path = room.paths[run] = prepare_room(room[run : run + SLICE], now)
+        return 0 if path is None else self.seal_by(path, run, now)
+
+    def seal_by(self, path: RoomPath, start: int, now: float) -> int:
+        """Seal the items from `start` on by a path that holds; how many."""
+        raise NotImplementedError
 
     def find(self, start: int, stop: int, _now: float) -> Sequence[Session | None]:
         """The sessions of these items."""
         if not self.simple:
             return [None] * (stop - start)
         return self.parts.store.get_room(self.tenant, self.session_ids, SESSION_ID)[start:stop]
+
+    def session_id(self, run: int) -> bytes:
+        """Whose an item is."""
+        return self.session_ids[run * SESSION_ID : (run + 1) * SESSION_ID]
+
+
+class _Each(_InRoom):
+    """A plaintext for each session."""
+
+    __slots__ = ("associated", "plaintexts", "sizes")
+
+    def __init__(
+        self, parts: Parts, tenant: str, session_ids: bytes, plaintexts: Sequence[bytes], associated: Sequence[bytes]
+    ) -> None:
+        self.plaintexts = plaintexts
+        self.sizes = list(map(len, plaintexts))
+        self.associated = associated
+        super().__init__(parts, tenant, session_ids, max(self.sizes, default=0), max(map(len, associated), default=0))
+
+    def seal_by(self, path: RoomPath, start: int, now: float) -> int:
+        """Seal by the room's path."""
+        stop = start + SLICE
+        plaintexts, sizes, associated = self.plaintexts[start:stop], self.sizes[start:stop], self.associated[start:stop]
+        done = path.seal_each(plaintexts, sizes, associated, now, self.parts.aeads, self.records)
+        self.count(done, sum(sizes[:done]))
+        return done
+
+    def straight(self, sessions: Sequence[Session | None], _start: int, at: int, now: float) -> int:
+        """Seal as far as the sessions are simple."""
+        stop = at + len(sessions)
+        plaintexts, sizes = self.plaintexts[at:stop], self.sizes[at:stop]
+        associated = self.associated[at:stop] or [b""] * len(sizes)
+        done = seal_each(sessions, plaintexts, sizes, associated, now, self.parts.aeads, self.records)
+        self.count(done, sum(sizes[:done]))
+        return done
+
+    def one(self, run: int, index: int, now: float, _wall: float) -> None:
+        """Seal an item as Encrypt does."""
+        associated_data = self.associated[index] if self.associated else b""
+        self.seal(self.session_id(run), index, self.plaintexts[index], associated_data, now)
+
+
+class _Broadcasting(_InRoom):
+    """One plaintext for many sessions."""
+
+    __slots__ = ("associated_data", "plaintext")
+
+    def __init__(self, parts: Parts, tenant: str, session_ids: bytes, plaintext: bytes, associated_data: bytes) -> None:
+        self.plaintext = plaintext
+        self.associated_data = associated_data
+        super().__init__(parts, tenant, session_ids, len(plaintext), len(associated_data))
+
+    def seal_by(self, path: RoomPath, _start: int, now: float) -> int:
+        """Seal by the room's path."""
+        done = path.seal_same(self.plaintext, self.associated_data, now, self.parts.aeads, self.records)
+        self.count(done, done * len(self.plaintext))
+        return done
 
     def straight(self, sessions: Sequence[Session | None], _start: int, _at: int, now: float) -> int:
         """Seal as far as the sessions are simple."""
@@ -161,5 +255,4 @@ class _Broadcasting(_Work):
 
     def one(self, run: int, index: int, now: float, _wall: float) -> None:
         """Seal an item as Encrypt does."""
-        session_id = self.session_ids[run * SESSION_ID : (run + 1) * SESSION_ID]
-        self.seal(session_id, index, self.plaintext, self.associated_data, now)
+        self.seal(self.session_id(run), index, self.plaintext, self.associated_data, now)

@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import hmac as _hmac
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache, partial
 from typing import Final, Protocol, Self
 
 from cryptography.exceptions import InvalidTag
@@ -213,15 +214,28 @@ class Cipher:
     """As in the protocol name."""
     nonce: Callable[[int], bytes]
     """Encode a counter, 0 to 2**64 - 1, as the 12 bytes of sections 12.3 and 12.4."""
+    nonces: Callable[[Sequence[int]], Sequence[bytes]]
+    """The same for many, in half the time of as many calls."""
 
     def new(self, key: BytesLike) -> Aead:
         """Make the AEAD context of a 32-byte key; see `new_aead`."""
         return new_aead(self.name, key)
 
 
+@lru_cache(maxsize=256)
+def _nonce_layouts(order: str, count: int) -> tuple[struct.Struct, struct.Struct]:
+    """So many nonces one behind the other: made of their counters, and each whole."""
+    return struct.Struct(order + "4xQ" * count), struct.Struct("12s" * count)
+
+
+def _nonces(order: str, counters: Sequence[int]) -> Sequence[bytes]:
+    of_counters, whole = _nonce_layouts(order, len(counters))
+    return whole.unpack(of_counters.pack(*counters))
+
+
 CIPHERS: Final[dict[str, Cipher]] = {
-    "ChaChaPoly": Cipher(name="ChaChaPoly", nonce=struct.Struct("<4xQ").pack),
-    "AESGCM": Cipher(name="AESGCM", nonce=struct.Struct(">4xQ").pack),
+    name: Cipher(name=name, nonce=struct.Struct(order + "4xQ").pack, nonces=partial(_nonces, order))
+    for name, order in {"ChaChaPoly": "<", "AESGCM": ">"}.items()
 }
 
 

@@ -19,16 +19,17 @@ from noisegate_server.noise.primitives import InvalidTag
 from noisegate_server.session.aeads import AeadCache
 from noisegate_server.session.constants import DATAGRAM_OVERHEAD, MAX_DATAGRAM_PLAINTEXT, TAG
 from noisegate_server.session.datagram import HEADER
-from noisegate_server.session.fast_path import PLAIN, SealPath, prepare_open, prepare_seal
+from noisegate_server.session.fast_path import PLAIN, SealPath, build_context, prepare_open, prepare_seal
 from noisegate_server.session.packets import Kind
 from noisegate_server.session.replay import Verdict
 from noisegate_server.session.session import Session
 
 LARGEST: Final = MAX_DATAGRAM_PLAINTEXT
 """The longest plaintext that is sealed here; the caller looks."""
-_ADDED: Final = HEADER + TAG
+ADDED: Final = HEADER + 1 + TAG
+"""Bytes that a record is longer than its plaintext."""
 _DATA: Final = int(Kind.DATA)
-_KIND: Final = bytes((_DATA,))
+KIND: Final = bytes((_DATA,))
 """Follows a plaintext inside its record."""
 _COUNTER: Final = struct.Struct(">I").pack
 """The end of a header."""
@@ -47,7 +48,7 @@ class SealedRecords:
 
     def __init__(self) -> None:
         self.pieces: list[bytes] = []
-        """The records, each in one piece or two."""
+        """The records one behind the other, in any number of pieces."""
         self.lengths: list[int] = []
         self.counters: list[int] = []
         self.epochs: list[int] = []
@@ -84,10 +85,12 @@ def seal_each(
     headers = _headers(paths, counters)
     items = zip(paths, counters, headers, plaintexts, associated, strict=False)
     bodies = [
-        (path.sender.aead or path.context(aeads)).encrypt(path.nonce(counter), plaintext + _KIND, header + data)
+        (path.sender.aead or build_context(path.sender, path.cipher, aeads)).encrypt(
+            path.nonce(counter), plaintext + KIND, header + data
+        )
         for path, counter, header, plaintext, data in items
     ]
-    out.lengths += [size + (1 + _ADDED) for size in sizes[: len(paths)]]
+    out.lengths += [size + ADDED for size in sizes[: len(paths)]]
     return _take(paths, counters, headers, bodies, out)
 
 
@@ -100,15 +103,15 @@ def seal_same(
     out: SealedRecords,
 ) -> int:
     """As `seal_each`, one plaintext for every session."""
-    size, inner = len(plaintext), plaintext + _KIND
+    size, inner = len(plaintext), plaintext + KIND
     paths, counters = _reserve(sessions, repeat(size), now)
     headers = _headers(paths, counters)
     bound = [header + associated_data for header in headers] if associated_data else headers
     bodies = [
-        (path.sender.aead or path.context(aeads)).encrypt(path.nonce(counter), inner, header)
+        (path.sender.aead or build_context(path.sender, path.cipher, aeads)).encrypt(path.nonce(counter), inner, header)
         for path, counter, header in zip(paths, counters, bound, strict=True)
     ]
-    out.lengths += [size + (1 + _ADDED)] * len(paths)
+    out.lengths += [size + ADDED] * len(paths)
     return _take(paths, counters, headers, bodies, out)
 
 
@@ -169,12 +172,17 @@ def _take(
     out: SealedRecords,
 ) -> int:
     done = len(bodies)
-    pieces = [b""] * (2 * done)
-    pieces[::2], pieces[1::2] = headers, bodies
-    out.pieces += pieces
+    out.pieces += interleaved(headers, bodies)
     out.counters += counters
     out.epochs += [path.number for path in paths]
     return done
+
+
+def interleaved(headers: Sequence[bytes], bodies: Sequence[bytes]) -> list[bytes]:
+    """Each body behind its header."""
+    pieces = [b""] * (2 * len(bodies))
+    pieces[::2], pieces[1::2] = headers[: len(bodies)], bodies
+    return pieces
 
 
 def seal_run(
@@ -199,15 +207,15 @@ def seal_run(
     after = first + len(plaintexts)
     if after > path.stop:
         return False
-    context = sender.aead or path.context(aeads)
+    context = sender.aead or build_context(sender, path.cipher, aeads)
     epoch.send_counter = after
     encrypt, nonce, prefix, add_piece = context.encrypt, path.nonce, path.header, out.pieces.append
     for counter, plaintext, data in zip(range(first, after), plaintexts, associated, strict=True):
         header = prefix + _COUNTER(counter)
         add_piece(header)
-        add_piece(encrypt(nonce(counter), plaintext + _KIND, header + data))
+        add_piece(encrypt(nonce(counter), plaintext + KIND, header + data))
     epoch.sent_bytes += sum(sizes)
-    out.lengths += [size + (1 + _ADDED) for size in sizes]
+    out.lengths += [size + ADDED for size in sizes]
     out.counters += range(first, after)
     out.epochs += [epoch.number] * len(sizes)
     session.touch(now)

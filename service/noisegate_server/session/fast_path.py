@@ -37,10 +37,24 @@ PLAIN: Final = 1 << 31
 """Counters below it are what their header says, whatever the window has seen; see `replay.nearest`."""
 
 
+_HOLDS: Final = 8
+"""Rooms of one session whose paths hold at the same time; the oldest goes first."""
+
+
+class Hold:
+    """Until when what was found out about many sessions together holds: as long as the path of each of them."""
+
+    __slots__ = ("until",)
+
+    def __init__(self, until: float) -> None:
+        self.until = until
+        """As SealPath.until."""
+
+
 class SealPath:
     """How a session seals."""
 
-    __slots__ = ("cipher", "epoch", "header", "idle_timeout", "nonce", "number", "sender", "stop", "until")
+    __slots__ = ("cipher", "epoch", "header", "holds", "idle_timeout", "nonce", "number", "sender", "stop", "until")
 
     def __init__(
         self, session: Session, records: DatagramRecords, epoch: Epoch, sender: PhaseSender, until: float, stop: int
@@ -49,6 +63,7 @@ class SealPath:
         self.epoch = epoch
         self.header: bytes = _header(records.connection_id, epoch.number, sender.phase)
         """The record's header but for its last 4 bytes, the counter."""
+        self.holds: tuple[Hold, ...] = ()
         self.idle_timeout: float = session.idle_timeout
         self.nonce: Callable[[int], bytes] = records.nonce
         self.number = epoch.number
@@ -58,16 +73,17 @@ class SealPath:
         self.until = until
         """The moment from which on something may be due, or the session over (monotonic seconds)."""
 
+    def join(self, hold: Hold) -> None:
+        """What `hold` is about holds no longer than this path."""
+        if len(self.holds) >= _HOLDS:
+            self.holds[0].until = -math.inf
+        self.holds = (*self.holds[-_HOLDS + 1 :], hold)
+
     def leave(self) -> None:
         """It holds no more."""
         self.until = -math.inf
-
-    def context(self, aeads: AeadCache) -> Aead:
-        """Build the sender's AEAD context, which is not there."""
-        sender = self.sender
-        key = sender.cached_key
-        # Where the key is at hand, by a call less: of many cold sessions each needs this.
-        return aeads.build(sender, self.cipher, key) if key else sender.context(0, self.cipher, aeads)
+        for hold in self.holds:
+            hold.until = -math.inf
 
 
 class OpenPath:
@@ -96,6 +112,13 @@ class OpenPath:
     def context(self, aeads: AeadCache) -> Aead:
         """Build the receiver's AEAD context, which is not there."""
         return self.receiver.context(self.cipher, aeads)
+
+
+def build_context(sender: PhaseSender, cipher: Cipher, aeads: AeadCache) -> Aead:
+    """Build a sender's AEAD context, which is not there."""
+    key = sender.cached_key
+    # Where the key is at hand, by a call less: of many cold sessions each needs this.
+    return aeads.build(sender, cipher, key) if key else sender.context(0, cipher, aeads)
 
 
 def prepare_seal(session: Session, now: float) -> SealPath | None:

@@ -8,7 +8,7 @@ beyond that, and every index in a store holds integers (handles). So a store may
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Protocol, TypeVar
 
@@ -21,6 +21,7 @@ __all__ = [
     "DuplicateSession",
     "Ended",
     "OnEnd",
+    "Room",
     "SessionStore",
     "StoreCounts",
     "StoreLimits",
@@ -180,6 +181,22 @@ class Ended:
     """Which deadline had passed."""
 
 
+class Room(list[S | None]):
+    """Sessions that are asked for together, and what those who ask have found out about them.
+
+    It is there again with the next call for the same ids, and gone as soon as one of the sessions has left.
+    """
+
+    __slots__ = ("paths", "uses")
+
+    def __init__(self, sessions: Iterable[S | None]) -> None:
+        super().__init__(sessions)
+        self.paths: dict[int, Any] = {}
+        """The caller's: by the place of a part's first session, how that part seals."""
+        self.uses = 0
+        """The caller's: how many calls there were for it."""
+
+
 class SessionStore(Protocol[S]):
     """Obligations of every store.
 
@@ -214,10 +231,10 @@ class SessionStore(Protocol[S]):
         them would hold the loop. `get` unpacks them one by one.
         """
 
-    def get_room(self, tenant: str, packed: bytes, id_size: int) -> Sequence[S | None]:
+    def get_room(self, tenant: str, packed: bytes, id_size: int) -> Room[S]:
         """As `get_many`, for ids of `id_size` bytes that lie one behind the other, which are often the same again.
 
-        The caller neither keeps what it gets nor changes it.
+        The caller neither keeps what it gets nor changes the list.
         """
 
     def get_by_connection(self, tenant: str, connection_id: bytes, now: float, *, unpack: bool = True) -> S:

@@ -11,7 +11,7 @@ from xxhash import xxh3_64_intdigest
 from noisegate_server.session.errors import NotEstablished, Overloaded, SessionClosed, SessionNotFound, SessionQuota
 from noisegate_server.session.record_layout import Glance
 from noisegate_server.session.state import TerminationReason
-from noisegate_server.store.base import DuplicateSession, Ended, OnEnd, S, StoreCounts, StoredSession, StoreLimits
+from noisegate_server.store.base import DuplicateSession, Ended, OnEnd, Room, S, StoreCounts, StoredSession, StoreLimits
 from noisegate_server.store.compact import buckets_for
 from noisegate_server.store.deadlines import Deadlines
 from noisegate_server.store.half_open import HalfOpenLedger
@@ -103,7 +103,7 @@ class ShardedStore(Generic[S]):
         """The tenant's sessions, in the order of their ids; see `SessionStore.get_many`."""
         return self._table.find_many(tenant, session_ids)
 
-    def get_room(self, tenant: str, packed: bytes, id_size: int) -> Sequence[S | None]:
+    def get_room(self, tenant: str, packed: bytes, id_size: int) -> Room[S]:
         """As `get_many`, for ids one behind the other; see `SessionStore.get_room`."""
         return self._table.find_room(tenant, packed, id_size)
 

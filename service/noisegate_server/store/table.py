@@ -6,12 +6,13 @@ shard comes from XXH3-64 of the id (https://github.com/Cyan4973/xxHash), not for
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator, Sequence
 from typing import Final, Generic
 
 from xxhash import xxh3_64_intdigest
 
-from noisegate_server.store.base import S
+from noisegate_server.store.base import Room, S
 
 __all__ = ["SessionTable"]
 
@@ -36,7 +37,7 @@ class SessionTable(Generic[S]):
         self.by_handle: list[dict[int, S]] = [{} for _ in range(shards)]
         self._found: dict[str, dict[bytes, S]] = {}
         """By tenant and id, sessions of `by_id` that were looked for in company."""
-        self._rooms: dict[tuple[str, bytes], list[S | None]] = {}
+        self._rooms: dict[tuple[str, bytes], Room[S]] = {}
         """By tenant and ids, lists of sessions that all are here."""
         self._in_rooms = 0
         """Sessions in all of these together."""
@@ -84,7 +85,7 @@ class SessionTable(Generic[S]):
                     found[at] = self._find_anew(tenant, session_id, known)
         return found
 
-    def find_room(self, tenant: str, packed: bytes, id_size: int) -> Sequence[S | None]:
+    def find_room(self, tenant: str, packed: bytes, id_size: int) -> Room[S]:
         """As `find_many`, for ids of one size that lie one behind the other.
 
         A room is the same bytes tick after tick, until a session leaves: then every room is looked for anew.
@@ -92,7 +93,8 @@ class SessionTable(Generic[S]):
         key = (tenant, packed)
         room = self._rooms.get(key)
         if room is None:
-            room = self.find_many(tenant, [packed[at : at + id_size] for at in range(0, len(packed), id_size)])
+            ids = [session_id for (session_id,) in struct.iter_unpack(f"{id_size}s", packed)]
+            room = Room(self.find_many(tenant, ids))
             if all(room):
                 if self._in_rooms + len(room) > _KNOWN:
                     self._leave_rooms()

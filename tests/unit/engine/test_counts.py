@@ -14,7 +14,7 @@ from noisegate_server.engine.handshake import Response
 from noisegate_server.engine.open_batch import decrypt_batch
 from noisegate_server.engine.policy import Options, Policy
 from noisegate_server.engine.rotate import RENEGOTIATE, SEND, RotateCommand
-from noisegate_server.engine.seal_batch import broadcast, encrypt_batch
+from noisegate_server.engine.seal_batch import broadcast, encrypt_batch, encrypt_runs
 from noisegate_server.session.constants import ROTATION_WISH_S
 from noisegate_server.session.errors import (
     DecryptFailed,
@@ -70,9 +70,9 @@ def test_a_batch_counts_as_its_items_would(engines: Engines) -> None:
     parts, session_id = link.initiator.engine.parts, link.initiator.session_id
     counts, now, wall = parts.counts, engines.clock.now, engines.clock.wall
     before = counts.sealed, counts.sealed_bytes
-    run(encrypt_batch(parts, TENANT, Runs.of([session_id], [3]), [b"a", b"bb", b"ccc"], [], now, wall))
-    run(encrypt_batch(parts, TENANT, Runs.of([session_id] * 2, ()), [b"dddd", b"eeeee"], [], now, wall))
-    run(encrypt_batch(parts, TENANT, Runs.of([os.urandom(24)], ()), [b"to nobody"], [], now, wall))
+    run(encrypt_runs(parts, TENANT, Runs.of([session_id], [3]), [b"a", b"bb", b"ccc"], [], now, wall))
+    run(encrypt_batch(parts, TENANT, session_id * 2, [b"dddd", b"eeeee"], [], now, wall))
+    run(encrypt_batch(parts, TENANT, os.urandom(24), [b"to nobody"], [], now, wall))
     run(broadcast(parts, TENANT, session_id, b"ffffff", b"", now, wall))
     assert (counts.sealed - before[0], counts.sealed_bytes - before[1]) == (6, 21)
     assert counts.refusals == {SessionNotFound: 1}

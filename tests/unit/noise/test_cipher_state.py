@@ -111,6 +111,13 @@ def test_messages_open_out_of_order_with_set_nonce(cipher: Cipher) -> None:
         assert receiver.decrypt_with_ad(b"", sealed[n]) == bytes([n])
 
 
+def test_many_nonces_are_those_of_single_calls(cipher: Cipher) -> None:
+    """Whatever their number, up to the largest counter."""
+    counters = [0, 1, 255, 256, 2**32 - 1, 2**32, 2**64 - 1]
+    for count in range(len(counters) + 1):
+        assert list(cipher.nonces(counters[:count])) == [cipher.nonce(each) for each in counters[:count]]
+
+
 @pytest.mark.parametrize("nonce", [-1, 2**64])
 def test_a_nonce_has_64_bits(cipher: Cipher, nonce: int) -> None:
     """SetNonce refuses what the encoding could not hold."""

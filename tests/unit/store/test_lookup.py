@@ -85,6 +85,20 @@ def test_many_are_found_in_their_order_and_none_that_has_left(as_room: bool) -> 
     assert "sessions" not in store.leftovers()
 
 
+def test_what_was_found_out_about_a_room_goes_with_any_of_its_sessions() -> None:
+    """It is there with the next call for the same ids, and for these alone."""
+    store = make_store()
+    sessions = [add(store, FakeSession(number)) for number in range(1, 4)]
+    ids = [each.session_id for each in sessions]
+    room = store.get_room("dice", b"".join(ids), len(ids[0]))
+    room.paths[0] = "found out"
+    assert store.get_room("dice", b"".join(ids), len(ids[0])) is room
+    assert store.get_room("dice", b"".join(ids[:2]), len(ids[0])).paths == {}
+    store.end(sessions[1], TerminationReason.CLOSED, NOW)
+    assert store.get_room("dice", b"".join(ids), len(ids[0])).paths == {}
+    assert store.get_room("dice", ids[0] + ids[2], len(ids[0])).paths == {}
+
+
 def test_rooms_are_forgotten_before_they_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many different lists are asked for, the store keeps so many sessions of them and no more."""
     monkeypatch.setattr(table, "_KNOWN", 4)

@@ -23,7 +23,16 @@ from noisegate_server.rpc.errors import item_refusal
 from noisegate_server.session.batch import OpenedRecords, SealedRecords
 from noisegate_server.session.errors import InvalidField, MessageTooLarge
 
-__all__ = ["associated_data", "count_ids", "encode_opened", "encode_sealed_batch", "items", "runs", "session_ids"]
+__all__ = [
+    "associated_data",
+    "count_ids",
+    "encode_opened",
+    "encode_sealed_batch",
+    "items",
+    "require_one_each",
+    "runs",
+    "session_ids",
+]
 
 _ID: Final = limits.SESSION_ID_BYTES
 _AT_ONCE: Final = 32
@@ -65,12 +74,15 @@ def _ids(count: int) -> struct.Struct:
     return struct.Struct(f"{_ID}s" * count)
 
 
+def require_one_each(packed: bytes, count: int) -> None:
+    """Whether so many items are one for each of these ids."""
+    if count_ids(packed) != count:
+        raise InvalidField("lengths", "one for each session, unless `counts` says how many it has")
+
+
 def runs(ids: Sequence[bytes], counts: Sequence[int], count: int) -> Runs:
-    """Whose the `count` items are."""
-    if not counts:
-        if len(ids) != count:
-            raise InvalidField("lengths", "one for each session, unless `counts` says how many it has")
-    elif len(counts) != len(ids) or not all(counts) or sum(counts) != count:
+    """Whose the `count` items are, where `counts` says it."""
+    if len(counts) != len(ids) or not all(counts) or sum(counts) != count:
         raise InvalidField("counts", "one for each session, at least 1; together as many as `lengths`")
     return Runs.of(ids, counts)
 

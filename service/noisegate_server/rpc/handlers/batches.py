@@ -20,9 +20,14 @@ def encrypt_batch(parts: Parts, tenant: str, request: Packed, now: float, wall: 
     """Seal many plaintexts."""
     plaintexts = batches.items(request, "plaintexts")
     count = len(plaintexts)
-    runs = batches.runs(batches.session_ids(request.session_ids), request.counts, count)
+    session_ids, counts = request.session_ids, request.counts
+    if counts:
+        runs = batches.runs(batches.session_ids(session_ids), counts, count)
+        associated = batches.associated_data(request)
+        return seal_batch.encrypt_runs(parts, tenant, runs, plaintexts, associated, now, wall)
+    batches.require_one_each(session_ids, count)
     associated = batches.associated_data(request)
-    return seal_batch.encrypt_batch(parts, tenant, runs, plaintexts, associated, now, wall)
+    return seal_batch.encrypt_batch(parts, tenant, session_ids, plaintexts, associated, now, wall)
 
 
 def decrypt_batch(parts: Parts, tenant: str, request: Packed, now: float, wall: float) -> Steps[open_batch.OpenedBatch]:
@@ -30,10 +35,12 @@ def decrypt_batch(parts: Parts, tenant: str, request: Packed, now: float, wall: 
     packets = batches.items(request, "ciphertexts")
     count = len(packets)
     session_ids: Sequence[bytes] = batches.session_ids(request.session_ids)
-    if session_ids:
+    if request.counts:
+        if not session_ids:
+            raise InvalidField("counts", "none where no session is named")
         session_ids = batches.runs(session_ids, request.counts, count).each()
-    elif request.counts:
-        raise InvalidField("counts", "none where no session is named")
+    elif session_ids:
+        batches.require_one_each(request.session_ids, count)
     associated = batches.associated_data(request)
     return open_batch.decrypt_batch(parts, tenant, session_ids, packets, associated, now, wall)
 

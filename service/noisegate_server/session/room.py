@@ -1,0 +1,157 @@
+"""How a room seals: what session/fast_path.py finds out about one session, kept for many that are sealed for together.
+
+A game seals for the same players tick after tick. To find each of them on its fast path costs a third of the crypto:
+objects that no cache of the processor holds any more, once for its path, its limit, its time, its header. So what a
+whole room needs of them lies side by side here, and of a session only what every record changes is touched.
+
+Why it is safe is said in session/fast_path.py: here too there is no counter, no window, no key and no context, and
+where the path of one session ends, so does that of each of its rooms, by their `Hold`. A session that has two places in
+a room seals twice, each time under a counter of its own.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from itertools import repeat
+from typing import Final
+
+from noisegate_server.noise.primitives import Cipher
+from noisegate_server.session.aeads import AeadCache
+from noisegate_server.session.batch import ADDED, KIND, SealedRecords, interleaved
+from noisegate_server.session.datagram import HEADER
+from noisegate_server.session.fast_path import Hold, SealPath, build_context, prepare_seal
+from noisegate_server.session.session import Session
+
+_COUNTER: Final = 4
+"""Bytes at the end of a header."""
+_STATIC: Final = HEADER - _COUNTER
+
+
+class RoomPath:
+    """How the sessions of a room seal, while each of them is on its fast path."""
+
+    __slots__ = (
+        "_cipher", "_epochs", "_headers", "_hold", "_idle_timeout", "_numbers", "_senders", "_sessions", "_stop",
+    )  # fmt: skip
+
+    def __init__(self, sessions: Sequence[Session], paths: Sequence[SealPath], stop: int) -> None:
+        self._sessions = sessions
+        self._epochs = [path.epoch for path in paths]
+        self._senders = [path.sender for path in paths]
+        self._numbers = [path.number for path in paths]
+        self._headers = bytearray().join(path.header + bytes(_COUNTER) for path in paths)
+        """One behind the other."""
+        self._cipher: Cipher = paths[0].cipher
+        self._idle_timeout = paths[0].idle_timeout
+        self._stop = stop
+        """The counter from which on a limit of one of them has to be looked at."""
+        self._hold = Hold(min(path.until for path in paths))
+        for path in paths:
+            path.join(self._hold)
+
+    def holds(self, now: float) -> bool:
+        """Whether it may be used at this moment."""
+        return now < self._hold.until
+
+    def seal_each(
+        self,
+        plaintexts: Sequence[bytes],
+        sizes: Sequence[int],
+        associated: Sequence[bytes],
+        now: float,
+        aeads: AeadCache,
+        out: SealedRecords,
+    ) -> int:
+        """As `batch.seal_each`; while the path holds."""
+        counters = self._reserve(sizes, now)
+        out.lengths += [size + ADDED for size in sizes[: len(counters)]]
+        return self._seal(counters, [plaintext + KIND for plaintext in plaintexts], associated, aeads, out)
+
+    def seal_same(
+        self, plaintext: bytes, associated_data: bytes, now: float, aeads: AeadCache, out: SealedRecords
+    ) -> int:
+        """As `batch.seal_same`; while the path holds."""
+        size = len(plaintext)
+        counters = self._reserve(repeat(size), now)
+        out.lengths += [size + ADDED] * len(counters)
+        associated = [associated_data] * len(counters) if associated_data else ()
+        return self._seal(counters, repeat(plaintext + KIND), associated, aeads, out)
+
+    def _reserve(self, sizes: Iterable[int], now: float) -> list[int]:
+        """Consume a counter of each session, in their order, as far as no limit has to be looked at."""
+        counters: list[int] = []
+        add, stop, idle_end = counters.append, self._stop, now + self._idle_timeout
+        for session, epoch, size in zip(self._sessions, self._epochs, sizes, strict=False):
+            counter = epoch.send_counter
+            if counter >= stop:
+                self._hold.until = -math.inf
+                break
+            epoch.send_counter = counter + 1
+            epoch.sent_bytes += size
+            session.last_used = now
+            session.expires_at = idle_end
+            add(counter)
+        return counters
+
+    def _seal(
+        self,
+        counters: Sequence[int],
+        inners: Iterable[bytes],
+        associated: Sequence[bytes],
+        aeads: AeadCache,
+        out: SealedRecords,
+    ) -> int:
+        cipher = self._cipher
+        headers = self._addressed(counters)
+        bound = [header + data for header, data in zip(headers, associated, strict=False)] if associated else headers
+        bodies = [
+            (sender.aead or build_context(sender, cipher, aeads)).encrypt(nonce, inner, header)
+            for sender, nonce, inner, header in zip(self._senders, cipher.nonces(counters), inners, bound, strict=False)
+        ]
+        done = len(bodies)
+        # Joined while they are warm: their memory is that of the next ones.
+        out.pieces.append(b"".join(interleaved(headers, bodies)))
+        out.counters += counters
+        out.epochs += self._numbers[:done]
+        return done
+
+    def _addressed(self, counters: Sequence[int]) -> Sequence[bytes]:
+        """The headers of records with these counters."""
+        count = len(counters)
+        in_bytes, whole = _layouts(count)
+        packed, headers = in_bytes.pack(*counters), self._headers
+        if count < len(self._epochs):
+            headers = headers[: count * HEADER]
+        for at in range(_COUNTER):
+            headers[_STATIC + at :: HEADER] = packed[at::_COUNTER]
+        return whole.unpack(headers)
+
+
+@lru_cache(maxsize=256)
+def _layouts(count: int) -> tuple[struct.Struct, struct.Struct]:
+    """So many counters of headers one behind the other, and so many headers."""
+    return struct.Struct(f">{count}I"), struct.Struct(f"{HEADER}s" * count)
+
+
+def prepare_room(sessions: Sequence[Session | None], now: float) -> RoomPath | None:
+    """The path of these sessions together; None while one of them has none, or they have too little in common."""
+    paths: list[SealPath] = []
+    present: list[Session] = []
+    for session in sessions:
+        if session is None:
+            return None
+        path = session.seal_path
+        if path is None or now >= path.until:
+            path = prepare_seal(session, now)
+            if path is None:
+                return None
+        paths.append(path)
+        present.append(session)
+    kinds = {(path.cipher.name, path.idle_timeout) for path in paths}
+    stop = min(path.stop for path in paths)
+    if len(kinds) != 1 or max(path.epoch.send_counter for path in paths) >= stop:
+        return None
+    return RoomPath(present, paths, stop)
