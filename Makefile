@@ -5,6 +5,8 @@ SHELL := /bin/bash
 PYTHON_ENV := .venv/bin
 BUF = tools/buf/node_modules/@bufbuild/buf-linux-$(subst arm64,aarch64,$(subst x86_64,x64,$(shell uname -m)))/bin/buf
 HELM = .helm/bin/helm
+BIOME = tools/biome/node_modules/@biomejs/cli-linux-$(subst aarch64,arm64,$(subst x86_64,x64,$(shell uname -m)))/biome
+TSC = node_modules/.bin/tsc
 COMPILE = .venv-lock/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-header
 
@@ -24,8 +26,8 @@ run: setup ## play the dice example against a server of its own
 .PHONY: browser
 browser: ## serve a dice table to play at in a browser: noisegate, a lobby, the page (needs Node; PORT: 8100)
 	@NOISEGATE_REQUIRE_ALL=1 tools/setup.sh base browser
-	@cd clients/typescript && node_modules/.bin/tsc
-	@cd examples/browser && node_modules/.bin/tsc
+	@cd clients/typescript && $(TSC)
+	@cd examples/browser && $(TSC)
 	@NOISEGATE_COMMAND=$(CURDIR)/$(PYTHON_ENV)/noisegate exec node examples/browser/dist/src/lobby/main.js
 
 .PHONY: demo
@@ -52,12 +54,12 @@ chaos: setup ## restart two instances in turn under load (NOISEGATE_CHAOS: for h
 
 .PHONY: check
 check: ## lint, format, types, layers, generated code, contract, sizes, tracked files, chart
-	@tools/setup.sh base codegen buf go typescript helm
+	@tools/setup.sh base codegen buf biome go browser helm
 	@$(MAKE) --no-print-directory --keep-going $(CHECKS)
 
 # One target each, so that `make check` goes on past the first failure and shows them all.
-CHECKS := check-lint check-format check-types check-layers check-generated check-contract check-sizes check-tracked \
-	check-chart
+CHECKS := check-lint check-format check-types check-typescript check-layers check-generated check-contract check-sizes \
+	check-tracked check-chart
 .PHONY: $(CHECKS)
 check-lint:
 	$(PYTHON_ENV)/ruff check --quiet
@@ -65,6 +67,10 @@ check-format:
 	$(PYTHON_ENV)/ruff format --check --quiet
 check-types:
 	$(PYTHON_ENV)/mypy
+check-typescript: # the example's types are the compiled client's
+	$(BIOME) check --diagnostic-level=error
+	cd clients/typescript && $(TSC)
+	cd examples/browser && $(TSC)
 check-layers:
 	$(PYTHON_ENV)/lint-imports --no-cache --no-logo
 check-generated:
@@ -87,10 +93,11 @@ check-chart:
 
 .PHONY: format
 format: setup ## format the code and the contract, apply safe lint fixes
-	@tools/setup.sh buf
+	@tools/setup.sh buf biome
 	$(PYTHON_ENV)/ruff check --fix --quiet
 	$(PYTHON_ENV)/ruff format --quiet
 	$(BUF) format --write proto
+	$(BIOME) check --write --diagnostic-level=error
 
 .PHONY: generate
 generate: ## write the committed stubs of every language from proto/
@@ -106,6 +113,7 @@ lock: ## compile requirements/*.in into hashed lock files, with the newest versi
 	cd requirements && ../$(COMPILE) --constraint dev.txt build.in --output-file build.txt
 	cd requirements && ../$(COMPILE) --no-deps kubernetes.in --output-file kubernetes.txt
 	cd tools/buf && npm install --package-lock-only --silent
+	cd tools/biome && npm install --package-lock-only --silent
 	cd clients/typescript && npm install --package-lock-only --silent
 	cd examples/browser && npm install --package-lock-only --silent
 
@@ -125,7 +133,7 @@ bench-peers: setup ## bench, with rows beside libraries of other projects (build
 
 .PHONY: clean
 clean: ## remove environments, stamps and by-products
-	rm -rf .venv .venv-codegen .venv-lock .setup .helm tools/buf/node_modules build dist
+	rm -rf .venv .venv-codegen .venv-lock .setup .helm tools/buf/node_modules tools/biome/node_modules build dist
 	rm -rf clients/typescript/node_modules clients/typescript/dist examples/browser/node_modules examples/browser/dist
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

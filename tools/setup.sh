@@ -4,6 +4,7 @@
 #   codegen  .venv-codegen, the protobuf generator
 #   lock     .venv-lock, the requirement compiler
 #   buf      the linter of proto/ (needs Node)
+#   biome    the linter and formatter of TypeScript (needs Node)
 #   helm     .helm, what checks the chart: helm, kubeconform, helm-unittest and Kubernetes' schemas (needs Go)
 #   typescript  what clients/typescript needs, its generator too (needs Node; without it nothing is done)
 #   browser  what examples/browser needs, the TypeScript client included (needs Node; without it nothing is done)
@@ -93,14 +94,18 @@ lock() {
   fi
 }
 
-buf() {
-  if stale buf tools/setup.sh tools/buf/package-lock.json || [ ! -d tools/buf/node_modules ]; then
+# npm_tool NAME: a tool of tools/NAME that its platform's package brings, without a script to install it.
+npm_tool() {
+  local folder=tools/$1
+  if stale "$1" tools/setup.sh "$folder/package-lock.json" || [ ! -d "$folder/node_modules" ]; then
     command -v npm >/dev/null || debian nodejs npm
-    say 'installing buf'
-    (cd tools/buf && npm ci --silent --no-fund --no-audit)
-    stamp buf
+    say "installing $1"
+    (cd "$folder" && npm ci --silent --no-fund --no-audit)
+    stamp "$1"
   fi
 }
+buf() { npm_tool buf; }
+biome() { npm_tool biome; }
 
 # missing REASON: what depends on it is skipped, but where nothing may be.
 missing() {
@@ -183,7 +188,7 @@ chromium() {
 
 for part in "$@"; do
   case $part in
-    base | browser | chromium | codegen | lock | buf | helm | typescript) "$part" ;;
+    base | biome | browser | chromium | codegen | lock | buf | helm | typescript) "$part" ;;
     go) go_plugins ;;
     *) fail "unknown part: $part" ;;
   esac

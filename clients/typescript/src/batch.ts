@@ -122,7 +122,11 @@ async function inParts<R>(
     await Promise.all(
       [...endpoints].map(async ([endpoint, numbers]) => {
         for (const part of parts(items, numbers)) {
-          const answered = await orError(ask, endpoint, part.map((n) => itemOf(items[n]!)));
+          const answered = await orError(
+            ask,
+            endpoint,
+            part.map((n) => itemOf(items[n]!)),
+          );
           part.forEach((n, place) => (results[n] = answered[place]!));
         }
       }),

@@ -6,7 +6,14 @@ import { createHash } from "node:crypto";
 export type PacketType = "HANDSHAKE" | "RECORD" | "SALTED" | "RESUME" | "FRAGMENT" | "RETRY";
 
 const TYPES: readonly (PacketType | undefined)[] = [
-  undefined, "HANDSHAKE", "RECORD", "SALTED", "RESUME", "FRAGMENT", "RETRY", undefined,
+  undefined,
+  "HANDSHAKE",
+  "RECORD",
+  "SALTED",
+  "RESUME",
+  "FRAGMENT",
+  "RETRY",
+  undefined,
 ];
 
 export const HEADER_BYTES = 9;
@@ -49,7 +56,10 @@ export function stepOf(packet: Uint8Array): number {
 
 /** What a RETRY carries of the packet that it refuses. It is no secret and protects none. */
 export function echoOf(packet: Uint8Array): string {
-  return createHash("sha256").update(packet).digest("hex").slice(0, 2 * ECHO_BYTES);
+  return createHash("sha256")
+    .update(packet)
+    .digest("hex")
+    .slice(0, 2 * ECHO_BYTES);
 }
 
 /** Reads it; undefined where the packet is too short. */

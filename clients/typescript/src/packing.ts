@@ -144,7 +144,10 @@ function sparse(numbers: readonly number[], count: number): readonly number[] {
 }
 
 function byIndex<T extends { index: number }>(values: readonly T[], count: number): Map<number, T> {
-  sparse(values.map((value) => value.index), count);
+  sparse(
+    values.map((value) => value.index),
+    count,
+  );
   return new Map(values.map((value) => [value.index, value]));
 }
 
@@ -162,7 +165,10 @@ function cut(joined: Uint8Array, lengths: readonly number[], count: number): Uin
     throw notWhole("a length for each item");
   }
   let at = 0;
-  const pieces = lengths.map((length) => joined.subarray(at, (at += length)));
+  const pieces = lengths.map((length) => {
+    at += length;
+    return joined.subarray(at - length, at);
+  });
   if (at !== joined.length) {
     throw notWhole("just the bytes of its items");
   }

@@ -54,7 +54,10 @@ suite("against a running service", () => {
       sent.push(...messages);
     };
     const session = await client({ onSend }).initiate({ ...XX, peerId: "ann" });
-    assert.deepEqual(sent.map((message) => message.length), [32]);
+    assert.deepEqual(
+      sent.map((message) => message.length),
+      [32],
+    );
     assert.deepEqual(session.toPeer, []);
   });
 
@@ -89,7 +92,10 @@ suite("against a running service", () => {
     const mine = client();
     const session = await mine.initiate(XX);
     const body = new Uint8Array();
-    const [early, lost] = await mine.encryptBatch([{ session, body }, { session: mine.session(NOBODY), body }]);
+    const [early, lost] = await mine.encryptBatch([
+      { session, body },
+      { session: mine.session(NOBODY), body },
+    ]);
     assert.ok(has("NOT_ESTABLISHED")(early));
     assert.ok(lost instanceof ResumeNeeded);
   });

@@ -99,7 +99,13 @@ suite("batches", () => {
   test("neighbours of one session stand under one id", () => {
     const packed = encryptBatchOf([item(1, "a"), item(1, "", "ad"), item(2, "bc"), item(1, "d")], "");
     assert.deepEqual([...packed.sessionIds], [...id(1), ...id(2), ...id(1)]);
-    assert.deepEqual([packed.counts, packed.lengths], [[2, 1, 1], [1, 0, 2, 1]]);
+    assert.deepEqual(
+      [packed.counts, packed.lengths],
+      [
+        [2, 1, 1],
+        [1, 0, 2, 1],
+      ],
+    );
     assert.deepEqual([String(packed.plaintexts), packed.associatedDataLengths], ["abcd", [0, 2, 0, 0]]);
     const single = encryptBatchOf([item(1), item(2)], "");
     assert.deepEqual([single.counts, single.associatedDataLengths], [[], []]);

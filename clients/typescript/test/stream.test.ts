@@ -96,7 +96,10 @@ test("each call and each stream asks for its token", async (t) => {
     },
   });
   let asked = 0;
-  const token = async (): Promise<string> => `token ${(asked += 1)}`;
+  const token = async (): Promise<string> => {
+    asked += 1;
+    return `token ${asked}`;
+  };
   for (const options of [{}, { multiplex: {} }]) {
     const client = connect(target, { ...options, token, policy: POLICY });
     const session = client.session(new Uint8Array(24), DATAGRAM);

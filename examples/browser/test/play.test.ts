@@ -6,7 +6,7 @@ import { startService, type Service } from "@noisegate/client/testing";
 import { chromium, type Browser, type Page, type WebSocket } from "playwright-core";
 import { openLobby, type Lobby } from "../src/lobby/lobby.js";
 
-const SECONDS = 20_000;
+const PATIENCE_MS = 30_000;
 
 let service: Service;
 let lobby: Lobby;
@@ -36,7 +36,7 @@ class Guest {
 
   constructor(page: Page) {
     this.page = page;
-    page.setDefaultTimeout(SECONDS);
+    page.setDefaultTimeout(PATIENCE_MS);
     page.on("pageerror", (error) => this.complaints.push(String(error)));
     page.on("console", (message) => {
       if (message.type() === "error") {
@@ -166,7 +166,10 @@ test("what the screen shows of a record is what travelled", async () => {
   const shown = await guest.page.locator("#log .record .hex").allInnerTexts();
   const travelled = guest.frames.map((frame) => frame.toString("hex"));
   assert.ok(shown.length >= 3);
-  assert.deepEqual(shown.filter((digits) => !travelled.includes(digits)), []);
+  assert.deepEqual(
+    shown.filter((digits) => !travelled.includes(digits)),
+    [],
+  );
   await guest.page.close();
 });
 

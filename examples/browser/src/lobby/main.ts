@@ -9,7 +9,9 @@ import { openLobby } from "./lobby.js";
 const given = process.argv[2];
 const service = given === undefined ? await startService() : undefined;
 const lobby = await openLobby(given ?? service!.target, Number(process.env["PORT"] ?? 8_100));
-console.log(`noisegate at ${given ?? service!.target}, the lobby in front of it. Open ${lobby.url} and play; Ctrl-C ends it.`);
+console.log(
+  `noisegate at ${given ?? service!.target}, the lobby in front of it. Open ${lobby.url} and play; Ctrl-C ends it.`,
+);
 
 for (const signal of ["SIGINT", "SIGTERM"] as const) {
   process.once(signal, () => {

@@ -1,18 +1,6 @@
 /** The player at the table: one WebSocket, the session over it, and everything that is shown of both. */
 
-import {
-  GAME,
-  game,
-  hex,
-  joined,
-  marked,
-  PATTERNS,
-  ROTATE,
-  SWITCH,
-  type Call,
-  type Said,
-  type Told,
-} from "../wire.js";
+import { GAME, game, hex, joined, marked, PATTERNS, ROTATE, SWITCH, type Call, type Said, type Told } from "../wire.js";
 import type { Channel, Handshake, Player } from "./player.js";
 
 export type Kind = "handshake" | "record" | "rotation" | "attack" | "note";
@@ -196,7 +184,11 @@ export class Connection {
       return;
     }
     this.state = "away";
-    this.#watcher.row({ kind: "note", way: "", text: "The connection is cut, and its keys are gone. The seat stays yours." });
+    this.#watcher.row({
+      kind: "note",
+      way: "",
+      text: "The connection is cut, and its keys are gone. The seat stays yours.",
+    });
     this.#watcher.changed();
     setTimeout(() => this.open(), BACK_AFTER_MS);
   }

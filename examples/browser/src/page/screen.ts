@@ -49,7 +49,11 @@ export function showView(view: View): void {
   element("bet").textContent = `$${bet}`;
   element("money").textContent = `$${money}`;
   element("play").textContent = bet > 0 ? `Throw for ${point}` : "Bet $10 and throw";
-  const said = { win: "You win.", lose: "The house wins.", "": point === 0 ? "" : `The point is ${point}: once more before a 7.` };
+  const said = {
+    win: "You win.",
+    lose: "The house wins.",
+    "": point === 0 ? "" : `The point is ${point}: once more before a 7.`,
+  };
   if (dice !== null) {
     element("outcome").textContent = `${dice[0] + dice[1]}! ${said[outcome]}`;
     element("outcome").dataset["outcome"] = outcome;
@@ -59,10 +63,12 @@ export function showView(view: View): void {
 /** Lets the dice fall. */
 export function showDice(dice: readonly [number, number]): void {
   element("dice").ariaLabel = `${dice[0]} and ${dice[1]}`;
-  element("dice").querySelectorAll<HTMLElement>(".die").forEach((die, at) => {
-    die.dataset["face"] = String(dice[at]);
-    restart(die, "thrown");
-  });
+  element("dice")
+    .querySelectorAll<HTMLElement>(".die")
+    .forEach((die, at) => {
+      die.dataset["face"] = String(dice[at]);
+      restart(die, "thrown");
+    });
 }
 
 export function showFair(fair: boolean | undefined): void {

@@ -48,8 +48,7 @@ function opened({ refused, plaintext, control, toPeer, counter, epoch, newest, e
   };
 }
 
-const results = (items, shown) =>
-  items.map((item) => (item instanceof Error ? { error: refusal(item) } : shown(item)));
+const results = (items, shown) => items.map((item) => (item instanceof Error ? { error: refusal(item) } : shown(item)));
 
 /** A session that has begun or gone on. */
 function begun(session) {
