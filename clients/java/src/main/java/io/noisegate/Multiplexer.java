@@ -1,0 +1,89 @@
+package io.noisegate;
+
+import io.grpc.CallOptions;
+import io.grpc.Context;
+import io.grpc.Status;
+import java.util.HashMap;
+import java.util.Iterator;
+import java.util.Map;
+import java.util.concurrent.CompletableFuture;
+
+/**
+ * Lets calls of many sessions travel together: one line for each endpoint, made when first needed.
+ */
+final class Multiplexer {
+  private final Config config;
+  private final Channels channels;
+  private final Background background;
+  private final CallOptions options;
+  private final Map<String, Line> lines = new HashMap<>();
+  private boolean closed;
+
+  Multiplexer(Config config, Channels channels, Background background, CallOptions options) {
+    this.config = config;
+    this.channels = channels;
+    this.background = background;
+    this.options = options;
+  }
+
+  /** Lets one item go with the next batch of its kind, and waits for what becomes of it. */
+  CompletableFuture<Object> enter(Scope scope, String endpoint, Bundle.Kind kind, Piece piece) {
+    Line line = line(endpoint);
+    // Copied: a call that ends early gives its arrays back while its batch may yet be written.
+    byte[] body = piece.body().clone();
+    byte[] associatedData = piece.associatedData().clone();
+    var call = new Bundle.Waiting(new Piece(piece.sessionId(), body, associatedData));
+    Context.CancellableContext context =
+        scope.within(config.policy().packetDeadline(), background.timer());
+    scope.whenEnded(context, ended -> call.result.completeExceptionally(why(call, ended)));
+    line.add(kind, call);
+    return call.result.whenComplete((result, error) -> context.cancel(null));
+  }
+
+  /** A call whose time is up may have waited to go again: then that is why. */
+  private static RuntimeException why(Bundle.Waiting call, RuntimeException ended) {
+    boolean late =
+        ended instanceof NoisegateException known && known.code() == Status.Code.DEADLINE_EXCEEDED;
+    NoisegateException refused = call.refused;
+    return late && refused != null ? refused : ended;
+  }
+
+  private synchronized Line line(String endpoint) {
+    if (closed) {
+      throw new ClientClosedException();
+    }
+    Line line = lines.get(endpoint);
+    if (line == null) {
+      String address = config.addressOf(endpoint);
+      config.checkPlaintext(address);
+      if (lines.size() >= Channels.MAX) {
+        retire();
+      }
+      line =
+          new Line(
+              config.policy(),
+              config.multiplex(),
+              background,
+              opening -> Link.open(opening, background, channels.dial(address), options));
+      lines.put(endpoint, line);
+    }
+    return line;
+  }
+
+  /** Closes a line that nobody waits for. */
+  private void retire() {
+    for (Iterator<Line> each = lines.values().iterator(); each.hasNext(); ) {
+      if (each.next().retire()) {
+        each.remove();
+        return;
+      }
+    }
+  }
+
+  /** Ends every stream; calls that wait end with ClientClosedException. */
+  synchronized void close() {
+    closed = true;
+    lines.values().forEach(Line::close);
+    lines.clear();
+  }
+}
