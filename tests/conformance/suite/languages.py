@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.support.go_program import go_build
+from tests.support.java_program import java, java_client, javac
 from tests.support.node_program import build_client
 
 DRIVERS: Final = Path(__file__).resolve().parents[1] / "drivers"
@@ -36,8 +37,13 @@ def _typescript(_: Path) -> Sequence[str]:
     return [build_client(), str(DRIVERS / "typescript" / "driver.mjs")]
 
 
+def _java(scratch: Path) -> Sequence[str]:
+    return java(javac(java_client(), sorted((DRIVERS / "java").glob("*.java")), scratch / "java-driver"), "Driver")
+
+
 LANGUAGES: Final[Sequence[Language]] = (
     Language(name="Python", build=_python),
     Language(name="Go", build=_go),
     Language(name="TypeScript", build=_typescript),
+    Language(name="Java", build=_java),
 )
