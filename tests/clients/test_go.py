@@ -14,16 +14,14 @@ from pathlib import Path
 import pytest
 
 from noisegate import Pattern
-from tests.support.go_program import NotAvailable, go_build
+from tests.support.go_program import CLIENT, DRIVER, NotAvailable, go_build, module_on_the_client
 from tests.support.noise_client import Setup, datagram_player, noise_player
 from tests.support.server import ROOT, RunningServer
 from tests.support.udp_echo import play
 from tests.support.vectors import not_available
 
-CLIENT = ROOT / "clients" / "go"
 README = CLIENT / "README.md"
 WORLD = Path(__file__).parent / "go" / "main.go.txt"
-DRIVER = ROOT / "tests" / "conformance" / "drivers" / "go"
 COMMAND = Path(sys.executable).parent / "noisegate"
 SECONDS = 10.0
 MODULES = (CLIENT, DRIVER, ROOT / "tests" / "interop" / "flynn")
@@ -56,9 +54,7 @@ def available() -> None:
 def quickstart(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A module with the README's examples in it, and the program that they make."""
     module = tmp_path_factory.mktemp("quickstart")
-    go_mod = (DRIVER / "go.mod").read_text(encoding="utf-8").replace("../../../../clients/go", str(CLIENT))
-    (module / "go.mod").write_text(go_mod, encoding="utf-8")
-    shutil.copyfile(DRIVER / "go.sum", module / "go.sum")
+    module_on_the_client(module)
     greet, table, tick, test = examples()
     (module / "main.go").write_text(
         "\n".join((WORLD.read_text(encoding="utf-8"), greet, table, tick)), encoding="utf-8"

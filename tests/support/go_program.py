@@ -5,10 +5,23 @@ from __future__ import annotations
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Final
+
+from tests.support.server import ROOT
+
+CLIENT: Final = ROOT / "clients" / "go"
+DRIVER: Final = ROOT / "tests" / "conformance" / "drivers" / "go"
 
 
 class NotAvailable(Exception):
     """This machine cannot build a program; says what it lacks."""
+
+
+def module_on_the_client(folder: Path) -> None:
+    """Make a folder a module that needs what the driver of tests/conformance does: this checkout's Go client."""
+    text = (DRIVER / "go.mod").read_text(encoding="utf-8").replace("../../../../clients/go", str(CLIENT))
+    (folder / "go.mod").write_text(text, encoding="utf-8")
+    shutil.copyfile(DRIVER / "go.sum", folder / "go.sum")
 
 
 def go_build(module: Path, program: Path) -> Path:
