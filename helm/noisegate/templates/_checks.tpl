@@ -17,6 +17,23 @@
 {{- if and $values.loopback (not $values.extraContainers) -}}
 {{- fail "extraContainers: with loopback nobody but these can call: name the containers that use noisegate, or leave out loopback" -}}
 {{- end -}}
+{{- range $own := include "noisegate.ownOptions" . | fromYamlArray -}}
+{{- range $values.extraEnv -}}
+{{- if eq .name $own.name -}}
+{{- fail (printf "extraEnv: %s is set already: give the chart's value for it, or config" .name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- range $name, $_ := include "noisegate.labels" (dict "Values" (omit $values "labels") "Chart" .Chart "Release" .Release) | fromYaml -}}
+{{- if hasKey $values.labels $name -}}
+{{- fail (printf "labels: %s is set already: leave it out" $name) -}}
+{{- end -}}
+{{- end -}}
+{{- range $name, $_ := include "noisegate.selector" . | fromYaml -}}
+{{- if hasKey $values.podLabels $name -}}
+{{- fail (printf "podLabels: %s selects the pods: leave it out" $name) -}}
+{{- end -}}
+{{- end -}}
 {{- include "noisegate.effects" . -}}
 {{- include "noisegate.capacity" . -}}
 {{- end -}}

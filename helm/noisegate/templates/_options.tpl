@@ -1,6 +1,14 @@
 {{/* The options of `noisegate serve`, as environment variables. */}}
 
 {{- define "noisegate.options" -}}
+{{ include "noisegate.ownOptions" . }}
+{{- with .Values.extraEnv }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{/* Those that the chart itself sets. */}}
+{{- define "noisegate.ownOptions" -}}
 {{- $values := .Values -}}
 - name: POD_NAME
   valueFrom:
@@ -75,9 +83,6 @@
 - name: OTEL_RESOURCE_ATTRIBUTES
   value: "k8s.namespace.name={{ $.Release.Namespace }},k8s.pod.name=$(POD_NAME)"
 {{- end }}
-{{- end }}
-{{- with $values.extraEnv }}
-{{ toYaml . }}
 {{- end }}
 {{- end -}}
 
