@@ -7,8 +7,8 @@ of this holds. `DatagramRecords` keeps one object for each direction and lets go
 Why it is safe. It has no state of its own: no counter, no window, no key, no AEAD context. The counter is consumed in
 the epoch, where every other way consumes it too; the context is found on the sender, which loses it when its key is
 wiped or changed and when the cache lets go of it; the replay window is the epoch's. So a path that somebody forgot to
-leave cannot use a counter twice, nor a context that was dropped. But it could build a context on a sender that was
-wiped, whose secret is zeros then, send a header that no longer fits its key, or miss what is due; so it is left for:
+leave cannot use a counter twice, nor a context that was dropped; and a sender that was wiped builds no other. But it
+could send a header that no longer fits its key, or miss what is due; so it is left for:
 
 - another epoch, a rekey, another connection id, padding: the header or what follows it is another one;
 - a limit, a timer, a rotation that is wanted or under way: `due_at`, `look_at` and `due` have moved;

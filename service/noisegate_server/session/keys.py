@@ -158,6 +158,9 @@ def message_key(chain: Secret) -> bytearray:
 
 
 def _expand(secret: Secret, label: bytes) -> bytearray:
+    if not secret:
+        # Its owner leaves none where it has wiped one: zeros, or nothing, would make keys that anybody knows.
+        raise ValueError("a secret that was wiped")
     return expand(secret, label)
 
 

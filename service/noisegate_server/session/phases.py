@@ -32,7 +32,7 @@ class PhaseSender(Keyed):
         self.phase = 0
 
     def context(self, _counter: int, cipher: Cipher, aeads: AeadCache) -> Aead:
-        """Build the AEAD context of the phase, which is not there."""
+        """Build the AEAD context of the phase, which is not there. ValueError after `wipe`."""
         if not self.cached_key:
             self.cached_key = phase_key(self.secret)
         return aeads.build(self, cipher, self.cached_key)
@@ -52,7 +52,7 @@ class PhaseSender(Keyed):
         aeads.drop(self)
         wipe(self.secret)
         wipe(self.cached_key)
-        self.cached_key = bytearray()
+        self.secret, self.cached_key = bytearray(), bytearray()
 
 
 class PhaseReceiver(Keyed):
@@ -98,7 +98,7 @@ class PhaseReceiver(Keyed):
         return context, True
 
     def context(self, cipher: Cipher, aeads: AeadCache) -> Aead:
-        """Build the AEAD context of the phase, which is not there."""
+        """Build the AEAD context of the phase, which is not there. ValueError after `wipe`."""
         if not self.cached_key:
             self.cached_key = phase_key(self.secret)
         return aeads.build(self, cipher, self.cached_key)
@@ -138,6 +138,7 @@ class PhaseReceiver(Keyed):
         self.forget(math.inf)
         aeads.drop(self)
         wipe(self.secret)
+        self.secret = bytearray()
         self._forget_key()
 
     def _forget_key(self) -> None:

@@ -63,6 +63,7 @@ class Ratchet:
         """Wipe both secrets."""
         wipe(self.chain)
         wipe(self.following)
+        self.chain, self.following = bytearray(), bytearray()
 
     def _enter(self) -> None:
         secret = self.following
@@ -85,7 +86,10 @@ class RatchetSender:
         """That of the message sealed last."""
 
     def context(self, counter: int, cipher: Cipher, _aeads: AeadCache) -> Aead:
-        """The context of one message, whose key exists nowhere else from here on. ValueError for a passed one."""
+        """The context of one message, whose key exists nowhere else from here on. ValueError for a passed one.
+
+        And after `wipe`.
+        """
         ratchet = self.ratchet
         if counter < ratchet.at:
             raise ValueError("counter: its key was wiped")

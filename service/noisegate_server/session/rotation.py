@@ -132,9 +132,11 @@ def conclude(
     if records.begun is None:
         return ()
     agreed = finish(records.begun, message)
+    # Made before anything is wiped: whatever fails here leaves a session that goes on under its old keys.
+    epoch = _epoch(records, agreed, now)
     retire(records.previous, aeads)
     records.current.stop_sending(aeads)
-    records.previous, records.current = records.current, _epoch(records, agreed, now)
+    records.previous, records.current = records.current, epoch
     records.begun = None
     records.rotated_at = now
     records.count_anew()

@@ -162,6 +162,33 @@ def test_wiping_leaves_no_secret_and_no_context() -> None:
     assert not receives(epoch).passed
 
 
+@pytest.mark.parametrize("ratchet", [False, True])
+def test_what_was_wiped_makes_no_key(ratchet: bool) -> None:
+    """Zeros where a secret was would make one that anybody knows."""
+    aeads = AeadCache()
+    epoch = begin_epoch(
+        EpochSecrets(i2r=bytearray(b"s" * 32), r2i=bytearray(b"r" * 32), root=bytearray(b"o" * 32)),
+        number=0,
+        h=bytes(32),
+        initiator=True,
+        ratchet=ratchet,
+        now=0.0,
+        confirmed=True,
+    )
+    epoch.wipe(aeads)
+    for ask in (
+        lambda: epoch.sender.context(0, CIPHER, aeads),
+        lambda: epoch.receiver.find(0, 0, CIPHER, aeads, 0.0),
+        lambda: epoch.receiver.find(1, 256, CIPHER, aeads, 0.0),
+    ):
+        with pytest.raises(ValueError, match="wiped"):
+            ask()
+    if not ratchet:
+        with pytest.raises(ValueError, match="wiped"):
+            epoch.sender.rekey(aeads)
+    assert len(aeads) == 0
+
+
 def test_its_repr_shows_no_secret() -> None:
     """What a debugger prints of an epoch is its number."""
     assert repr(make()) == "Epoch(number=0, confirmed=True)"

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from noisegate_server.session import rotation
 from noisegate_server.session.constants import GRACE_S, ROTATE_AGAIN_S, ROTATION_QUIET_S, ROTATION_WISH_S
 from noisegate_server.session.errors import DecryptFailed
 from noisegate_server.session.packets import WANTS_ROTATION, Kind
@@ -209,6 +210,25 @@ def test_the_old_epoch_s_secrets_are_wiped_step_by_step(link: Link) -> None:
         assert isinstance(epoch.receiver, PhaseReceiver)
         assert not any(epoch.receiver.secret)
         assert end.datagrams.previous is None
+
+
+def test_a_rotation_that_fails_at_its_end_leaves_the_old_keys(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without room for the new epoch the session goes on under the old one: nothing was wiped for it yet."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    link.initiator.renegotiate()
+    rotate_1 = link.initiator.outbox.popleft()
+    link.responder.open(rotate_1)
+    with monkeypatch.context() as full:
+        full.setattr(rotation, "begin_epoch", fail)
+        with pytest.raises(MemoryError):
+            link.initiator.open(link.initiator.inbox.popleft())
+    link.lose_everything()
+    link.talk()
+    assert [end.received for end in link.ends] == [[b"ping"]] * 2
+    assert link.epochs() == (0, 0)
 
 
 def test_a_rotation_soon_after_a_rotation_is_dropped(link: Link) -> None:
