@@ -223,7 +223,7 @@ class Server:
 
         With `now` no call is waited for, as after a stop that was cancelled; sessions are suspended all the same.
         """
-        until = self._clock() + self._config.drain + self._config.grace + self._config.suspend_grace
+        until = self._clock() + self._config.drain + self._config.grace
         self._health.drain()
         self._admin_health.drain()
         self._probe_health.drain()
@@ -232,6 +232,8 @@ class Server:
             # A closed port tells a caller less than DRAINING does, and health checks need a moment to see it, too.
             await asyncio.sleep(0 if now else self._config.drain)
             await self._transport.stop(0 if now else self._config.grace)
+        # For what waits to be sent; sessions have time of their own to be suspended.
+        left = max(0.0, until - self._clock())
         if self._admin is not None:
             await self._admin.stop(0)
         if self._sweeper is not None:
@@ -248,7 +250,7 @@ class Server:
             LOG.debug("ended and wiped at the stop", count=count)
             await self._parts.vault.close()
         if self._telemetry is not None:
-            await self._telemetry.stop(max(0.0, until - self._clock()))
+            await self._telemetry.stop(left)
         if self._probes is not None:
             # Last of all: who stops is alive, however long it takes.
             await self._probes.stop(0)
