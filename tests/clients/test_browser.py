@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import closing
@@ -15,8 +16,8 @@ from typing import Final
 import pytest
 
 from tests.support.go_program import NotAvailable
-from tests.support.node_program import BROWSER, build_browser, run_tests
-from tests.support.server import ROOT
+from tests.support.node_program import BROWSER, NOISEGATE_COMMAND, build_browser, run_tests
+from tests.support.server import ROOT, STOP_SECONDS
 from tests.support.vectors import not_available
 
 FREE_OF_CRYPTO: Final = {"@noisegate/client", "@noisegate/client/testing", "ws"} | {
@@ -85,6 +86,21 @@ def test_make_browser_serves_the_page_and_what_it_loads(served: str) -> None:
         assert (path, status, bool(body)) == (path, 200, True)
     for path in ("/package.json", "/../package.json", "/page/../lobby/lobby.js"):
         assert fetch(served, path)[:2] == (404, b"")
+
+
+def test_a_port_that_is_taken_is_said_and_no_service_stays_behind(node: str) -> None:
+    """Exit code 1; the service that was started for it has ended, or its output would stay open."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        ran = subprocess.run(
+            [node, str(BROWSER / "dist" / "src" / "lobby" / "main.js")],
+            env=os.environ | {"PORT": str(taken.getsockname()[1]), "NOISEGATE_COMMAND": NOISEGATE_COMMAND},
+            capture_output=True,
+            text=True,
+            timeout=STOP_SECONDS,
+            check=False,
+        )
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert "EADDRINUSE" in ran.stderr
 
 
 def test_the_lobby_imports_no_cryptography() -> None:

@@ -13,6 +13,7 @@ from tests.support.server import ROOT
 
 CLIENT = ROOT / "clients" / "typescript"
 BROWSER = ROOT / "examples" / "browser"
+NOISEGATE_COMMAND = str(Path(sys.executable).parent / "noisegate")
 
 
 def _installed(part: str, folder: Path) -> str:
@@ -55,7 +56,7 @@ def build_browser() -> str:
 
 def run_tests(node: str, folder: Path) -> None:
     """Run a folder's tests, whose output is the failure."""
-    environment = os.environ | {"NOISEGATE_COMMAND": str(Path(sys.executable).parent / "noisegate")}
+    environment = os.environ | {"NOISEGATE_COMMAND": NOISEGATE_COMMAND}
     command = [node, "--test", *sorted(map(str, folder.glob("*.test.js")))]
     ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stdout + ran.stderr

@@ -13,6 +13,9 @@ export const PROLOGUE = new TextEncoder().encode("noisegate browser dice 1");
 export const PATTERNS = { XX: 1, IK: 2 } as const;
 export type PatternName = keyof typeof PATTERNS;
 
+/** A close code of the game's own: the player's handshake, or what it speaks, was refused. */
+export const REFUSED = 4_001;
+
 /** First bytes of a plaintext. */
 export const GAME = 0x47;
 export const ROTATE = 0x52;

@@ -88,10 +88,10 @@ function rememberKeys(): void {
   });
 }
 
-async function sitDown(): Promise<Guest> {
+async function sitDown(url = lobby.url): Promise<Guest> {
   const guest = new Guest(await browser.newPage());
   await guest.page.addInitScript(rememberKeys);
-  await guest.page.goto(lobby.url);
+  await guest.page.goto(url);
   await guest.sees("#log", /Welcome; same handshake hash/);
   return guest;
 }
@@ -157,6 +157,21 @@ test("the key is made in the page and never leaves it, and no word of the game t
   for (const secret of [privateKey!, publicKey!, Buffer.from("bet"), Buffer.from("commitment")]) {
     assert.ok(!travelled.includes(secret), secret.toString("latin1"));
   }
+  await guest.page.close();
+});
+
+test("a table with another key than before is not played with", async (t) => {
+  const first = await openLobby(service.target, 0);
+  t.after(() => first.close());
+  const guest = await sitDown(first.url);
+  const other = await startService();
+  t.after(() => other.stop());
+  await first.close();
+  const second = await openLobby(other.target, Number(new URL(first.url).port));
+  t.after(() => second.close());
+  await guest.sees("#log .attack", "The table refused you: HANDSHAKE_FAILED");
+  await guest.sees("#state", "refused");
+  assert.ok(await guest.page.locator("#play").isDisabled());
   await guest.page.close();
 });
 

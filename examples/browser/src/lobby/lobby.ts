@@ -5,19 +5,20 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { connect, NoisegateError } from "@noisegate/client";
 import { WebSocketServer, type WebSocket } from "ws";
+import { REFUSED } from "../wire.js";
 import { answer } from "./files.js";
 import { Table } from "./table.js";
 import { NotOurs, Visit } from "./visit.js";
 
 /** The longest Noise message. */
 const MOST_BYTES = 65_535;
-/** A close code of the game's own: the player's handshake or its protocol was refused. */
-export const REFUSED = 4_001;
+/** "Try again later", of the registry of close codes. */
+const LATER = 1_013;
 
 export interface Lobby {
   /** Where the page is. */
   readonly url: string;
-  /** Ends it and every connection. */
+  /** Ends it and every connection; it may have ended already. */
   close(): Promise<void>;
 }
 
@@ -44,9 +45,11 @@ export async function openLobby(target: string, port: number): Promise<Lobby> {
         socket.terminate();
       }
       sockets.close();
-      server.close();
-      server.closeAllConnections();
-      await once(server, "close");
+      if (server.listening) {
+        server.close();
+        server.closeAllConnections();
+        await once(server, "close");
+      }
       client.close();
     },
   };
@@ -57,10 +60,14 @@ function receive(socket: WebSocket, visit: Visit): void {
   let before = Promise.resolve();
   const next = (step: () => Promise<void>): void => {
     before = before.then(step).catch((error: unknown) => {
-      if (!(error instanceof NoisegateError || error instanceof NotOurs)) {
+      if (error instanceof NotOurs) {
+        socket.close(REFUSED, error.message);
+      } else if (error instanceof NoisegateError && error.reason === "HANDSHAKE_FAILED") {
+        socket.close(REFUSED, error.reason);
+      } else {
         console.error(error);
+        socket.close(LATER);
       }
-      socket.close(REFUSED, error instanceof NoisegateError ? error.reason : "");
     });
   };
   socket.on("message", (frame: Buffer) => next(() => visit.take(frame)));

@@ -8,13 +8,15 @@ import { openLobby } from "./lobby.js";
 
 const given = process.argv[2];
 const service = given === undefined ? await startService() : undefined;
-const lobby = await openLobby(given ?? service!.target, Number(process.env["PORT"] ?? 8_100));
-console.log(
-  `noisegate at ${given ?? service!.target}, the lobby in front of it. Open ${lobby.url} and play; Ctrl-C ends it.`,
-);
-
-for (const signal of ["SIGINT", "SIGTERM"] as const) {
-  process.once(signal, () => {
-    void lobby.close().then(() => service?.stop());
-  });
+const target = given ?? service!.target;
+try {
+  const lobby = await openLobby(target, Number(process.env["PORT"] ?? 8_100));
+  console.log(`noisegate at ${target}, the lobby in front of it. Open ${lobby.url} and play; Ctrl-C ends it.`);
+  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+    process.once(signal, () => void lobby.close().then(() => service?.stop()));
+  }
+} catch (error) {
+  console.error(String(error));
+  process.exitCode = 1;
+  await service?.stop();
 }

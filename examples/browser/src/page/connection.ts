@@ -1,6 +1,19 @@
 /** The player at the table: one WebSocket, the session over it, and everything that is shown of both. */
 
-import { GAME, game, hex, joined, marked, PATTERNS, ROTATE, SWITCH, type Call, type Said, type Told } from "../wire.js";
+import {
+  GAME,
+  game,
+  hex,
+  joined,
+  marked,
+  PATTERNS,
+  REFUSED,
+  ROTATE,
+  SWITCH,
+  type Call,
+  type Said,
+  type Told,
+} from "../wire.js";
 import type { Channel, Handshake, Player } from "./player.js";
 
 export type Kind = "handshake" | "record" | "rotation" | "attack" | "note";
@@ -26,8 +39,6 @@ export interface Watcher {
 /** What each message of a handshake carries, in Noise's own words. */
 const TOKENS = { XX: ["e", "e, ee, s, es", "s, se"], IK: ["e, es, s, ss", "e, ee, se"] } as const;
 const BACK_AFTER_MS = 900;
-/** How the lobby closes where the player was refused. */
-const REFUSED = 4_001;
 
 export class Connection {
   state: "away" | "shaking" | "playing" | "rotating" | "refused" = "away";
@@ -65,7 +76,11 @@ export class Connection {
       const message = this.#written(handshake, "handshake");
       this.#send(joined(Uint8Array.of(PATTERNS[handshake.pattern]), message));
     };
-    socket.onmessage = ({ data }: MessageEvent<ArrayBuffer>) => this.#receive(new Uint8Array(data));
+    socket.onmessage = ({ data }: MessageEvent<ArrayBuffer>) => {
+      if (this.state !== "refused") {
+        this.#receive(new Uint8Array(data));
+      }
+    };
     socket.onclose = ({ code, reason }) => this.#closed(code, reason);
     this.#watcher.changed();
   }
@@ -179,16 +194,19 @@ export class Connection {
   }
 
   #closed(code: number, reason: string): void {
-    if (code === REFUSED || this.state === "refused") {
-      this.#stop(`The table closed the connection: ${reason || "refused"}`);
+    if (this.state === "refused") {
       return;
     }
+    if (code === REFUSED) {
+      this.#stop(`The table refused you: ${reason}`);
+      return;
+    }
+    // Otherwise nobody has answered yet, and that was said before.
+    if (this.channel !== undefined) {
+      const text = "The connection is cut, and its keys are gone. The seat stays yours.";
+      this.#watcher.row({ kind: "note", way: "", text });
+    }
     this.state = "away";
-    this.#watcher.row({
-      kind: "note",
-      way: "",
-      text: "The connection is cut, and its keys are gone. The seat stays yours.",
-    });
     this.#watcher.changed();
     setTimeout(() => this.open(), BACK_AFTER_MS);
   }
