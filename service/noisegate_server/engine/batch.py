@@ -121,7 +121,8 @@ def serve(work: Work, starts: Sequence[int], now: float, wall: float) -> Steps[N
                 run += 1
         if held and run < total and (moment := (yield None)) is not None:
             now, wall = moment
-    work.parts.counts.refusals.update(type(error) for _, error in work.sparse.errors)
+    if work.sparse.errors:
+        work.parts.counts.refusals.update(type(error) for _, error in work.sparse.errors)
 
 
 def _serve_one(work: Work, run: int, index: int, now: float, wall: float) -> Steps[Moment | None]:

@@ -9,7 +9,7 @@ from typing import Final
 from noisegate_server.engine.batch import SLICE, Runs, Sparse, Steps, serve
 from noisegate_server.engine.parts import Parts
 from noisegate_server.engine.records import encrypt
-from noisegate_server.session.batch import LARGEST, SealedRecords, seal_each, seal_run, seal_same
+from noisegate_server.session.batch import ADDED, LARGEST, SealedRecords, seal_each, seal_run, seal_same
 from noisegate_server.session.constants import MAX_ASSOCIATED_DATA, SESSION_ID
 from noisegate_server.session.errors import MessageTooLarge
 from noisegate_server.session.room import RoomPath, prepare_room
@@ -25,6 +25,57 @@ class SealedBatch:
 
     records: SealedRecords
     sparse: Sparse
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SealedAtOnce:
+    """A batch of a room, every item sealed."""
+
+    records: bytes
+    counters: Sequence[int]
+    epochs: Sequence[int]
+
+
+def encrypt_at_once(
+    parts: Parts, tenant: str, session_ids: bytes, plaintexts: Sequence[bytes], sizes: Sequence[int], now: float
+) -> SealedAtOnce | None:
+    """As `encrypt_batch`, for a room whose path holds and no more than SLICE items. None, and nothing done, otherwise.
+
+    `sizes` are those of the plaintexts. There are as many as session ids.
+    """
+    path = _path_at_once(parts, tenant, session_ids, max(sizes), now)
+    if path is None:
+        return None
+    counters, packed = path.seal_each(plaintexts, sizes, (), now, parts.aeads)
+    return _sealed_at_once(parts, path, counters, packed, sum(sizes))
+
+
+def broadcast_at_once(
+    parts: Parts, tenant: str, session_ids: bytes, plaintext: bytes, associated_data: bytes, now: float
+) -> SealedAtOnce | None:
+    """As `broadcast`, likewise."""
+    if len(associated_data) > MAX_ASSOCIATED_DATA:
+        return None
+    path = _path_at_once(parts, tenant, session_ids, len(plaintext), now)
+    if path is None:
+        return None
+    counters, packed = path.seal_same(plaintext, associated_data, now, parts.aeads)
+    return _sealed_at_once(parts, path, counters, packed, len(plaintext) * len(counters))
+
+
+def _path_at_once(parts: Parts, tenant: str, session_ids: bytes, largest: int, now: float) -> RoomPath | None:
+    if largest > LARGEST:
+        return None
+    room = parts.store.get_room(tenant, session_ids, SESSION_ID)
+    path: RoomPath | None = room.paths.get(0)
+    return path if path is not None and len(room) <= SLICE and path.holds(now) and path.has_room() else None
+
+
+def _sealed_at_once(parts: Parts, path: RoomPath, counters: Sequence[int], packed: bytes, size: int) -> SealedAtOnce:
+    counts = parts.counts
+    counts.sealed += len(counters)
+    counts.sealed_bytes += size
+    return SealedAtOnce(records=packed, counters=counters, epochs=path.epochs)
 
 
 def encrypt_batch(
@@ -184,6 +235,16 @@ class _InRoom(_Work):
         """Seal the items from `start` on by a path that holds; how many."""
         raise NotImplementedError
 
+    def take(self, path: RoomPath, counters: Sequence[int], packed: bytes, sizes: Sequence[int]) -> int:
+        """What a path has sealed, of plaintexts of these sizes; how many items that is."""
+        records, done = self.records, len(counters)
+        records.pieces.append(packed)
+        records.lengths += [size + ADDED for size in sizes]
+        records.counters += counters
+        records.epochs += path.epochs[:done]
+        self.count(done, sum(sizes))
+        return done
+
     def find(self, start: int, stop: int, _now: float) -> Sequence[Session | None]:
         """The sessions of these items."""
         if not self.simple:
@@ -212,9 +273,8 @@ class _Each(_InRoom):
         """Seal by the room's path."""
         stop = start + SLICE
         plaintexts, sizes, associated = self.plaintexts[start:stop], self.sizes[start:stop], self.associated[start:stop]
-        done = path.seal_each(plaintexts, sizes, associated, now, self.parts.aeads, self.records)
-        self.count(done, sum(sizes[:done]))
-        return done
+        counters, packed = path.seal_each(plaintexts, sizes, associated, now, self.parts.aeads)
+        return self.take(path, counters, packed, sizes[: len(counters)])
 
     def straight(self, sessions: Sequence[Session | None], _start: int, at: int, now: float) -> int:
         """Seal as far as the sessions are simple."""
@@ -243,9 +303,8 @@ class _Broadcasting(_InRoom):
 
     def seal_by(self, path: RoomPath, _start: int, now: float) -> int:
         """Seal by the room's path."""
-        done = path.seal_same(self.plaintext, self.associated_data, now, self.parts.aeads, self.records)
-        self.count(done, done * len(self.plaintext))
-        return done
+        counters, packed = path.seal_same(self.plaintext, self.associated_data, now, self.parts.aeads)
+        return self.take(path, counters, packed, [len(self.plaintext)] * len(counters))
 
     def straight(self, sessions: Sequence[Session | None], _start: int, _at: int, now: float) -> int:
         """Seal as far as the sessions are simple."""

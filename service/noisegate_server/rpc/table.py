@@ -79,6 +79,7 @@ METHODS: Final[Mapping[str, Row]] = {
     "EncryptBatch": Row(
         request=pb.EncryptBatchRequest,
         handle=batches.encrypt_batch,
+        at_once=batches.encrypt_at_once,
         parse=reader(pb.EncryptBatchRequest, "plaintexts"),
         encode=encode_sealed_batch,
         repeat_for=_SHORT,
@@ -101,6 +102,7 @@ METHODS: Final[Mapping[str, Row]] = {
     "Broadcast": Row(
         request=pb.BroadcastRequest,
         handle=batches.broadcast,
+        at_once=batches.broadcast_at_once,
         encode=partial(encode_sealed_batch, answer=pb.BroadcastResponse),
         repeat_for=_SHORT,
         owner_of=_nobody,

@@ -34,6 +34,9 @@ Handler = Callable[[Any, str, Any, float, float], Any]
 Encode = Callable[[Any], bytes]
 """response -> its serialised message."""
 
+AtOnce = Callable[[Any, str, Any, float], bytes | None]
+"""(parts, tenant, request, now) -> the serialised response; None, and nothing was done, where the handler has to."""
+
 OwnerOf = Callable[[Any, Any], Owner]
 """(request, response or None for a refusal) -> whose an answer is."""
 
@@ -63,6 +66,8 @@ class Row:
     """Is the handler a coroutine function? Then it runs at once, and becomes a task where it has to wait."""
     paced: bool = False
     """With `waits`: the handler gives `Steps` instead, for `rpc.pacing`."""
+    at_once: AtOnce | None = None
+    """Likewise, asked first: what has no need of steps it answers, without a coroutine."""
     longest: int = limits.MAX_REQUEST_BYTES
     """Bytes of the longest request."""
 
@@ -139,7 +144,7 @@ def refuser(method: str, rpc: Rpc) -> Refuse:
 def unary(method: str, row: Row, rpc: Rpc, run_once: RunOnce) -> Unary:
     """The seam's function for one row; `run_once` serves the requests that have a request_id."""
     parts, clock, wall, repeats, health = rpc.parts, rpc.clock, rpc.wall, rpc.repeats, rpc.health
-    handle, encode, waits = row.handle, row.encode, row.waits
+    handle, encode, waits, at_once = row.handle, row.encode, row.waits, row.at_once
     has_request_id = row.repeat_for > 0
     parse, longest = row.parse or row.request.FromString, row.longest
     admit, refuse = admission(method, rpc, longest), refuser(method, rpc)
@@ -163,6 +168,8 @@ def unary(method: str, row: Row, rpc: Rpc, run_once: RunOnce) -> Unary:
                 request_id = request.request_id
                 if request_id:
                     return run_once(tenant, request, body, now)
+            if at_once is not None and (done := at_once(parts, tenant, request, now)) is not None:
+                return 0, done
             if waits:
                 return begin(_settle(row, rpc, tenant, request, None, refuse))
             try:

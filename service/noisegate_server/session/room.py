@@ -16,11 +16,12 @@ import struct
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from itertools import repeat
+from operator import attrgetter
 from typing import Final
 
 from noisegate_server.noise.primitives import Cipher
 from noisegate_server.session.aeads import AeadCache
-from noisegate_server.session.batch import ADDED, KIND, SealedRecords, interleaved
+from noisegate_server.session.batch import KIND, interleaved
 from noisegate_server.session.datagram import HEADER
 from noisegate_server.session.fast_path import Hold, SealPath, build_context, prepare_seal
 from noisegate_server.session.session import Session
@@ -28,20 +29,25 @@ from noisegate_server.session.session import Session
 _COUNTER: Final = 4
 """Bytes at the end of a header."""
 _STATIC: Final = HEADER - _COUNTER
+# Going through all of them in C, a processor fetches several at a time: in a loop of ours it waits for each.
+_counter_of: Final = attrgetter("send_counter")
+_context_of: Final = attrgetter("aead")
 
 
 class RoomPath:
     """How the sessions of a room seal, while each of them is on its fast path."""
 
     __slots__ = (
-        "_cipher", "_epochs", "_headers", "_hold", "_idle_timeout", "_numbers", "_senders", "_sessions", "_stop",
+        "_cipher", "_epochs", "_headers", "_hold", "_idle_timeout", "_senders", "_sessions", "_stop",
+        "epochs",
     )  # fmt: skip
 
     def __init__(self, sessions: Sequence[Session], paths: Sequence[SealPath], stop: int) -> None:
         self._sessions = sessions
         self._epochs = [path.epoch for path in paths]
         self._senders = [path.sender for path in paths]
-        self._numbers = [path.number for path in paths]
+        self.epochs = [path.number for path in paths]
+        """The number of each one's epoch."""
         self._headers = bytearray().join(path.header + bytes(_COUNTER) for path in paths)
         """One behind the other."""
         self._cipher: Cipher = paths[0].cipher
@@ -49,42 +55,48 @@ class RoomPath:
         self._stop = stop
         """The counter from which on a limit of one of them has to be looked at."""
         self._hold = Hold(min(path.until for path in paths))
-        for path in paths:
+        for path in set(paths):
             path.join(self._hold)
 
     def holds(self, now: float) -> bool:
         """Whether it may be used at this moment."""
         return now < self._hold.until
 
+    def has_room(self) -> bool:
+        """Whether each session can seal once more before a limit has to be looked at."""
+        furthest: int = max(map(_counter_of, self._epochs))
+        return furthest < self._stop
+
     def seal_each(
         self,
         plaintexts: Sequence[bytes],
-        sizes: Sequence[int],
+        sizes: Iterable[int],
         associated: Sequence[bytes],
         now: float,
         aeads: AeadCache,
-        out: SealedRecords,
-    ) -> int:
-        """As `batch.seal_each`; while the path holds."""
+    ) -> tuple[list[int], bytes]:
+        """As `batch.seal_each`, while the path holds: the counters of those that were sealed, and their records.
+
+        `associated` is empty where nobody has any.
+        """
         counters = self._reserve(sizes, now)
-        out.lengths += [size + ADDED for size in sizes[: len(counters)]]
-        return self._seal(counters, [plaintext + KIND for plaintext in plaintexts], associated, aeads, out)
+        return counters, self._seal(counters, [plaintext + KIND for plaintext in plaintexts], associated, aeads)
 
     def seal_same(
-        self, plaintext: bytes, associated_data: bytes, now: float, aeads: AeadCache, out: SealedRecords
-    ) -> int:
-        """As `batch.seal_same`; while the path holds."""
-        size = len(plaintext)
-        counters = self._reserve(repeat(size), now)
-        out.lengths += [size + ADDED] * len(counters)
+        self, plaintext: bytes, associated_data: bytes, now: float, aeads: AeadCache
+    ) -> tuple[list[int], bytes]:
+        """As `batch.seal_same`, likewise."""
+        counters = self._reserve(repeat(len(plaintext)), now)
         associated = [associated_data] * len(counters) if associated_data else ()
-        return self._seal(counters, repeat(plaintext + KIND), associated, aeads, out)
+        return counters, self._seal(counters, repeat(plaintext + KIND), associated, aeads)
 
     def _reserve(self, sizes: Iterable[int], now: float) -> list[int]:
         """Consume a counter of each session, in their order, as far as no limit has to be looked at."""
         counters: list[int] = []
         add, stop, idle_end = counters.append, self._stop, now + self._idle_timeout
-        for session, epoch, size in zip(self._sessions, self._epochs, sizes, strict=False):
+        # A copy, which has touched each of them, as above.
+        sessions = self._sessions[:]
+        for session, epoch, size in zip(sessions, self._epochs, sizes, strict=False):
             counter = epoch.send_counter
             if counter >= stop:
                 self._hold.until = -math.inf
@@ -102,21 +114,19 @@ class RoomPath:
         inners: Iterable[bytes],
         associated: Sequence[bytes],
         aeads: AeadCache,
-        out: SealedRecords,
-    ) -> int:
+    ) -> bytes:
         cipher = self._cipher
         headers = self._addressed(counters)
         bound = [header + data for header, data in zip(headers, associated, strict=False)] if associated else headers
+        contexts = list(map(_context_of, self._senders))
+        if not all(contexts):
+            contexts = [sender.aead or build_context(sender, cipher, aeads) for sender in self._senders]
         bodies = [
-            (sender.aead or build_context(sender, cipher, aeads)).encrypt(nonce, inner, header)
-            for sender, nonce, inner, header in zip(self._senders, cipher.nonces(counters), inners, bound, strict=False)
+            context.encrypt(nonce, inner, header)
+            for context, nonce, inner, header in zip(contexts, cipher.nonces(counters), inners, bound, strict=False)
         ]
-        done = len(bodies)
         # Joined while they are warm: their memory is that of the next ones.
-        out.pieces.append(b"".join(interleaved(headers, bodies)))
-        out.counters += counters
-        out.epochs += self._numbers[:done]
-        return done
+        return b"".join(interleaved(headers, bodies))
 
     def _addressed(self, counters: Sequence[int]) -> Sequence[bytes]:
         """The headers of records with these counters."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from noisegate_server.session.batch import SealedRecords
+from noisegate_server.session.batch import ADDED
 from noisegate_server.session.fast_path import SealPath
 from noisegate_server.session.room import RoomPath, prepare_room
 from noisegate_server.session.state import TerminationReason
@@ -36,17 +36,13 @@ def counters(links: list[Link]) -> list[int]:
     return [link.responder.datagrams.sealed for link in links]
 
 
-def sealed(links: list[Link], path: RoomPath, plaintext: bytes) -> tuple[list[bytes], SealedRecords]:
-    """The records of one plaintext for all, and the whole."""
-    out = SealedRecords()
+def sealed(links: list[Link], path: RoomPath, plaintext: bytes) -> tuple[list[bytes], list[int]]:
+    """The records of one plaintext for all, and their counters."""
     engine = links[0].responder.engine
-    done = path.seal_same(plaintext, b"", engine.clock.now, engine.parts.aeads, out)
-    packets, whole, at = [], b"".join(out.pieces), 0
-    for length in out.lengths:
-        packets.append(whole[at : at + length])
-        at += length
-    assert (at, done) == (len(whole), len(out.counters))
-    return packets, out
+    counters, packed = path.seal_same(plaintext, b"", engine.clock.now, engine.parts.aeads)
+    size = len(plaintext) + ADDED
+    assert len(packed) == size * len(counters)
+    return [packed[at : at + size] for at in range(0, len(packed), size)], counters
 
 
 def test_every_player_opens_what_its_room_was_sealed(links: list[Link], engines: Engines) -> None:
@@ -54,30 +50,32 @@ def test_every_player_opens_what_its_room_was_sealed(links: list[Link], engines:
     now, before = engines.clock.now, counters(links)
     sent = [link.responder.datagrams.current.sent_bytes for link in links]
     path = room_of(links, now)
-    packets, out = sealed(links, path, b"to all")
+    packets, numbers = sealed(links, path, b"to all")
     assert [link.initiator.open(packet).plaintext for link, packet in zip(links, packets, strict=True)] == [
         b"to all"
     ] * 3
-    assert out.counters == before
-    each = SealedRecords()
-    texts, bound = [b"a", b"bb", b""], [b"", b"x", b"yy"]
-    assert path.seal_each(texts, [1, 2, 0], bound, now, links[0].responder.engine.parts.aeads, each) == 3
-    whole, at = b"".join(each.pieces), 0
-    for link, text, data, length in zip(links, texts, bound, each.lengths, strict=True):
-        assert link.initiator.open(whole[at : at + length], data).plaintext == text
-        at += length
+    assert numbers == before
+    texts, bound, at = [b"a", b"bb", b""], [b"", b"x", b"yy"], 0
+    aeads = links[0].responder.engine.parts.aeads
+    numbers, packed = path.seal_each(texts, [1, 2, 0], bound, now, aeads)
+    assert numbers == [counter + 1 for counter in before]
+    for link, text, data in zip(links, texts, bound, strict=True):
+        end = at + len(text) + ADDED
+        assert link.initiator.open(packed[at:end], data).plaintext == text
+        at = end
     assert counters(links) == [counter + 2 for counter in before]
     assert [link.responder.datagrams.current.sent_bytes for link in links] == [
         size + len(b"to all") + len(text) for size, text in zip(sent, texts, strict=True)
     ]
 
 
-def test_a_session_with_two_places_seals_under_two_counters(links: list[Link], engines: Engines) -> None:
-    """Both records open."""
+def test_a_session_with_many_places_seals_under_as_many_counters(links: list[Link], engines: Engines) -> None:
+    """Every record opens."""
     now, before = engines.clock.now, counters(links)
-    packets, out = sealed(links, room_of([links[0], links[1], links[0]], now), b"twice")
-    assert out.counters == [before[0], before[1], before[0] + 1]
-    assert [links[0].initiator.open(packets[at]).plaintext for at in (2, 0)] == [b"twice"] * 2
+    path = room_of([links[0], links[1], *[links[0]] * 9], now)
+    packets, numbers = sealed(links, path, b"twice")
+    assert numbers == [before[0], before[1], *range(before[0] + 1, before[0] + 10)]
+    assert [links[0].initiator.open(packets[at]).plaintext for at in (2, 0, *range(3, 11))] == [b"twice"] * 10
 
 
 def test_a_room_stops_before_a_limit_has_to_be_looked_at(links: list[Link], engines: Engines) -> None:
@@ -92,6 +90,17 @@ def test_a_room_stops_before_a_limit_has_to_be_looked_at(links: list[Link], engi
     assert [links[0].initiator.open(packet).plaintext for packet in packets] == [b"to some"]
     assert counters(links) == [before[0] + 1, *before[1:]]
     assert not path.holds(now)
+
+
+def test_a_room_knows_whether_a_limit_comes(links: list[Link], engines: Engines) -> None:
+    """It has room up to the last record before it."""
+    path = room_of(links, engines.clock.now)
+    stop = links[1].responder.session.seal_path
+    assert stop is not None
+    links[1].responder.datagrams.current.send_counter = stop.stop - 1
+    assert path.has_room()
+    sealed(links, path, b"the last")
+    assert not path.has_room()
 
 
 def test_a_room_ends_with_the_path_of_any_of_its_sessions(links: list[Link], engines: Engines) -> None:

@@ -15,17 +15,18 @@ from typing import Any, Final
 from noisegate.v1 import session_crypto_service_pb2 as pb
 from noisegate_server.engine.batch import Runs, Sparse
 from noisegate_server.engine.open_batch import OpenedBatch
-from noisegate_server.engine.seal_batch import SealedBatch
+from noisegate_server.engine.seal_batch import SealedAtOnce, SealedBatch
 from noisegate_server.rpc import limits
 from noisegate_server.rpc.convert.packed import Packed
 from noisegate_server.rpc.convert.sealed import varint
 from noisegate_server.rpc.errors import item_refusal
-from noisegate_server.session.batch import OpenedRecords, SealedRecords
+from noisegate_server.session.batch import ADDED, OpenedRecords, SealedRecords
 from noisegate_server.session.errors import InvalidField, MessageTooLarge
 
 __all__ = [
     "associated_data",
     "count_ids",
+    "encode_at_once",
     "encode_opened",
     "encode_sealed_batch",
     "items",
@@ -48,6 +49,7 @@ _COUNTERS: Final = b"\x1a"
 _EPOCHS: Final = b"\x22"
 _NEWEST: Final = b"\x4a"
 _SESSION_IDS: Final = b"\x5a"
+_UINT32: Final = struct.Struct("<I").pack
 
 
 def count_ids(packed: bytes) -> int:
@@ -111,6 +113,20 @@ def encode_sealed_batch(batch: SealedBatch, answer: Any = pb.EncryptBatchRespons
     return b"".join(fields)
 
 
+def encode_at_once(batch: SealedAtOnce, sizes: Sequence[int]) -> bytes:
+    """The same of a batch of which every item was sealed; `sizes` are those of the plaintexts."""
+    count, size = len(sizes), sizes[0]
+    packed = _UINT32(size + ADDED) * count if sizes.count(size) == count else _uint32s([each + ADDED for each in sizes])
+    fields = [
+        _CONTENTS, varint(len(batch.records)), batch.records,
+        _LENGTHS, varint(4 * count), packed,
+        _COUNTERS, varint(8 * count), struct.pack(f"<{count}Q", *batch.counters),
+    ]  # fmt: skip
+    if any(batch.epochs):
+        fields += (_EPOCHS, varint(4 * count), _uint32s(batch.epochs))
+    return b"".join(fields)
+
+
 def encode_opened(batch: OpenedBatch) -> bytes:
     """A serialised noisegate.v1.DecryptBatchResponse."""
     records = batch.records
@@ -145,12 +161,16 @@ def _packed_fields(records: SealedRecords | OpenedRecords) -> list[bytes]:
         return []
     fields = [
         _CONTENTS, varint(sum(lengths)), *records.pieces,
-        _LENGTHS, varint(4 * count), struct.pack(f"<{count}I", *lengths),
+        _LENGTHS, varint(4 * count), _uint32s(lengths),
         _COUNTERS, varint(8 * count), struct.pack(f"<{count}Q", *counters),
     ]  # fmt: skip
     if any(epochs):
-        fields += (_EPOCHS, varint(4 * count), struct.pack(f"<{count}I", *epochs))
+        fields += (_EPOCHS, varint(4 * count), _uint32s(epochs))
     return fields
+
+
+def _uint32s(numbers: Sequence[int]) -> bytes:
+    return struct.pack(f"<{len(numbers)}I", *numbers)
 
 
 def _add_sparse(fields: list[bytes], sparse: Sparse, answer: Any) -> None:

@@ -6,14 +6,38 @@ from collections.abc import Sequence
 
 from noisegate.v1 import session_crypto_service_pb2 as pb
 from noisegate_server.engine import open_batch, seal_batch
-from noisegate_server.engine.batch import Steps
+from noisegate_server.engine.batch import SLICE, Steps
 from noisegate_server.engine.parts import Parts
 from noisegate_server.rpc.convert import batches
 from noisegate_server.rpc.convert.packed import Packed
-from noisegate_server.rpc.limits import MAX_BATCH_BYTES
+from noisegate_server.rpc.limits import MAX_BATCH_BYTES, SESSION_ID_BYTES
 from noisegate_server.session.errors import InvalidField, MessageTooLarge
 
-__all__ = ["broadcast", "decrypt_batch", "encrypt_batch"]
+__all__ = ["broadcast", "broadcast_at_once", "decrypt_batch", "encrypt_at_once", "encrypt_batch"]
+
+
+def encrypt_at_once(parts: Parts, tenant: str, request: Packed, now: float) -> bytes | None:
+    """The answer where the batch is a room's that has a path and needs no slices; None, and nothing done, otherwise."""
+    sizes = request.lengths
+    count = len(sizes)
+    if not 0 < count <= SLICE or request.counts or request.associated_data_lengths or request.associated_data:
+        return None
+    if len(request.session_ids) != count * SESSION_ID_BYTES:
+        return None
+    plaintexts = batches.items(request, "plaintexts")
+    sealed = seal_batch.encrypt_at_once(parts, tenant, request.session_ids, plaintexts, sizes, now)
+    return None if sealed is None else batches.encode_at_once(sealed, sizes)
+
+
+def broadcast_at_once(parts: Parts, tenant: str, request: pb.BroadcastRequest, now: float) -> bytes | None:
+    """Likewise."""
+    session_ids = request.session_ids
+    count, rest = divmod(len(session_ids), SESSION_ID_BYTES)
+    if rest or not 0 < count <= SLICE:
+        return None
+    plaintext = request.plaintext
+    sealed = seal_batch.broadcast_at_once(parts, tenant, session_ids, plaintext, request.associated_data, now)
+    return None if sealed is None else batches.encode_at_once(sealed, (len(plaintext),) * count)
 
 
 def encrypt_batch(parts: Parts, tenant: str, request: Packed, now: float, wall: float) -> Steps[seal_batch.SealedBatch]:
