@@ -91,6 +91,12 @@ def typescript_missing() -> str:
     return "Node is not installed" if shutil.which("npm") is None else "tools/setup.sh typescript has not run"
 
 
+def cpp_descriptors(out: Path) -> None:
+    """A descriptor set: its build makes the messages of that, with a protoc as old as its distribution's."""
+    (out / PACKAGE).mkdir(parents=True)
+    protoc(contract(), [], f"--descriptor_set_out={out / PACKAGE / 'contract.binpb'}", "--include_imports")
+
+
 LANGUAGES: Sequence[Language] = (
     Language(name="Python", client=ROOT / "clients" / "python", suffixes=(".py", ".pyi"), generate=python_stubs),
     Language(name="Go", client=ROOT / "clients" / "go", suffixes=(".go",), generate=go_stubs, missing=go_missing),
@@ -101,6 +107,7 @@ LANGUAGES: Sequence[Language] = (
         generate=typescript_stubs,
         missing=typescript_missing,
     ),
+    Language(name="C++", client=ROOT / "clients" / "cpp", suffixes=(".binpb",), generate=cpp_descriptors),
 )
 
 

@@ -9,6 +9,7 @@
 #   typescript  what clients/typescript needs, its generator too (needs Node; without it nothing is done)
 #   browser  what examples/browser needs, the TypeScript client included (needs Node; without it nothing is done)
 #   chromium  Debian's Chromium, for the test that plays in it
+#   cpp      what builds the C++ client, from Debian (without root nothing is done)
 #   go       the Go generators, in a cache outside the checkout (needs Go; without it nothing is done)
 # A part that is up to date costs some milliseconds: its stamp holds the hash of the files that decide it.
 set -euo pipefail
@@ -186,9 +187,20 @@ chromium() {
   (debian chromium) || missing 'apt-get cannot install chromium'
 }
 
+# Debian's gRPC and protobuf: neither is ever compiled here. CMake's package of gRPC asks for its plugin and pkg-config, too.
+cpp() {
+  local packages=(g++ cmake make pkg-config libgrpc++-dev libprotobuf-dev protobuf-compiler protobuf-compiler-grpc libssl-dev)
+  local absent=()
+  command -v dpkg-query >/dev/null || return 0
+  for package in "${packages[@]}"; do
+    dpkg-query --show --showformat='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || absent+=("$package")
+  done
+  [ ${#absent[@]} = 0 ] || (debian "${absent[@]}") || missing 'the C++ client needs packages that are not installed'
+}
+
 for part in "$@"; do
   case $part in
-    base | biome | browser | chromium | codegen | lock | buf | helm | typescript) "$part" ;;
+    base | biome | browser | chromium | codegen | cpp | lock | buf | helm | typescript) "$part" ;;
     go) go_plugins ;;
     *) fail "unknown part: $part" ;;
   esac

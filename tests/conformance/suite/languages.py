@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from tests.support.cpp_program import cpp_build
 from tests.support.go_program import go_build
 from tests.support.java_program import java, java_client, javac
 from tests.support.node_program import build_client
@@ -41,9 +42,14 @@ def _java(scratch: Path) -> Sequence[str]:
     return java(javac(java_client(), sorted((DRIVERS / "java").glob("*.java")), scratch / "java-driver"), "Driver")
 
 
+def _cpp(_: Path) -> Sequence[str]:
+    return [str(cpp_build(DRIVERS / "cpp", "driver"))]
+
+
 LANGUAGES: Final[Sequence[Language]] = (
     Language(name="Python", build=_python),
     Language(name="Go", build=_go),
     Language(name="TypeScript", build=_typescript),
     Language(name="Java", build=_java),
+    Language(name="C++", build=_cpp),
 )
