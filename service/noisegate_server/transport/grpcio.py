@@ -44,7 +44,7 @@ SERVER_OPTIONS: Final = (
     # A dead caller is noticed within 40 s; one that pings more often than every 10 s is told to go away.
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
     ("grpc.http2.max_ping_strikes", 2),
 )
 _MAX_CONCURRENT_CALLS: Final = 10_000
