@@ -46,14 +46,16 @@ def _packed(parts: Parts, number: int, issuer: IssuerOf, clock: Clock, wall: Clo
     for handle, shared, record in parts.store.packed_records(number):
         now, today = clock(), wall()
         blob_id = parts.random_bytes(BLOB_ID)
-        frozen, glance = freeze_record(
-            shared, record, handle, blob_id=blob_id, issuer=issuer(shared.tenant), now=now, wall=today
-        )
-        kept = _kept(parts, frozen, glance, shared.mode, now, today)
-        parts.store.leave(glance)
-        if glance.expires_at > now:
-            parts.counts.went(glance)
-            yield kept
+        with suppress(ValueError):
+            # One that has no room in a blob must not keep the others here.
+            frozen, glance = freeze_record(
+                shared, record, handle, blob_id=blob_id, issuer=issuer(shared.tenant), now=now, wall=today
+            )
+            kept = _kept(parts, frozen, glance, shared.mode, now, today)
+            parts.store.leave(glance)
+            if glance.expires_at > now:
+                parts.counts.went(glance)
+                yield kept
 
 
 def _awake(parts: Parts, number: int, issuer: IssuerOf, clock: Clock, wall: Clock) -> Iterator[KeptSession]:
@@ -62,7 +64,7 @@ def _awake(parts: Parts, number: int, issuer: IssuerOf, clock: Clock, wall: Cloc
         if session.handle == NO_HANDLE or session.records is None or session.expires_at <= now:
             continue
         with suppress(ValueError):
-            # One that has no room in a blob must not keep the others here.
+            # Likewise.
             frozen = freeze(
                 session,
                 blob_id=parts.random_bytes(BLOB_ID),

@@ -67,35 +67,41 @@ async def suspend(
     if not return_blob:
         await put_away(parts, [session], by_service=False, now=now, wall=wall)
         return Suspended(expires_in=expires_in)
-    record, kept = _leave(parts, session, by_service=False, now=now, wall=wall)
-    parts.store.drop_suspended(record)
+    kept = _sealed(parts, session, by_service=False, now=now, wall=wall)
+    parts.store.drop_suspended(_fence(parts, session, kept, now=now))
     _gone(parts, session, by_service=False)
     return Suspended(blob=kept.blob, expires_in=expires_in)
 
 
 async def put_away(parts: Parts, sessions: Sequence[Session], *, by_service: bool, now: float, wall: float) -> None:
-    """Suspend established sessions, all by one operation of the vault. Overloaded where it fails: all go on."""
-    moves = [(session, *_leave(parts, session, by_service=by_service, now=now, wall=wall)) for session in sessions]
+    """Suspend established sessions, all by one operation of the vault. Overloaded where it fails: all go on.
+
+    Must not be cancelled: nobody would wipe those that have left, nor put back those that could not.
+    """
+    # All are sealed before any is moved: one that has no room in a blob leaves the others where they are.
+    kept = [_sealed(parts, session, by_service=by_service, now=now, wall=wall) for session in sessions]
+    records = [_fence(parts, *pair, now=now) for pair in zip(sessions, kept, strict=True)]
     try:
-        await parts.vault.keep([kept for _, _, kept in moves])
+        await parts.vault.keep(kept)
     except VaultFailed as failure:
-        for session, record, _ in moves:
+        for session, record in zip(sessions, records, strict=True):
             _put_back(parts, session, record, now, certain=failure.certain)
         raise Overloaded("what is suspended must be durable, and cannot be written at present") from None
     finally:
-        for _, record, _ in moves:
+        for record in records:
             record.moving = False
-    for session, _, _ in moves:
+    for session in sessions:
         _gone(parts, session, by_service=by_service)
 
 
-def _leave(
-    parts: Parts, session: Session, *, by_service: bool, now: float, wall: float
-) -> tuple[SuspendedSession, KeptSession]:
-    """Fence the session: its record is in the store in its place, and moving."""
-    # What the service suspends ends when it would have ended anyway; whoever suspends one himself means to come back.
-    expires_at = session.expires_at if by_service else session.lifetime_end
-    expires_wall = wall + expires_at - now
+def _over_at(session: Session, *, by_service: bool) -> float:
+    """When it can come back no more: who suspends one himself means to; the service's own end when they would have."""
+    return session.expires_at if by_service else session.lifetime_end
+
+
+def _sealed(parts: Parts, session: Session, *, by_service: bool, now: float, wall: float) -> KeptSession:
+    """The session as the vault keeps it; nothing has changed. ValueError where it has no room in a blob."""
+    expires_wall = wall + _over_at(session, by_service=by_service) - now
     frozen = freeze(
         session,
         blob_id=parts.random_bytes(BLOB_ID),
@@ -108,36 +114,40 @@ def _leave(
         blob = seal_blob(parts.blob_keys, session.tenant, frozen, parts.random_bytes)
     finally:
         wipe(frozen)
-    record = SuspendedSession(
+    return KeptSession(
         session_id=session.session_id,
         tenant=session.tenant,
         peer_id=session.peer_id,
         group=session.group,
         mode=session.mode,
         remote_static=session.remote_static,
-        bound=session.connection_ids(),
-        by_service=by_service,
-        resumable=session.ticket_given,
-        suspended_at=now,
-        expires_at=expires_at,
-        moving=True,
-    )
-    kept = KeptSession(
-        session_id=session.session_id,
-        tenant=session.tenant,
-        peer_id=session.peer_id,
-        group=session.group,
-        mode=session.mode,
-        remote_static=session.remote_static,
-        connection_ids=record.bound,
+        connection_ids=session.connection_ids(),
         by_service=by_service,
         resumable=session.ticket_given,
         suspended_wall=wall,
         expires_wall=expires_wall,
         blob=blob,
     )
+
+
+def _fence(parts: Parts, session: Session, kept: KeptSession, *, now: float) -> SuspendedSession:
+    """The session's record, which is in the store in its place, and moving."""
+    record = SuspendedSession(
+        session_id=kept.session_id,
+        tenant=kept.tenant,
+        peer_id=kept.peer_id,
+        group=kept.group,
+        mode=kept.mode,
+        remote_static=kept.remote_static,
+        bound=kept.connection_ids,
+        by_service=kept.by_service,
+        resumable=kept.resumable,
+        suspended_at=now,
+        expires_at=_over_at(session, by_service=kept.by_service),
+        moving=True,
+    )
     parts.store.suspend(session, record)
-    return record, kept
+    return record
 
 
 def _gone(parts: Parts, session: Session, *, by_service: bool) -> None:

@@ -77,12 +77,12 @@ class SessionTable(Generic[S]):
 
         Who asks for many asks for the same ones again a moment later: these are found without their shards.
         """
-        known = self._found.setdefault(tenant, {})
-        found: list[S | None] = list(map(known.get, session_ids))
+        known = self._found.get(tenant)
+        found: list[S | None] = [None] * len(session_ids) if known is None else list(map(known.get, session_ids))
         if not all(found):
             for at, session_id in enumerate(session_ids):
                 if found[at] is None:
-                    found[at] = self._find_anew(tenant, session_id, known)
+                    found[at] = self._find_anew(tenant, session_id)
         return found
 
     def find_room(self, tenant: str, packed: bytes, id_size: int) -> Room[S]:
@@ -106,10 +106,12 @@ class SessionTable(Generic[S]):
         self._rooms.clear()
         self._in_rooms = 0
 
-    def _find_anew(self, tenant: str, session_id: bytes, known: dict[bytes, S]) -> S | None:
+    def _find_anew(self, tenant: str, session_id: bytes) -> S | None:
         session = self.by_id[xxh3_64_intdigest(session_id) & self.mask].get(session_id)
         if session is None or session.tenant != tenant:
             return None
+        # Not before: a caller that asks for sessions which it does not have leaves nothing here.
+        known = self._found.setdefault(tenant, {})
         if len(known) >= _KNOWN:
             known.clear()
         known[session_id] = session
@@ -125,6 +127,8 @@ class SessionTable(Generic[S]):
         del self.by_id[shard][session.session_id]
         if (known := self._found.get(session.tenant)) is not None:
             known.pop(session.session_id, None)
+            if not known:
+                del self._found[session.tenant]
         if self._rooms:
             self._leave_rooms()
         self._size -= 1
@@ -137,7 +141,7 @@ class SessionTable(Generic[S]):
 
     def is_empty(self) -> bool:
         """Whether no session is left in any of the dicts."""
-        is_known = any(self._found.values()) or bool(self._rooms)
+        is_known = bool(self._found) or bool(self._rooms)
         return not self._size and not any(self.by_id) and not any(self.by_handle) and not is_known
 
     def per_shard(self) -> tuple[int, ...]:

@@ -45,6 +45,7 @@ class Keeper:
         self._expire_at = 0.0
         self._shard = 0
         self._said_at = -_SILENCE_SECONDS
+        self._at_work: asyncio.Task[None] | None = None
 
     async def recall(self) -> None:
         """Take over what earlier processes have left. ConfigError where the file does not give it."""
@@ -62,6 +63,12 @@ class Keeper:
     async def tick(self) -> None:
         """What is due, in slices: forget what is over, suspend what is idle."""
         now = self._clock()
+        if now >= self._expire_at or self._idle:
+            # A task, because half of it would lose sessions: whoever is cancelled here leaves it at work.
+            self._at_work = asyncio.create_task(self._tick(now), name="keeper")
+            await asyncio.shield(self._at_work)
+
+    async def _tick(self, now: float) -> None:
         try:
             if now >= self._expire_at:
                 self._expire_at = now + _EXPIRE_SECONDS
@@ -78,6 +85,8 @@ class Keeper:
 
         Must not be cancelled: what has left the store and is not written yet would be lost.
         """
+        if self._at_work is not None:
+            await asyncio.wait((self._at_work,))
         if not self._lasting:
             return
         until = self._clock() + seconds

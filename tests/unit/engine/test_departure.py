@@ -8,7 +8,7 @@ from noisegate_server.engine.departure import departures
 from noisegate_server.engine.policy import Options
 from noisegate_server.engine.restore import recall_suspended
 from noisegate_server.noise import KeyPair
-from noisegate_server.session.constants import BLOB_ID
+from noisegate_server.session.constants import BLOB_ID, MAX_BLOB
 from noisegate_server.session.errors import SessionNotFound
 from noisegate_server.session.sealing import KEY_ID, SealingKey, SealingKeys
 from noisegate_server.session.state import RecordMode
@@ -98,18 +98,26 @@ def test_handshakes_and_what_is_over_stay(engines: Engines) -> None:
     assert list(departures(engine.parts, lambda: engines.clock.now, lambda: engines.clock.wall)) == []
 
 
-def test_one_that_has_no_room_in_a_blob_does_not_keep_the_others(
-    engines: Engines, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("packed", [False, True])
+def test_one_that_has_no_room_in_a_blob_does_not_keep_the_others(engines: Engines, packed: bool) -> None:
     """It ends with the process."""
-    engine = engines.make()
-    links = [establish(engines, responder=engine) for _ in range(3)]
+    while True:
+        # Each in a shard of its own: one that stays packed is tried once more as the others of its shard are.
+        engine = engines.make()
+        links = [establish(engines, responder=engine) for _ in range(3)]
+        if len({link.responder.session.handle % engine.parts.store.shards for link in links}) == 3:
+            break
+    if packed:
+        engines.clock.step(IDLE_S + 1.0)
+        engine.sweep()
+    assert engine.parts.store.counts().packed == 3 * packed
     random_bytes, calls = engine.parts.random_bytes, iter(range(100))
+    fail = {1, 2} if packed else {1}
 
-    def too_long_once(count: int) -> bytes:
-        return random_bytes(count + 1 if count == BLOB_ID and next(calls) == 1 else count)
+    def too_long_for_one(count: int) -> bytes:
+        return random_bytes(MAX_BLOB if count == BLOB_ID and next(calls) in fail else count)
 
-    object.__setattr__(engine.parts, "random_bytes", too_long_once)
+    object.__setattr__(engine.parts, "random_bytes", too_long_for_one)
     left = {each.session_id for each in departures(engine.parts, lambda: engines.clock.now, lambda: engines.clock.wall)}
     assert len(left) == 2
     assert left < {link.responder.session_id for link in links}

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from noisegate_server.engine import sessions
+from noisegate_server.engine import sessions, suspend
 from noisegate_server.engine.events import EventKind, SessionEvent, Watch
 from noisegate_server.engine.policy import Options, Policy
 from noisegate_server.engine.restore import recall_suspended
 from noisegate_server.engine.revoke import revoke
+from noisegate_server.session.constants import BLOB_ID
 from noisegate_server.session.errors import (
     BlobRejected,
     DecryptFailed,
@@ -345,3 +346,23 @@ def test_anybody_s_packets_keep_no_session_alive(engines: Engines) -> None:
     with pytest.raises(SessionClosed) as closed:
         end.engine.decrypt(b"", forged)
     assert closed.value.cause == "IDLE"
+
+
+def test_one_that_has_no_room_in_a_blob_leaves_the_others_where_they_are(engines: Engines) -> None:
+    """All of them go on: none was moved for it."""
+    engine = engines.make()
+    links = [establish(engines, responder=engine) for _ in range(3)]
+    random_bytes, calls = engine.parts.random_bytes, iter(range(100))
+
+    def too_long_once(count: int) -> bytes:
+        return random_bytes(count + 1 if count == BLOB_ID and next(calls) == 1 else count)
+
+    object.__setattr__(engine.parts, "random_bytes", too_long_once)
+    all_of_them = [link.responder.session for link in links]
+    clock = engine.clock
+    leaving = suspend.put_away(engine.parts, all_of_them, by_service=True, now=clock.now, wall=clock.wall)
+    with pytest.raises(ValueError, match="length"):
+        at_once(leaving)
+    for link in links:
+        link.talk()
+    assert engine.parts.store.counts().suspended == 0

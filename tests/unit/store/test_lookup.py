@@ -351,3 +351,15 @@ def test_every_end_of_an_established_session_is_heard_once_before_it_is_wiped() 
         (3, TerminationReason.IDLE, True, 0),
         (4, TerminationReason.SHUTDOWN, False, 0),
     ]
+
+
+def test_who_asks_in_company_for_what_it_does_not_have_leaves_nothing_behind() -> None:
+    """Without a policy file every caller is a tenant, and there may be any number of them."""
+    store = make_store()
+    session = add(store, FakeSession(1))
+    for stranger in range(100):
+        assert store.get_many(f"stranger {stranger}", [session_id(1), session_id(2)]) == [None, None]
+    assert store.get_many("dice", [session_id(1)]) == [session]
+    assert list(store._table._found) == ["dice"]
+    store.end(session, TerminationReason.CLOSED, NOW)
+    assert not store._table._found

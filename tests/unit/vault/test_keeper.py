@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 
 from noisegate_server.config import Config, read_config
 from noisegate_server.store.base import StoreLimits
+from noisegate_server.store.vault import KeptSession
 from noisegate_server.vault import keeper
 from noisegate_server.vault.keeper import Keeper
 from tests.support.engines import Engine, Engines, establish
@@ -36,14 +38,16 @@ def engine(engines: Engines, vault: SlowVault, monkeypatch: pytest.MonkeyPatch) 
     return engine
 
 
-def config() -> Config:
+def config(**more: float) -> Config:
     """Of a service whose sessions can come back."""
-    return read_config({"dev": True, "blob_key": "blobs", "state_file": "state"})
+    return read_config({"dev": True, "blob_key": "blobs", "state_file": "state", **more})
 
 
-def keeper_of(engine: Engine, clock: Callable[[], float] | None = None) -> Keeper:
-    """That of a service over an engine."""
-    return Keeper(engine.parts, config(), clock=clock or (lambda: engine.clock.now), wall=lambda: engine.clock.wall)
+def keeper_of(engine: Engine, clock: Callable[[], float] | None = None, **more: float) -> Keeper:
+    """That of a service over an engine; `more` are options."""
+    return Keeper(
+        engine.parts, config(**more), clock=clock or (lambda: engine.clock.now), wall=lambda: engine.clock.wall
+    )
 
 
 def told(caplog: pytest.LogCaptureFixture, what: str) -> list[int]:
@@ -76,6 +80,41 @@ async def test_when_the_time_is_over_the_others_stay_to_end(
     assert engine.parts.store.counts().sessions == COUNT - kept
     assert told(caplog, "the time to suspend sessions is over") == [COUNT - kept]
     assert "raise it, or lower --max-sessions" in caplog.text
+
+
+class OnceBroken(SlowVault):
+    """Fails to keep what it is given first, if it is broken."""
+
+    async def keep(self, sessions: Sequence[KeptSession]) -> None:
+        try:
+            await super().keep(sessions)
+        finally:
+            self.broken = False
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_a_tick_that_is_cancelled_loses_nothing(
+    engines: Engines, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    """A stop cancels whoever ticks: idle sessions on their way out arrive, or go back and leave with the others."""
+    vault = OnceBroken()
+    engine = engines.make(vault=vault, limits=StoreLimits(sessions_per_peer=1_000))
+    for _ in range(COUNT):
+        establish(engines, responder=engine)
+    monkeypatch.setattr(keeper, "_SHARDS_A_TICK", engine.parts.store.shards)
+    engine.clock.step(2.0)
+    ticking_keeper = keeper_of(engine, suspend_idle=1)
+    ticking = asyncio.ensure_future(ticking_keeper.tick())
+    await asyncio.wait_for(vault.asking.wait(), 5)
+    ticking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await ticking
+    vault.broken = fails
+    stopping = asyncio.ensure_future(ticking_keeper.drain(60.0))
+    vault.gate.set()
+    await stopping
+    assert len(await vault.kept()) == engine.parts.counts.suspended == COUNT
+    assert engine.parts.store.counts().sessions == 0
 
 
 async def test_a_vault_that_fails_is_said_once_and_ends_the_stop(
