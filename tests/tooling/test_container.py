@@ -12,18 +12,12 @@ from pathlib import Path
 import pytest
 
 from noisegate_server import __version__
-from tests.support.image import ROOT, Image, Step, context, stages, walk
+from tests.support.image import ROOT, Image, Step, context, stages
 
 # Installing reaches for the disk and, on a first run, for the package registry.
 pytestmark = pytest.mark.timeout(300)
 
 LISTENING = re.compile(r"noisegate listening on (127\.0\.0\.1:\d+)\n")
-
-
-@pytest.fixture(scope="module")
-def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
-    """Built once."""
-    return walk(tmp_path_factory.mktemp("image"))
 
 
 def value(stage: list[Step], name: str) -> str:

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import tomllib
-import venv
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.support.image import Image
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = {"noisegate_server": ROOT / "service", "noisegate": ROOT / "clients" / "python"}
@@ -58,16 +59,19 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 @pytest.fixture(scope="module")
-def installed(wheels: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bin folder of a clean environment with the hashed server requirements and the two wheels."""
-    folder = tmp_path_factory.mktemp("installed")
-    venv.create(folder, with_pip=False)
-    pip = [sys.executable, "-m", "pip", "--python", str(folder / "bin" / "python"), "--disable-pip-version-check"]
-    install = [*pip, "install", "--quiet"]
-    locked = str(ROOT / "requirements" / "server.txt")
-    subprocess.run([*install, "--require-hashes", "-r", locked], check=True)
-    subprocess.run([*install, "--no-deps", *map(str, wheels)], check=True)
-    subprocess.run([*pip, "check"], check=True)
+def installed(wheels: list[Path], image: Image) -> Path:
+    """The bin folder of a clean environment with the hashed server requirements and the two wheels: the image's."""
+    folder = image.path("/opt/noisegate").resolve()
+    python = str(folder / "bin" / "python")
+    (packages,) = folder.glob("lib/python*/site-packages")
+    for wheel in wheels:
+        with zipfile.ZipFile(wheel) as archive:
+            for name in archive.namelist():
+                if ".dist-info/" not in name:
+                    assert (packages / name).read_bytes() == archive.read(name), name
+    subprocess.run(
+        [sys.executable, "-m", "pip", "--python", python, "--disable-pip-version-check", "check"], check=True
+    )
     return folder / "bin"
 
 
