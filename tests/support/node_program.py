@@ -1,4 +1,7 @@
-"""The TypeScript client and what is written on it, built for tests in their own folders, which git ignores: `dist`."""
+"""The TypeScript client and what is written on it, built for tests in their own folders, which git ignores: `dist`.
+
+Once in a run: many tests need them.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 from tests.support.go_program import NotAvailable
@@ -16,6 +20,7 @@ BROWSER = ROOT / "examples" / "browser"
 NOISEGATE_COMMAND = str(Path(sys.executable).parent / "noisegate")
 
 
+@cache
 def _installed(part: str, folder: Path) -> str:
     """A folder with what it needs, by the part of tools/setup.sh that brings it; the node command. NotAvailable."""
     node = shutil.which("node")
@@ -27,6 +32,7 @@ def _installed(part: str, folder: Path) -> str:
     return node
 
 
+@cache
 def _compile(folder: Path) -> None:
     compiler = folder / "node_modules" / ".bin" / "tsc"
     built = subprocess.run([compiler], cwd=folder, capture_output=True, text=True, check=False)
