@@ -132,7 +132,7 @@ func TestABatchOfTheGamesOwnIsOneBatchOfTheStream(t *testing.T) {
 	) error {
 		return status.Error(codes.Unimplemented, method+" does not travel alone")
 	}))
-	client := connect(t, noisegatetest.Start(t), counted(&batches, &streams), alone,
+	client := connect(t, noisegatetest.Start(t), noisegate.WithPolicy(patient), counted(&batches, &streams), alone,
 		noisegate.WithMultiplex(noisegate.Multiplex{Tick: 100 * time.Millisecond}))
 	known := func(n byte) *noisegate.Session {
 		return client.Session(append(make([]byte, 23), n), "", noisegate.ModeDatagram)
