@@ -15,7 +15,7 @@ FILE_LINES = 400
 RPC_FUNCTION_LINES = 25
 
 FOLDERS = ("service", "clients", "examples", "tests", "tools")
-SUFFIXES = frozenset({".py", ".go", ".ts", ".mjs", ".java", ".cc", ".h"})
+SUFFIXES = frozenset({".py", ".go", ".ts", ".mjs", ".java", ".cc", ".h", ".rs"})
 NOT_OURS = frozenset({"node_modules", "dist", "target"})
 GENERATED = ("clients/python/noisegate/v1/", "clients/go/noisegate/v1/", "clients/typescript/src/noisegate/v1/")
 RPC = "service/noisegate_server/rpc"

@@ -91,10 +91,11 @@ def typescript_missing() -> str:
     return "Node is not installed" if shutil.which("npm") is None else "tools/setup.sh typescript has not run"
 
 
-def cpp_descriptors(out: Path) -> None:
-    """A descriptor set: its build makes the messages of that, with a protoc as old as its distribution's."""
+def descriptors(out: Path) -> None:
+    """The contract in one file, comments included: the client's own build makes the stubs of that."""
     (out / PACKAGE).mkdir(parents=True)
-    protoc(contract(), [], f"--descriptor_set_out={out / PACKAGE / 'contract.binpb'}", "--include_imports")
+    whole = out / PACKAGE / "contract.binpb"
+    protoc(contract(), [], f"--descriptor_set_out={whole}", "--include_imports", "--include_source_info")
 
 
 LANGUAGES: Sequence[Language] = (
@@ -107,7 +108,8 @@ LANGUAGES: Sequence[Language] = (
         generate=typescript_stubs,
         missing=typescript_missing,
     ),
-    Language(name="C++", client=ROOT / "clients" / "cpp", suffixes=(".binpb",), generate=cpp_descriptors),
+    Language(name="C++", client=ROOT / "clients" / "cpp", suffixes=(".binpb",), generate=descriptors),
+    Language(name="Rust", client=ROOT / "clients" / "rust" / "proto", suffixes=(".binpb",), generate=descriptors),
 )
 
 
