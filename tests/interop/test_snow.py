@@ -1,5 +1,7 @@
 """Live handshakes with Rust's `snow`, an engine of other authors, in both roles: classical, and hybrid with ML-KEM.
 
+At the end it is the player's side of NOISE mode while the Rust SDK asks the service.
+
 snow knows the tokens of the extension hfs, but no ML-KEM: its KEM is called Kyber1024. `tests/interop/snow` gives it
 the Rust crate `ml-kem` instead, and the name that is hashed; patterns, token order and keys are snow's own.
 """
@@ -15,9 +17,13 @@ import pytest
 
 from noisegate_server.noise import DecryptError, HandshakeState
 from noisegate_server.session.suites import HYBRID_PATTERN_NAMES, PATTERN_NAMES
+from tests.conformance.suite.cases import load
+from tests.conformance.suite.languages import LANGUAGES
+from tests.conformance.suite.table import run as run_suite
+from tests.conformance.suite.table import shown
 from tests.support.go_program import NotAvailable
 from tests.support.noise_pair import INITIATOR_STATIC, RESPONDER_STATIC, end
-from tests.support.noise_peer import NoisePeer, Refused, running
+from tests.support.noise_peer import NoisePeer, PeerPlayer, Refused, open_end, running
 from tests.support.rust_program import cargo_build
 from tests.support.vectors import not_available
 
@@ -40,18 +46,8 @@ class Snow(NoisePeer):
 
     def open(self, name: str, *, kem: str, initiator: bool, remote: bytes = b"") -> None:
         """Begin a handshake; the keys are those of `tests.support.noise_pair`, as this side has them."""
-        secret = (INITIATOR_STATIC if initiator else RESPONDER_STATIC).private_bytes()
-        _, psk, place = name.split("_")[1].partition("psk")
-        words = (
-            kem,
-            "initiator" if initiator else "responder",
-            PROLOGUE.hex(),
-            secret.hex(),
-            remote.hex() or "-",
-            PSK.hex() if psk else "-",
-            place or "0",
-        )
-        self.line(" ".join(("open", name, *words)))
+        static = (INITIATOR_STATIC if initiator else RESPONDER_STATIC).private_bytes()
+        open_end(self, name, initiator=initiator, prologue=PROLOGUE, static=static, remote=remote, psk=PSK, kem=kem)
 
 
 @pytest.fixture(scope="module")
@@ -167,3 +163,15 @@ def test_snow_fails_on_a_tampered_ciphertext_as_we_do(snow: Snow) -> None:
     message[32 + 700] ^= 1
     with pytest.raises(Refused, match="Decrypt"):
         snow.ask("read", bytes(message))
+
+
+def test_snow_plays_against_the_service_through_the_rust_sdk(snow: Snow) -> None:
+    """XX, IK, NK, both roles, both ciphers: the handshake, two records each way, and what the service says of it."""
+    rust = [language for language in LANGUAGES if language.name == "Rust"]
+    cases = [case for case in load() if case.topic == "handshake" and "the service is" in case.name]
+    cases = [case for case in cases if case.name.startswith("NOISE")]
+    assert len(cases) == 12
+    (row,) = run_suite(rust, cases, noise_player=lambda setup, key: PeerPlayer(snow, setup, key, kem="mlkem"))
+    if row.skipped:
+        not_available(row.skipped)
+    assert row.failures == {}, shown([row], cases)

@@ -57,19 +57,27 @@ def running(program: Path | Sequence[str], kind: type[PeerT]) -> Iterator[PeerT]
 
 
 def open_end(
-    peer: NoisePeer, name: str, *, initiator: bool, prologue: bytes, static: bytes, remote: bytes, psk: bytes
+    peer: NoisePeer,
+    name: str,
+    *,
+    initiator: bool,
+    prologue: bytes,
+    static: bytes,
+    remote: bytes,
+    psk: bytes,
+    kem: str = "",
 ) -> None:
-    """Begin a handshake at flynn/noise or noise-c; what is empty it does not get."""
+    """Begin a handshake at flynn/noise or noise-c, or at snow, which is told a KEM; what is empty it does not get."""
     _, is_psk, place = name.split("_")[1].partition("psk")
-    role = "initiator" if initiator else "responder"
+    head = [word for word in ("open", name, kem, "initiator" if initiator else "responder") if word]
     words = [each.hex() or "-" for each in (prologue, static, remote, psk if is_psk else b"")]
-    peer.line(" ".join(("open", name, role, *words, place or "0")))
+    peer.line(" ".join((*head, *words, place or "0")))
 
 
 class PeerPlayer:
-    """A player that flynn/noise or noise-c plays, with the face of `examples.dice.noise_player.NoisePlayer`."""
+    """A player that such a program plays, with the face of `examples.dice.noise_player.NoisePlayer`."""
 
-    def __init__(self, peer: NoisePeer, setup: Setup, service_key: bytes) -> None:
+    def __init__(self, peer: NoisePeer, setup: Setup, service_key: bytes, kem: str = "") -> None:
         self._peer = peer
         self._name = noise_name(setup.pattern, setup.suite)
         self.is_initiator = setup.role is Role.RESPONDER
@@ -85,6 +93,7 @@ class PeerPlayer:
             static=b"" if anonymous else setup.static,
             remote=remote,
             psk=setup.psk,
+            kem=kem,
         )
 
     @property

@@ -12,6 +12,7 @@ from tests.support.cpp_program import cpp_build
 from tests.support.go_program import go_build
 from tests.support.java_program import java, java_client, javac
 from tests.support.node_program import build_client
+from tests.support.rust_client import rust_build
 
 DRIVERS: Final = Path(__file__).resolve().parents[1] / "drivers"
 
@@ -46,10 +47,15 @@ def _cpp(_: Path) -> Sequence[str]:
     return [str(cpp_build(DRIVERS / "cpp", "driver"))]
 
 
+def _rust(scratch: Path) -> Sequence[str]:
+    return [str(rust_build(DRIVERS / "rust", scratch / "rust", "noisegate-driver"))]
+
+
 LANGUAGES: Final[Sequence[Language]] = (
     Language(name="Python", build=_python),
     Language(name="Go", build=_go),
     Language(name="TypeScript", build=_typescript),
     Language(name="Java", build=_java),
     Language(name="C++", build=_cpp),
+    Language(name="Rust", build=_rust),
 )

@@ -1,0 +1,130 @@
+"""The Rust client: its own tests, and the examples of its README as they stand there."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from noisegate import Pattern
+from tests.support.go_program import NotAvailable
+from tests.support.noise_client import Setup, datagram_player, noise_player
+from tests.support.rust_client import CLIENT, DRIVER, cargo
+from tests.support.server import RunningServer
+from tests.support.udp_echo import play
+from tests.support.vectors import not_available
+
+README = CLIENT / "README.md"
+WORLD = Path(__file__).parent / "rust" / "main.rs.txt"
+SECONDS = 10.0
+
+# Nothing may be there yet: the first of them all builds the dependencies, in the better part of two minutes.
+pytestmark = pytest.mark.timeout(900)
+
+
+def examples() -> list[str]:
+    """The README's blocks of Rust."""
+    return re.findall(r"```rust\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+
+
+def passes(package: Path, target: Path, *arguments: str) -> None:
+    """Run cargo, whose output is the failure."""
+    try:
+        ran = cargo(package, target, *arguments)
+    except NotAvailable as reason:
+        not_available(str(reason))
+    assert ran.returncode == 0, f"cargo {' '.join(arguments)} in {package}:\n{ran.stdout}{ran.stderr}"
+
+
+@pytest.fixture(scope="module")
+def target(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where what is built goes."""
+    return tmp_path_factory.mktemp("target")
+
+
+@pytest.fixture(scope="module")
+def quickstart(tmp_path_factory: pytest.TempPathFactory, target: Path) -> Path:
+    """The program that the README's examples make, its test included."""
+    package = tmp_path_factory.mktemp("quickstart")
+    manifest = (DRIVER / "Cargo.toml").read_text(encoding="utf-8")
+    manifest = manifest.replace("noisegate-driver", "quickstart").replace("../../../../clients/rust", str(CLIENT))
+    (package / "Cargo.toml").write_text(manifest, encoding="utf-8")
+    (package / "src").mkdir()
+    greet, table, tick, test = examples()
+    tests = f"#[cfg(test)]\nmod tests {{\nuse noisegate::{{Client, Options, Reason, pb}};\n{test}}}\n"
+    program = "\n".join((WORLD.read_text(encoding="utf-8"), greet, table, tick, tests))
+    (package / "src" / "main.rs").write_text(program, encoding="utf-8")
+    passes(package, target, "test", "--quiet", "--offline")
+    passes(package, target, "build", "--quiet", "--offline")
+    return target / "debug" / "quickstart"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[RunningServer]:
+    """A service for the examples."""
+    running = RunningServer(("--dev", "--listen", "127.0.0.1:0"))
+    yield running
+    running.kill()
+
+
+def test_the_code_is_formatted() -> None:
+    """Also that of the driver."""
+    if shutil.which("rustfmt") is None:
+        not_available("rustfmt is not installed")
+    files = [str(path) for package in (CLIENT, DRIVER) for path in sorted(package.rglob("*.rs"))]
+    command = ["rustfmt", "--check", "--config-path", str(CLIENT), *files]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout
+
+
+def test_its_own_tests_pass(target: Path) -> None:
+    """Against a service that they start themselves, and against what shows what went over the wire."""
+    passes(CLIENT, target, "test", "--quiet", "--offline")
+
+
+def test_the_quickstart_has_at_most_thirty_lines() -> None:
+    """A promise of the README."""
+    assert len(examples()[0].splitlines()) <= 30
+
+
+def test_the_quickstart_greets_a_real_player(quickstart: Path, server: RunningServer) -> None:
+    """XX in three messages, the player's name, the welcome. The test example has run before."""
+    player = noise_player(Setup(pattern=Pattern.XX, prologue=b""), b"")
+    command = [str(quickstart), "greet", server.address]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+
+        def send(message: bytes) -> None:
+            assert process.stdin is not None
+            process.stdin.write(len(message).to_bytes(2, "big") + message)
+            process.stdin.flush()
+
+        def read() -> bytes:
+            assert process.stdout is not None
+            return process.stdout.read(int.from_bytes(process.stdout.read(2), "big"))
+
+        send(player.write_handshake())
+        player.read_handshake(read())
+        send(player.write_handshake())
+        send(player.seal(b"ann"))
+        assert player.open(read()) == b"welcome, ann"
+        assert process.wait(SECONDS) == 0
+
+
+def test_the_udp_example_plays_with_a_real_player(quickstart: Path, server: RunningServer) -> None:
+    """A handshake over a socket, and three echoes."""
+    with subprocess.Popen([quickstart, "table", server.address], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            host, _, port = process.stdout.readline().strip().rpartition(":")
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as wire:
+                wire.connect((host, int(port)))
+                play(wire, datagram_player(Setup(pattern=Pattern.XX, prologue=b""), b""))
+        finally:
+            process.kill()
