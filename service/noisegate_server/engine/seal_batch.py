@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from noisegate_server.engine.batch import SLICE, Runs, Sparse, Steps, serve
+from noisegate_server.engine.batch import Runs, Sparse, Steps, serve
 from noisegate_server.engine.parts import Parts
 from noisegate_server.engine.records import encrypt
 from noisegate_server.session.batch import ADDED, LARGEST, SealedRecords, seal_each, seal_run, seal_same
@@ -15,6 +15,8 @@ from noisegate_server.session.errors import MessageTooLarge
 from noisegate_server.session.room import RoomPath, prepare_room
 from noisegate_server.session.session import Session
 
+PART: Final = 256
+"""Sessions of a room that are sealed for in one go, a third of a millisecond."""
 _ANEW: Final = 8
 """Of so many calls for one room the second looks for its path, where it has none."""
 
@@ -39,7 +41,7 @@ class SealedAtOnce:
 def encrypt_at_once(
     parts: Parts, tenant: str, session_ids: bytes, plaintexts: Sequence[bytes], sizes: Sequence[int], now: float
 ) -> SealedAtOnce | None:
-    """As `encrypt_batch`, for a room whose path holds and no more than SLICE items. None, and nothing done, otherwise.
+    """As `encrypt_batch`, for a room whose path holds and no more than PART items. None, and nothing done, otherwise.
 
     `sizes` are those of the plaintexts. There are as many as session ids.
     """
@@ -68,7 +70,7 @@ def _path_at_once(parts: Parts, tenant: str, session_ids: bytes, largest: int, n
         return None
     room = parts.store.get_room(tenant, session_ids, SESSION_ID)
     path: RoomPath | None = room.paths.get(0)
-    return path if path is not None and len(room) <= SLICE and path.holds(now) and path.has_room() else None
+    return path if path is not None and len(room) <= PART and path.holds(now) and path.has_room() else None
 
 
 def _sealed_at_once(parts: Parts, path: RoomPath, counters: Sequence[int], packed: bytes, size: int) -> SealedAtOnce:
@@ -228,21 +230,21 @@ class _InRoom(_Work):
         if path is None or not path.holds(now):
             if room.uses % _ANEW != 2:
                 return 0
-            path = room.paths[run] = prepare_room(room[run : run + SLICE], now)
+            path = room.paths[run] = prepare_room(room[run : run + PART], now)
         return 0 if path is None else self.seal_by(path, run, now)
 
     def seal_by(self, path: RoomPath, start: int, now: float) -> int:
         """Seal the items from `start` on by a path that holds; how many."""
         raise NotImplementedError
 
-    def take(self, path: RoomPath, counters: Sequence[int], packed: bytes, sizes: Sequence[int]) -> int:
-        """What a path has sealed, of plaintexts of these sizes; how many items that is."""
+    def take(self, path: RoomPath, counters: Sequence[int], packed: bytes, lengths: Sequence[int], size: int) -> int:
+        """What a path has sealed, of plaintexts of `size` bytes together; how many items that is."""
         records, done = self.records, len(counters)
         records.pieces.append(packed)
-        records.lengths += [size + ADDED for size in sizes]
+        records.lengths += lengths
         records.counters += counters
         records.epochs += path.epochs[:done]
-        self.count(done, sum(sizes))
+        self.count(done, size)
         return done
 
     def find(self, start: int, stop: int, _now: float) -> Sequence[Session | None]:
@@ -271,10 +273,11 @@ class _Each(_InRoom):
 
     def seal_by(self, path: RoomPath, start: int, now: float) -> int:
         """Seal by the room's path."""
-        stop = start + SLICE
+        stop = start + PART
         plaintexts, sizes, associated = self.plaintexts[start:stop], self.sizes[start:stop], self.associated[start:stop]
         counters, packed = path.seal_each(plaintexts, sizes, associated, now, self.parts.aeads)
-        return self.take(path, counters, packed, sizes[: len(counters)])
+        sealed = sizes[: len(counters)]
+        return self.take(path, counters, packed, [size + ADDED for size in sealed], sum(sealed))
 
     def straight(self, sessions: Sequence[Session | None], _start: int, at: int, now: float) -> int:
         """Seal as far as the sessions are simple."""
@@ -304,7 +307,8 @@ class _Broadcasting(_InRoom):
     def seal_by(self, path: RoomPath, _start: int, now: float) -> int:
         """Seal by the room's path."""
         counters, packed = path.seal_same(self.plaintext, self.associated_data, now, self.parts.aeads)
-        return self.take(path, counters, packed, [len(self.plaintext)] * len(counters))
+        size, count = len(self.plaintext), len(counters)
+        return self.take(path, counters, packed, [size + ADDED] * count, size * count)
 
     def straight(self, sessions: Sequence[Session | None], _start: int, _at: int, now: float) -> int:
         """Seal as far as the sessions are simple."""

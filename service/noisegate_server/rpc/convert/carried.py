@@ -34,6 +34,7 @@ _FIRST: Final = 8
 _MAX_UINT64, _MAX_UINT32 = (1 << 64) - 1, (1 << 32) - 1
 _SHIFTS, _TAG_SHIFTS = range(0, 70, 7), range(0, 35, 7)
 """Of the bytes of a varint, ten at most; a tag is a number of 32 bits, and so is a length for protobuf."""
+_CONTINUES: Final = 0x80
 _MAX_FIELDS: Final = 64
 """Of a message and of each envelope: twice what a message may have, with room for those of later contracts."""
 
@@ -91,7 +92,10 @@ def _fields(body: bytes, at: int, end: int) -> Iterator[tuple[int, int, int]]:
     for _ in range(_MAX_FIELDS):
         if at == end:
             return
-        tag, at = _varint(body, at, _TAG_SHIFTS)
+        tag = body[at]
+        at += 1
+        if tag >= _CONTINUES:
+            tag, at = _varint(body, at - 1, _TAG_SHIFTS)
         kind = tag & 7
         if kind == _VARINT:
             value, at = _varint(body, at)

@@ -20,10 +20,25 @@ _LENGTHS: Final = 0x22
 _CONTENTS: Final = 0x2A
 _DATA_LENGTHS: Final = 0x32
 _DATA: Final = 0x3A
-_TAGS: Final = frozenset({_SESSION_IDS, _REQUEST_ID, _COUNTS, _LENGTHS, _CONTENTS, _DATA_LENGTHS, _DATA})
 _CONTINUES: Final = 0x80
 _MAX_SHIFT: Final = 28
 _NOTHING: Final = (0, 0)
+
+
+def _numbers(packed: bytes) -> tuple[int, ...]:
+    return struct.unpack(f"<{len(packed) // 4}I", packed)
+
+
+_FIELDS: Final[Mapping[int, tuple[str, Callable[[bytes], Any]]]] = {
+    _SESSION_IDS: ("session_ids", bytes),
+    _REQUEST_ID: ("request_id", bytes.decode),
+    _COUNTS: ("counts", _numbers),
+    _LENGTHS: ("lengths", _numbers),
+    _DATA_LENGTHS: ("associated_data_lengths", _numbers),
+    _DATA: ("associated_data", bytes),
+}
+"""Tag to name of each field but the contents, and how its bytes are read."""
+_TAGS: Final = frozenset({_CONTENTS, *_FIELDS})
 
 
 class Packed:
@@ -34,25 +49,12 @@ class Packed:
         "start",
     )  # fmt: skip
 
-    def __init__(
-        self,
-        *,
-        session_ids: bytes,
-        request_id: str,
-        counts: Sequence[int],
-        lengths: Sequence[int],
-        associated_data_lengths: Sequence[int],
-        associated_data: bytes,
-        body: bytes,
-        start: int,
-        end: int,
-    ) -> None:
-        self.session_ids = session_ids
-        self.request_id = request_id
-        self.counts = counts
-        self.lengths = lengths
-        self.associated_data_lengths = associated_data_lengths
-        self.associated_data = associated_data
+    def __init__(self, body: bytes, start: int, end: int) -> None:
+        self.session_ids = self.associated_data = b""
+        self.request_id = ""
+        self.counts: Sequence[int] = ()
+        self.lengths: Sequence[int] = ()
+        self.associated_data_lengths: Sequence[int] = ()
         self.body = body
         self.start = start
         self.end = end
@@ -72,46 +74,24 @@ def reader(message: Any, contents: str) -> Callable[[bytes], Packed]:
             return found
         request = message.FromString(body)
         inside = getattr(request, contents)
-        return Packed(
-            session_ids=request.session_ids,
-            request_id=request.request_id,
-            counts=request.counts,
-            lengths=request.lengths,
-            associated_data_lengths=request.associated_data_lengths,
-            associated_data=request.associated_data,
-            body=inside,
-            start=0,
-            end=len(inside),
-        )
+        packed = Packed(inside, 0, len(inside))
+        for name, _ in _FIELDS.values():
+            value = getattr(request, name)
+            setattr(packed, name, value if isinstance(value, bytes | str) else tuple(value))
+        return packed
 
     return read
 
 
-def _by_hand(body: bytes, fields: Mapping[int, tuple[int, int]]) -> Packed | None:
-    start, end = fields.get(_CONTENTS, _NOTHING)
-
-    def part(tag: int) -> bytes:
-        first, last = fields.get(tag, _NOTHING)
-        return body[first:last]
-
+def _by_hand(body: bytes, fields: dict[int, tuple[int, int]]) -> Packed | None:
+    packed = Packed(body, *fields.pop(_CONTENTS, _NOTHING))
     try:
-        return Packed(
-            session_ids=part(_SESSION_IDS),
-            request_id=part(_REQUEST_ID).decode(),
-            counts=_numbers(part(_COUNTS)),
-            lengths=_numbers(part(_LENGTHS)),
-            associated_data_lengths=_numbers(part(_DATA_LENGTHS)),
-            associated_data=part(_DATA),
-            body=body,
-            start=start,
-            end=end,
-        )
+        for tag, (start, end) in fields.items():
+            name, read = _FIELDS[tag]
+            setattr(packed, name, read(body[start:end]))
     except (struct.error, UnicodeDecodeError):
         return None
-
-
-def _numbers(packed: bytes) -> tuple[int, ...]:
-    return struct.unpack(f"<{len(packed) // 4}I", packed)
+    return packed
 
 
 def _fields(body: bytes) -> dict[int, tuple[int, int]] | None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from noisegate.v1 import session_crypto_service_pb2 as pb
 from noisegate_server.engine import open_batch, seal_batch
-from noisegate_server.engine.batch import SLICE, Steps
+from noisegate_server.engine.batch import Steps
 from noisegate_server.engine.parts import Parts
 from noisegate_server.rpc.convert import batches
 from noisegate_server.rpc.convert.packed import Packed
@@ -20,7 +20,7 @@ def encrypt_at_once(parts: Parts, tenant: str, request: Packed, now: float) -> b
     """The answer where the batch is a room's that has a path and needs no slices; None, and nothing done, otherwise."""
     sizes = request.lengths
     count = len(sizes)
-    if not 0 < count <= SLICE or request.counts or request.associated_data_lengths or request.associated_data:
+    if not 0 < count <= seal_batch.PART or request.counts or request.associated_data_lengths or request.associated_data:
         return None
     if len(request.session_ids) != count * SESSION_ID_BYTES:
         return None
@@ -33,7 +33,7 @@ def broadcast_at_once(parts: Parts, tenant: str, request: pb.BroadcastRequest, n
     """Likewise."""
     session_ids = request.session_ids
     count, rest = divmod(len(session_ids), SESSION_ID_BYTES)
-    if rest or not 0 < count <= SLICE:
+    if rest or not 0 < count <= seal_batch.PART:
         return None
     plaintext = request.plaintext
     sealed = seal_batch.broadcast_at_once(parts, tenant, session_ids, plaintext, request.associated_data, now)
