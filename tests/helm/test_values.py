@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from noisegate_server.config import Config
-from tests.support.chart import CHART, profiles, render, rendered
+from tests.support.chart import CHART, ROOT, profiles, render, rendered
 from tools import make_chart
 
 VALUES = {name: default for name, default, _ in make_chart.values()}
@@ -264,6 +264,19 @@ def test_a_value_that_cannot_be_meant_is_refused_by_name(values: dict[str, objec
     done = render(values=values)
     assert done.returncode == 1
     assert named in done.stderr
+
+
+@pytest.mark.parametrize("life", [24 * 365, 24 * 90, 24])
+def test_a_certificate_that_is_renewed_when_the_chart_says_raises_no_alert(life: int) -> None:
+    """By default, and with lives of a year or a day whose last third is for the renewal."""
+    assert VALUES["tls.certManager.duration"] == f"{24 * 90}h"
+    assert VALUES["tls.certManager.renewBefore"] == f"{24 * 90 // 3}h"
+    groups = yaml.safe_load((ROOT / "dashboards" / "alerts.yaml").read_text(encoding="utf-8"))["groups"]
+    rules = {rule["alert"]: rule["expr"] for group in groups for rule in group["rules"]}
+    for alert in ("NoisegateCertificateEnds", "NoisegateCertificateEndsSoon"):
+        (days,) = re.findall(r"< (\d+) \* 24 \* 3600$", rules[alert], re.MULTILINE)
+        (share,) = re.findall(r"< (0\.\d+) \* \(", rules[alert])
+        assert life / 3 > min(int(days) * 24, float(share) * life), alert
 
 
 @pytest.mark.parametrize("end", ["minimum", "maximum"])
