@@ -194,3 +194,34 @@ def test_sessions_of_a_server_that_is_not_there_is_an_error() -> None:
 def test_the_version_is_shown() -> None:
     """The one that the distribution has."""
     assert noisegate("--version").stdout == "noisegate 0.1.0\n"
+
+
+CLIENT_COMMANDS = """
+import sys
+from contextlib import suppress
+from noisegate_server.cli import main
+for name in sys.argv[1:]:
+    sys.argv = ["noisegate", name, "--help"]
+    with suppress(SystemExit):
+        main()
+print(sorted({"noisegate_server.config", "noisegate_server.engine", "noisegate_server.server"} & sys.modules.keys()))
+"""
+
+
+def test_a_command_loads_what_it_needs_and_not_the_server() -> None:
+    """In a pod that is busy each second of CPU is one that calls wait for."""
+    commands = ("health", "revoke", "sessions", "keygen", "bench")
+    done = subprocess.run(
+        [sys.executable, "-c", CLIENT_COMMANDS, *commands],
+        env=ENVIRONMENT, capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert [f"noisegate {name} [OPTIONS]" in done.stdout for name in commands] == [True] * len(commands)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_command_that_is_not_there_is_an_error_and_all_are_listed() -> None:
+    """In the order of their list."""
+    assert "No such command 'nosuch'" in noisegate("nosuch").stderr
+    listed = re.findall(r"^  ([a-z]+)  ", noisegate("--help").stdout, re.MULTILINE)
+    assert listed == ["demo", "serve", "doctor", "keygen", "sessions", "health", "revoke", "bench"]
