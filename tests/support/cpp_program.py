@@ -17,6 +17,9 @@ from tests.support.server import ROOT
 CLIENT: Final = ROOT / "clients" / "cpp"
 _TOOLS: Final = ("cmake", "make", "g++", "protoc", "grpc_cpp_plugin")
 _PARALLEL: Final = "2"
+# What is built here runs for seconds; headers are read once for many files.
+_QUICKLY: Final = "-DCMAKE_CXX_FLAGS=-O0"
+_TOGETHER: Final = ("-DCMAKE_UNITY_BUILD=ON", "-DCMAKE_UNITY_BUILD_BATCH_SIZE=12")
 
 
 def install_client() -> Path:
@@ -31,7 +34,10 @@ def install_client() -> Path:
     CACHE.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=CACHE) as scratch:
         build, installed = Path(scratch) / "build", Path(scratch) / "installed"
-        _cmake("-S", CLIENT, "-B", build, f"-DCMAKE_INSTALL_PREFIX={installed}", "-DCMAKE_CXX_FLAGS=-O0")
+        try:
+            _cmake("-S", CLIENT, "-B", build, f"-DCMAKE_INSTALL_PREFIX={installed}", _QUICKLY, *_TOGETHER)
+        except RuntimeError as error:
+            raise NotAvailable(f"the C++ client finds no gRPC: {error}") from error
         _cmake("--build", build, "--parallel", _PARALLEL)
         _cmake("--install", build)
         # Another checkout may have been first.
@@ -47,7 +53,7 @@ def cpp_build(project: Path, program: str) -> Path:
     if not place.exists():
         with TemporaryDirectory(dir=CACHE) as scratch:
             build = Path(scratch)
-            _cmake("-S", project, "-B", build, f"-DCMAKE_PREFIX_PATH={prefix}", "-DCMAKE_CXX_FLAGS=-O0")
+            _cmake("-S", project, "-B", build, f"-DCMAKE_PREFIX_PATH={prefix}", _QUICKLY)
             _cmake("--build", build, "--parallel", _PARALLEL)
             if not place.exists():
                 (build / program).rename(place)

@@ -63,8 +63,8 @@ std::size_t fitting(const Batch& batch, const std::vector<std::size_t>& numbers,
   return count;
 }
 
-// All items of one endpoint. What fits into no one call goes in several, one after the other: they may have items of the same
-// session, whose order is kept.
+// All items of one endpoint. What fits into no one call goes in several, one after the other: they may have items of
+// the same session, whose order is kept.
 Detached ask_endpoint(Batch& batch, std::string endpoint, std::vector<std::size_t> numbers, int& left, Latch& all) {
   for (std::size_t from = 0; from < numbers.size();) {
     const auto count = fitting(batch, numbers, from);
@@ -185,29 +185,31 @@ struct Asked {
       items.push_back({{}, std::move(item.body), std::move(item.associated_data)});
     }
   }
+
+  Batch begun(Core& core, Span span, Method method, std::string plaintext = {}, std::string associated_data = {}) {
+    return {core.shared_from_this(), span, method, std::move(sessions), std::move(items), {},
+            std::move(plaintext),    std::move(associated_data)};
+  }
 };
 
 }  // namespace
 }  // namespace detail
 
-using detail::Batch;
 using detail::Span;
 
 Pending<std::vector<Result<Sealed>>> Client::encrypt_batch(std::vector<Item> items, CallOptions options) {
   return core_->start<std::vector<Result<Sealed>>>(
       core_->timeout(detail::Kind::batch, options),
-      [core = core_.get(), asked = detail::Asked(std::move(items))](Span span) {
-        return detail::seal_all(Batch{core->shared_from_this(), span, detail::method::encrypt_batch, asked.sessions,
-                                      asked.items, {}, {}, {}});
+      [&core = *core_, asked = detail::Asked(std::move(items))](Span span) mutable {
+        return detail::seal_all(asked.begun(core, span, detail::method::encrypt_batch));
       });
 }
 
 Pending<std::vector<Result<Opened>>> Client::decrypt_batch(std::vector<Item> items, CallOptions options) {
   return core_->start<std::vector<Result<Opened>>>(
       core_->timeout(detail::Kind::batch, options),
-      [core = core_.get(), asked = detail::Asked(std::move(items))](Span span) {
-        return detail::open_all(Batch{core->shared_from_this(), span, detail::method::decrypt_batch, asked.sessions,
-                                      asked.items, {}, {}, {}});
+      [&core = *core_, asked = detail::Asked(std::move(items))](Span span) mutable {
+        return detail::open_all(asked.begun(core, span, detail::method::decrypt_batch));
       });
 }
 
@@ -217,10 +219,10 @@ Pending<std::vector<Result<Sealed>>> Client::broadcast(std::vector<Session> sess
   for (auto& session : sessions) items.push_back({std::move(session), std::string(plaintext)});
   return core_->start<std::vector<Result<Sealed>>>(
       core_->timeout(detail::Kind::batch, options),
-      [core = core_.get(), asked = detail::Asked(std::move(items)), plaintext = std::string(plaintext),
-       beside = std::string(associated_data)](Span span) {
-        return detail::seal_all(Batch{core->shared_from_this(), span, detail::method::broadcast, asked.sessions,
-                                      asked.items, {}, plaintext, beside});
+      [&core = *core_, asked = detail::Asked(std::move(items)), plaintext = std::string(plaintext),
+       beside = std::string(associated_data)](Span span) mutable {
+        return detail::seal_all(
+            asked.begun(core, span, detail::method::broadcast, std::move(plaintext), std::move(beside)));
       });
 }
 

@@ -79,9 +79,9 @@ class Calls {
 
   // Runs one call to its end.
   //
-  // It is repeated only where nothing came back (UNAVAILABLE: refused work or a dead connection), with the same message and
-  // so the same request_id: what the service has done already it answers with the answer that was lost. Every method that
-  // changes anything has a request_id. One deadline covers all attempts.
+  // It is repeated only where nothing came back (UNAVAILABLE: refused work or a dead connection), with the same message
+  // and so the same request_id: what the service has done already it answers with the answer that was lost. Every
+  // method that changes anything has a request_id. One deadline covers all attempts.
   Task<Result<Reply>> ask(Span span, Method method, std::string endpoint, grpc::ByteBuffer request);
 
   // Before repeat 0, 1, ...; what the service asks for comes on top.

@@ -19,8 +19,8 @@ constexpr int max_message_bytes = 4 << 20;
 
 constexpr auto service_config = R"({"loadBalancingConfig": [{"round_robin": {}}]})";
 
-// A packet's deadline is 250 ms, and gRPC's own second before it connects again would fail every packet of it. This client
-// repeats calls itself: gRPC does not know what a request_id makes safe.
+// A packet's deadline is 250 ms, and gRPC's own second before it connects again would fail every packet of it. This
+// client repeats calls itself: gRPC does not know what a request_id makes safe.
 constexpr std::pair<const char*, int> arguments[] = {
     {"grpc.keepalive_time_ms", 30'000},
     {"grpc.keepalive_timeout_ms", 10'000},
@@ -28,7 +28,9 @@ constexpr std::pair<const char*, int> arguments[] = {
     {"grpc.http2.max_pings_without_data", 0},
     {"grpc.initial_reconnect_backoff_ms", 100},
     {"grpc.min_reconnect_backoff_ms", 1'000},
-    {"grpc.max_reconnect_backoff_ms", 2'000},
+    {"grpc.max_reconnect_backoff_ms", 1'000},
+    // A pod that is started again has another address; gRPC would not ask for it within 30 s of the last time.
+    {"grpc.dns_min_time_between_resolutions_ms", 1'000},
     {"grpc.use_local_subchannel_pool", 1},
     {"grpc.enable_retries", 0},
     {"grpc.service_config_disable_resolution", 1},

@@ -30,7 +30,7 @@ class Core : public std::enable_shared_from_this<Core> {
   // Ends everything that is under way, then the thread.
   void close();
 
-  // Submits an operation: `body` is a function that makes its coroutine, on the client's thread. Never waits.
+  // Submits an operation: `body` is a function that makes its coroutine, once, on the client's thread. Never waits.
   template <class T>
   Pending<T> start(std::optional<std::chrono::milliseconds> timeout, std::function<Task<Result<T>>(Span)> body);
   // Of an operation of this kind, by its options or else by the policy.
@@ -79,11 +79,11 @@ Pending<T> Core::start(std::optional<std::chrono::milliseconds> timeout,
       if (job->scope) job->scope->end({.code = Code::cancelled, .message = "the call was cancelled"});
     });
   };
-  const bool posted = loop.post([this, job, body = std::move(body), outcome] {
+  const bool posted = loop.post([this, job, body = std::move(body), outcome]() mutable {
     if (closed_) {
       outcome->settle(client_closed());
     } else {
-      drive<T>(shared_from_this(), job, body, outcome);
+      drive<T>(shared_from_this(), job, std::move(body), outcome);
     }
   });
   if (!posted) outcome->settle(client_closed());

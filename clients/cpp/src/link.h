@@ -20,8 +20,8 @@ namespace noisegate::detail {
 class Line;
 
 // Two pumps, of which neither waits for the other. A caller that writes only while it is not reading can lock up with a
-// service that does the same as soon as both directions are full. Here answers are always read, whatever the writing pump
-// waits for.
+// service that does the same as soon as both directions are full. Here answers are always read, whatever the writing
+// pump waits for.
 class Link {
  public:
   Link(Loop& loop, const Options& options, std::shared_ptr<Line> line, std::string address);

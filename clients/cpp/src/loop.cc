@@ -67,18 +67,13 @@ void Loop::run_ready() {
   }
 }
 
-// Waits for a completion, or until there is something else to do.
+// Waits for a completion, which a post is too, or for the next timer.
 void Loop::wait() {
   auto until = gpr_inf_future(GPR_CLOCK_MONOTONIC);
   if (!timers_.empty()) {
     auto left = std::chrono::ceil<std::chrono::nanoseconds>(timers_.begin()->first - Clock::now());
     left = std::max(left, std::chrono::nanoseconds::zero());
     until = gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_nanos(left.count(), GPR_TIMESPAN));
-  }
-  {
-    // Set before the look at the queue, so that nothing that is posted from here on is missed.
-    std::lock_guard lock(mutex_);
-    if (!posted_.empty()) until = gpr_now(GPR_CLOCK_MONOTONIC);
   }
   void* tag = nullptr;
   bool ok = false;

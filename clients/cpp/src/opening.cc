@@ -46,16 +46,16 @@ Task<Result<Session>> restore_it(Core& core, Span span, std::string endpoint, v1
 Pending<Session> shake(Core& core, v1::HandshakeRequest request, Facts begun, CallOptions options, bool hook) {
   return core.start<Session>(
       core.timeout(Kind::control, options),
-      [&core, request = std::move(request), begun = std::move(begun), hook](Span span) {
-        return shake_it(core, span, request, begun, hook);
+      [&core, request = std::move(request), begun = std::move(begun), hook](Span span) mutable {
+        return shake_it(core, span, std::move(request), std::move(begun), hook);
       });
 }
 
 Pending<Session> resume(Core& core, v1::ResumeRequest request, Facts begun, CallOptions options, bool hook) {
   return core.start<Session>(
       core.timeout(Kind::control, options),
-      [&core, request = std::move(request), begun = std::move(begun), hook](Span span) {
-        return resume_it(core, span, request, begun, hook);
+      [&core, request = std::move(request), begun = std::move(begun), hook](Span span) mutable {
+        return resume_it(core, span, std::move(request), std::move(begun), hook);
       });
 }
 

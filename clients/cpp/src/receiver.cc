@@ -46,8 +46,8 @@ bool is_retry(const std::string& reason) { return reason == reason::retry_choose
 
 Pending<Found> find_and_decrypt(const Client& client, std::string packet) {
   auto& core = *client.core();
-  return core.start<Found>(core.timeout(Kind::packet, {}), [&core, packet = std::move(packet)](Span span) {
-    return find_and_decrypt_it(core, span, packet);
+  return core.start<Found>(core.timeout(Kind::packet, {}), [&core, packet = std::move(packet)](Span span) mutable {
+    return find_and_decrypt_it(core, span, std::move(packet));
   });
 }
 

@@ -7,7 +7,8 @@ namespace noisegate {
 
 namespace detail {
 
-SessionState::SessionState(std::shared_ptr<Core> owner, Facts facts) : core(std::move(owner)), facts_(std::move(facts)) {
+SessionState::SessionState(std::shared_ptr<Core> owner, Facts facts)
+    : core(std::move(owner)), facts_(std::move(facts)) {
   if (facts_.mode != mode_datagram) turns.emplace(core->loop);
 }
 
@@ -260,8 +261,8 @@ Pending<std::vector<std::string>> SessionState::proceed(std::string message, std
                                                         bool hook) {
   return core->start<std::vector<std::string>>(
       core->timeout(Kind::control, options),
-      [self = shared_from_this(), message = std::move(message), payload = std::move(payload), hook](Span span) {
-        return proceed_in_turn(self, span, message, payload, hook);
+      [self = shared_from_this(), message = std::move(message), payload = std::move(payload), hook](Span span) mutable {
+        return proceed_in_turn(self, span, std::move(message), std::move(payload), hook);
       });
 }
 
@@ -269,8 +270,9 @@ Pending<Opened> SessionState::decrypt(std::string ciphertext, std::string associ
                                       CallOptions options, bool hook) {
   return core->start<Opened>(core->timeout(Kind::packet, options),
                              [self = shared_from_this(), ciphertext = std::move(ciphertext),
-                              associated_data = std::move(associated_data), ticket, hook](Span span) {
-                               return decrypt_in_turn(self, span, ciphertext, associated_data, ticket, hook);
+                              associated_data = std::move(associated_data), ticket, hook](Span span) mutable {
+                               return decrypt_in_turn(self, span, std::move(ciphertext), std::move(associated_data),
+                                                      ticket, hook);
                              });
 }
 
@@ -297,41 +299,43 @@ bool Session::fell_back() const { return state_->known().fell_back; }
 bool Session::ended() const { return state_->known().ended; }
 
 Pending<std::vector<std::string>> Session::proceed(std::string_view message, std::string_view payload,
-                                                   CallOptions options) {
+                                                   CallOptions options) const {
   return state_->proceed(std::string(message), std::string(payload), options, true);
 }
 
-Pending<Sealed> Session::encrypt(std::string_view plaintext, std::string_view associated_data, CallOptions options) {
+Pending<Sealed> Session::encrypt(std::string_view plaintext, std::string_view associated_data,
+                                 CallOptions options) const {
   return state_->core->start<Sealed>(
       state_->core->timeout(Kind::packet, options),
-      [state = state_, plaintext = std::string(plaintext), beside = std::string(associated_data)](Span span) {
-        return detail::encrypt_in_turn(state, span, plaintext, beside);
+      [state = state_, plaintext = std::string(plaintext), beside = std::string(associated_data)](Span span) mutable {
+        return detail::encrypt_in_turn(state, span, std::move(plaintext), std::move(beside));
       });
 }
 
-Pending<Opened> Session::decrypt(std::string_view ciphertext, std::string_view associated_data, CallOptions options) {
+Pending<Opened> Session::decrypt(std::string_view ciphertext, std::string_view associated_data,
+                                 CallOptions options) const {
   return state_->decrypt(std::string(ciphertext), std::string(associated_data), false, options, true);
 }
 
-Pending<Opened> Session::decrypt_ticket(std::string_view ciphertext, CallOptions options) {
+Pending<Opened> Session::decrypt_ticket(std::string_view ciphertext, CallOptions options) const {
   return state_->decrypt(std::string(ciphertext), {}, true, options, true);
 }
 
-Pending<v1::RotateResponse> Session::rotate(v1::RotateRequest request, CallOptions options) {
+Pending<v1::RotateResponse> Session::rotate(v1::RotateRequest request, CallOptions options) const {
   return state_->core->start<v1::RotateResponse>(
       state_->core->timeout(Kind::control, options), [state = state_, request = std::move(request)](Span span) {
         return detail::rotate_in_turn(state, span, request);
       });
 }
 
-Pending<v1::IssueTicketResponse> Session::issue_ticket(CallOptions options) {
+Pending<v1::IssueTicketResponse> Session::issue_ticket(CallOptions options) const {
   return state_->core->start<v1::IssueTicketResponse>(
       state_->core->timeout(Kind::control, options),
       [state = state_](Span span) { return detail::issue_ticket_in_turn(state, span); });
 }
 
 Pending<std::string> Session::export_secret(std::string_view label, std::string_view context, std::uint32_t length,
-                                            CallOptions options) {
+                                            CallOptions options) const {
   v1::ExportSecretRequest request;
   request.set_label(std::string(label));
   request.set_context(std::string(context));
@@ -342,7 +346,7 @@ Pending<std::string> Session::export_secret(std::string_view label, std::string_
       });
 }
 
-Pending<v1::SuspendSessionResponse> Session::suspend(bool return_blob, CallOptions options) {
+Pending<v1::SuspendSessionResponse> Session::suspend(bool return_blob, CallOptions options) const {
   v1::SuspendSessionRequest request;
   request.set_session_id(id());
   request.set_request_id(detail::new_request_id());
@@ -354,18 +358,18 @@ Pending<v1::SuspendSessionResponse> Session::suspend(bool return_blob, CallOptio
       });
 }
 
-Pending<v1::NetworkChange> Session::change_network(v1::Network network, CallOptions options) {
+Pending<v1::NetworkChange> Session::change_network(v1::Network network, CallOptions options) const {
   return state_->core->start<v1::NetworkChange>(
       state_->core->timeout(Kind::control, options),
       [state = state_, network](Span span) { return detail::change_network_in_turn(state, span, network); });
 }
 
-Pending<v1::Session> Session::describe(CallOptions options) {
+Pending<v1::Session> Session::describe(CallOptions options) const {
   return state_->core->start<v1::Session>(state_->core->timeout(Kind::control, options),
                                           [state = state_](Span span) { return detail::describe_it(state, span); });
 }
 
-Pending<std::vector<std::string>> Session::close(CallOptions options) {
+Pending<std::vector<std::string>> Session::close(CallOptions options) const {
   return state_->core->start<std::vector<std::string>>(
       state_->core->timeout(Kind::control, options),
       [state = state_](Span span) { return detail::close_it(state, span); });

@@ -37,7 +37,8 @@ std::string read_line(int from, std::chrono::milliseconds within) {
 
 Service::Service(std::vector<std::string> arguments) {
   const char* named = std::getenv("NOISEGATE_COMMAND");
-  std::vector<std::string> words = {named ? named : "noisegate", "serve", "--dev", "--listen", "127.0.0.1:0", "--drain", "0"};
+  std::vector<std::string> words = {
+      named ? named : "noisegate", "serve", "--dev", "--listen", "127.0.0.1:0", "--drain", "0"};
   words.insert(words.end(), arguments.begin(), arguments.end());
   std::vector<char*> command;
   for (auto& word : words) command.push_back(word.data());

@@ -21,12 +21,12 @@ namespace noisegate {
 // The bytes of a datagram that every path takes, as QUIC reckons (RFC 9000, section 14).
 inline constexpr std::size_t default_mtu = 1'200;
 
-// The datagrams of at most mtu bytes that carry a packet: itself where it fits, otherwise FRAGMENTs. Give each packet, and
-// each repeat, another message_id. INVALID_REQUEST for what is no packet, or cannot be cut to this size.
+// The datagrams of at most mtu bytes that carry a packet: itself where it fits, otherwise FRAGMENTs. Give each packet,
+// and each repeat, another message_id. INVALID_REQUEST for what is no packet, or cannot be cut to this size.
 Result<std::vector<std::string>> split(std::string_view packet, std::uint16_t message_id, std::size_t mtu);
 
-// What parts may cost while the rest of their sets is on its way; bytes count bookkeeping too. These bound what strangers can
-// make a Reassembler keep to 4 MiB, for 2 s.
+// What parts may cost while the rest of their sets is on its way; bytes count bookkeeping too. These bound what
+// strangers can make a Reassembler keep to 4 MiB, for 2 s.
 struct ReassemblyLimits {
   // Of all sets; beyond it the oldest go.
   std::size_t total_bytes = 4 << 20;
@@ -37,8 +37,8 @@ struct ReassemblyLimits {
   std::chrono::nanoseconds lifetime = std::chrono::seconds(2);
 };
 
-// Puts the parts of large packets together, of sources that Address names, which needs operator<. It needs no key, and nothing
-// here is authenticated: a whole packet proves itself when the service opens it. For one thread at a time.
+// Puts the parts of large packets together, of sources that Address names, which needs operator<. It needs no key, and
+// nothing here is authenticated: a whole packet proves itself when the service opens it. For one thread at a time.
 template <class Address>
 class Reassembler {
  public:
@@ -49,8 +49,9 @@ class Reassembler {
   // What the parts that wait cost.
   std::size_t held_bytes() const { return cost_; }
 
-  // Takes a part that came at `now` and gives the whole packet where it was the last one missing, otherwise an empty one. A
-  // part that has come before changes nothing. NOT_A_PACKET where it is malformed, or completes what is no packet.
+  // Takes a part that came at `now` and gives the whole packet where it was the last one missing, otherwise an empty
+  // one. A part that has come before changes nothing. NOT_A_PACKET where it is malformed, or completes what is no
+  // packet.
   Result<std::string> add(std::string_view fragment, const Address& source, Time now);
 
  private:

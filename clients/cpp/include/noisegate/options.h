@@ -14,10 +14,11 @@ namespace noisegate {
 
 class Session;
 
-// How long calls may take and how they are repeated. The service remembers a request_id for 5 s: keep deadlines below that.
+// How long calls may take and how they are repeated. The service remembers a request_id for 5 s: keep deadlines below
+// that.
 struct Policy {
-  // Of encrypt and decrypt, all attempts together. NOISE mode: a late answer costs the session there, so set it higher, e.g.
-  // 2 s, where a machine may be loaded.
+  // Of encrypt and decrypt, all attempts together. NOISE mode: a late answer costs the session there, so set it higher,
+  // e.g. 2 s, where a machine may be loaded.
   std::chrono::milliseconds packet_deadline{250};
   // Of every other call.
   std::chrono::milliseconds control_deadline{2'000};
@@ -54,17 +55,19 @@ struct Options {
   std::optional<Multiplex> multiplex = {};
   // Holds for every endpoint that the service names. Without it connect is for loopback alone.
   std::optional<Tls> tls = {};
-  // Allows plaintext to addresses beyond loopback, for a network that you trust: plaintexts and pre-shared keys travel on
-  // it. Never with a token.
+  // Allows plaintext to addresses beyond loopback, for a network that you trust: plaintexts and pre-shared keys travel
+  // on it. Never with a token.
   bool insecure = false;
-  // Gives a bearer token for each call; it is asked on the client's own thread: it must not wait, and keeps its own cache.
+  // Gives a bearer token for each call; it is asked on the client's own thread: it must not wait, and keeps its own
+  // cache.
   std::function<std::string()> token = {};
-  // Sends the messages that the service has for players besides what was asked for: each on its own, in this order. poll
-  // calls it, before it delivers the result that brought them; that result's to_peer is then empty. The records that encrypt
-  // seals are the caller's own to send.
+  // Sends the messages that the service has for players besides what was asked for: each on its own, in this order.
+  // poll calls it, before it delivers the result that brought them; that result's to_peer is then empty. The records
+  // that encrypt seals are the caller's own to send.
   std::function<void(const Session& session, const std::vector<std::string>& messages)> on_send = {};
-  // Adds metadata to a call, e.g. the traceparent and tracestate of the current span; asked on the thread that submits the
-  // call. With multiplex, encrypt and decrypt travel on a stream of the client's, which has none. Keys in lower case.
+  // Adds metadata to a call, e.g. the traceparent and tracestate of the current span; asked on the thread that submits
+  // the call. With multiplex, encrypt and decrypt travel on a stream of the client's, which has none. Keys in lower
+  // case.
   std::function<void(std::map<std::string, std::string>& metadata)> propagate = {};
   // Arguments of gRPC's channels, e.g. {"grpc.primary_user_agent", "table-server"}.
   std::map<std::string, std::variant<int, std::string>> channel_arguments = {};

@@ -28,8 +28,8 @@ struct Peeked {
   ConnectionId connection_id;
 };
 
-// Reads the type and the connection id of a player's packet; nothing for bytes that are not one of noisegate's. Nothing of
-// what it reads is authenticated.
+// Reads the type and the connection id of a player's packet; nothing for bytes that are not one of noisegate's. Nothing
+// of what it reads is authenticated.
 //
 // First bytes 0x09 to 0x0e are free of STUN, TURN, DTLS, RTP and QUIC (RFC 7983, RFC 9443), so one port can serve all.
 std::optional<Peeked> peek(std::string_view packet);

@@ -14,9 +14,9 @@ namespace noisegate::detail {
 // An address that has proved nothing gets at most this many times what came from it (RFC 9000, section 8).
 inline constexpr std::size_t amplification = 3;
 
-// An address proves itself by a handshake, or by the answer to a question: whoever finishes or answers it has read our message,
-// which went to that address and to no other. Any other record proves that the player sent it, not that the player is where it
-// says: a player may forge its own source address to have a stranger flooded.
+// An address proves itself by a handshake, or by the answer to a question: whoever finishes or answers it has read our
+// message, which went to that address and to no other. Any other record proves that the player sent it, not that the
+// player is where it says: a player may forge its own source address to have a stranger flooded.
 template <class Address>
 class Path {
  public:

@@ -1,10 +1,12 @@
-// A call that is under way. Submitting never waits; what became of it is asked for, or comes by Client::poll.
+// A call that is under way. Submitting never waits; what became of it is asked for, awaited, or comes by Client::poll.
 #pragma once
 
 #include <chrono>
 #include <condition_variable>
+#include <coroutine>
 #include <cstddef>
 #include <deque>
+#include <exception>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -83,6 +85,19 @@ class Outcome : public std::enable_shared_from_this<Outcome<T>> {
 
 }  // namespace detail
 
+// What a coroutine of the game returns that awaits calls, and that nobody awaits. It begins at once; after each
+// co_await it goes on in Client::poll, on the thread that polls. A client that ends leaves those that still wait where
+// they are, for ever.
+struct Flow {
+  struct promise_type {
+    Flow get_return_object() { return {}; }
+    std::suspend_never initial_suspend() noexcept { return {}; }
+    std::suspend_never final_suspend() noexcept { return {}; }
+    void return_void() {}
+    void unhandled_exception() { std::terminate(); }
+  };
+};
+
 // A call that is under way; it goes on if this is dropped. Choose one way to learn what became of it.
 template <class T>
 class [[nodiscard]] Pending {
@@ -95,6 +110,23 @@ class [[nodiscard]] Pending {
   Result<T> take() { return outcome_->take(); }
   // Has Client::poll call this with the result, on the thread that polls.
   void then(std::function<void(Result<T>)> done) { outcome_->then(std::move(done)); }
+  // co_await gives the result, in any coroutine, such as a Flow; it goes on as then would.
+  auto operator co_await() const {
+    struct Awaiter {
+      std::shared_ptr<detail::Outcome<T>> outcome;
+      std::optional<Result<T>> result = {};
+
+      bool await_ready() const { return false; }
+      void await_suspend(std::coroutine_handle<> handle) {
+        outcome->then([this, handle](Result<T> given) {
+          result.emplace(std::move(given));
+          handle.resume();
+        });
+      }
+      Result<T> await_resume() { return std::move(*result); }
+    };
+    return Awaiter{outcome_};
+  }
   // Ends the call with CANCELLED, unless it has its result already. In NOISE mode that may cost the session.
   void cancel() { outcome_->cancel(); }
   // Nobody needs the result.

@@ -37,13 +37,15 @@ struct ReceiverOptions {
   std::function<std::chrono::steady_clock::time_point()> now = [] { return std::chrono::steady_clock::now(); };
 };
 
-// Hand it every packet of every player, send what it gives back. It holds no key. Address needs operator< and operator==.
+// Hand it every packet of every player, send what it gives back. It holds no key. Address needs operator< and
+// operator==.
 //
 // It picks the RPC by the packet's first bytes, keeps the handle of every session by connection id, and decides where a
-// session's bytes go: it follows a player to a new address only after a record from there opened and was the newest so far,
-// and sends to an address that has proved nothing at most three times what came from it. What does not fit is dropped, not
-// queued. So after `moved` send one small challenge there, repeat it now and then, and nothing of an ordered stream, until the
-// player has echoed it: then call mark_verified. The client's on_send hook is not called for what a receiver sends.
+// session's bytes go: it follows a player to a new address only after a record from there opened and was the newest so
+// far, and sends to an address that has proved nothing at most three times what came from it. What does not fit is
+// dropped, not queued. So after `moved` send one small challenge there, repeat it now and then, and nothing of an
+// ordered stream, until the player has echoed it: then call mark_verified. The client's on_send hook is not called for
+// what a receiver sends.
 //
 // It belongs to the thread that polls the client, and must end before the client does; what is under way ends with it.
 template <class Address>
@@ -62,8 +64,9 @@ class Receiver {
   }
   Receiver(const Receiver&) = delete;
 
-  // Handles one packet of a player; never waits. `done` comes by Client::poll, or at once where no call is needed. What a
-  // forger or a bad network makes is a result with refused; an error is a trouble of the service's or the caller's own.
+  // Handles one packet of a player; never waits. `done` comes by Client::poll, or at once where no call is needed. What
+  // a forger or a bad network makes is a result with refused; an error is a trouble of the service's or the caller's
+  // own.
   void receive(std::string packet, const Address& source, Done done);
 
   // Takes up a session that began elsewhere, e.g. by initiate. Its first to_peer is the game's to send, by way of cut.
@@ -83,16 +86,16 @@ class Receiver {
     return all;
   }
 
-  // Where the game's own messages (Sealed::messages, to_peer) go now. It leaves out what an address may not get yet, and gives
-  // nothing for a session that this receiver does not know. What is larger than the MTU goes as fragments and is lost with any
-  // of them: keep records below it, which are 32 bytes longer than their plaintexts.
+  // Where the game's own messages (Sealed::messages, to_peer) go now. It leaves out what an address may not get yet,
+  // and gives nothing for a session that this receiver does not know. What is larger than the MTU goes as fragments and
+  // is lost with any of them: keep records below it, which are 32 bytes longer than their plaintexts.
   std::vector<Datagram<Address>> route(const Session& session, const std::vector<std::string>& messages) {
     const auto known = sessions_.get(session);
     return known ? allowed(known->path, messages).first : std::vector<Datagram<Address>>();
   }
 
-  // route for what a change of network brings about: send it nowhere else. It begins with a question; once the player has
-  // answered that from there, the address is verified.
+  // route for what a change of network brings about: send it nowhere else. It begins with a question; once the player
+  // has answered that from there, the address is verified.
   std::vector<Datagram<Address>> route_change(const Session& session, const v1::NetworkChange& change) {
     const auto known = sessions_.get(session);
     if (!known) return {};
@@ -112,8 +115,8 @@ class Receiver {
     return known && known->path.verified();
   }
 
-  // Lifts the limit of an address after a proof of the game's own: a random value, sealed, sent there and echoed in a record.
-  // Nothing happens if the player has moved on from it.
+  // Lifts the limit of an address after a proof of the game's own: a random value, sealed, sent there and echoed in a
+  // record. Nothing happens if the player has moved on from it.
   void mark_verified(const Session& session, const Address& address) {
     const auto known = sessions_.get(session);
     if (known && known->path.address() == address) known->path.verify();

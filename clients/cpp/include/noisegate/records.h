@@ -46,8 +46,8 @@ struct Sealed {
 struct Opened {
   // The session's, 24 bytes.
   std::string session_id;
-  // Why the packet is to be dropped (DECRYPT_FAILED, REPLAY_DETECTED, COUNTER_TOO_OLD); empty where it opened. A forged or
-  // late packet is a result and no error: the session goes on.
+  // Why the packet is to be dropped (DECRYPT_FAILED, REPLAY_DETECTED, COUNTER_TOO_OLD); empty where it opened. A forged
+  // or late packet is a result and no error: the session goes on.
   std::string refused;
   // There is something for the game, which may be empty.
   bool has_plaintext = false;

@@ -21,8 +21,8 @@ namespace noisegate::detail {
 
 using Time = std::chrono::steady_clock::time_point;
 
-// Sessions by connection id and by id: at most `limit` that live and `limit` half-open ones, each the latest used. Apart, so
-// that a flood of forged first packets cannot push out sessions that live.
+// Sessions by connection id and by id: at most `limit` that live and `limit` half-open ones, each the latest used.
+// Apart, so that a flood of forged first packets cannot push out sessions that live.
 template <class Address>
 class Table {
  public:

@@ -1,5 +1,5 @@
-// Calls the C++ SDK as tests/conformance/suite/driver.py has it told: lines of JSON in, lines of JSON out. It is a game with a
-// tick of a millisecond: it looks for requests, submits them, polls.
+// Calls the C++ SDK as tests/conformance/suite/driver.py has it told: lines of JSON in, lines of JSON out. It is a game
+// with a tick of a millisecond: it looks for requests, submits them, polls.
 
 #include <poll.h>
 #include <unistd.h>
