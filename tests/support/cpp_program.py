@@ -54,7 +54,7 @@ def cpp_build(project: Path, program: str) -> Path:
         with TemporaryDirectory(dir=CACHE) as scratch:
             build = Path(scratch)
             _cmake("-S", project, "-B", build, f"-DCMAKE_PREFIX_PATH={prefix}", _QUICKLY)
-            _cmake("--build", build, "--parallel", _PARALLEL)
+            _cmake("--build", build, "--parallel", _PARALLEL, "--target", program)
             if not place.exists():
                 (build / program).rename(place)
     return place
