@@ -31,13 +31,12 @@ func newLine(policy Policy, options Multiplex, open func(*line) *link) *line {
 	return &line{policy: policy, options: options, open: open, links: map[*link]bool{}}
 }
 
-// add lets a call go with the next batch of its kind.
-func (l *line) add(kind batchKind, call *waiting) {
+// add lets a call go with the next batch of its kind; false where the line is closed, and nothing was done.
+func (l *line) add(kind batchKind, call *waiting) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
-		call.settle(result{err: ErrClosed})
-		return
+		return false
 	}
 	filling := l.filling[kind]
 	if filling != nil && filling.size+call.item.size() > l.options.MaxBytes {
@@ -57,18 +56,19 @@ func (l *line) add(kind batchKind, call *waiting) {
 	case !filling.due && l.ticking == nil:
 		l.ticking = time.AfterFunc(l.options.Tick, l.tick)
 	}
+	return true
 }
 
-// carry lets a batch go that is complete already; it waits for no tick.
-func (l *line) carry(b *bundle) {
+// carry lets a batch go that is complete already and waits for no tick; false as of add.
+func (l *line) carry(b *bundle) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
-		b.fail(ErrClosed)
-		return
+		return false
 	}
 	l.ready = append(l.ready, b)
 	l.wake()
+	return true
 }
 
 // tick: what has been collected goes now, and grows on until a link takes it.
@@ -235,16 +235,25 @@ func (l *line) retire() bool {
 	for k := range l.links {
 		busy = busy || k.busy()
 	}
-	l.mu.Unlock()
+	var links map[*link]bool
 	if !busy {
-		l.close()
+		links = l.end()
 	}
+	l.mu.Unlock()
+	stop(links)
 	return !busy
 }
 
 // close ends every stream; calls that wait end with ErrClosed. It returns when their goroutines have.
 func (l *line) close() {
 	l.mu.Lock()
+	links := l.end()
+	l.mu.Unlock()
+	stop(links)
+}
+
+// end closes the line, whose mutex the caller has, and gives its links for stop, without that mutex.
+func (l *line) end() map[*link]bool {
 	l.closed = true
 	if l.ticking != nil {
 		l.ticking.Stop()
@@ -252,7 +261,10 @@ func (l *line) close() {
 	l.failAll(ErrClosed)
 	links := l.links
 	l.links = map[*link]bool{}
-	l.mu.Unlock()
+	return links
+}
+
+func stop(links map[*link]bool) {
 	for k := range links {
 		k.cancel()
 		<-k.over

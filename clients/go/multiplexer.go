@@ -60,14 +60,12 @@ func newMultiplexer(channels *channels, policy Policy, options Multiplex) (*mult
 func (m *multiplexer) enter(ctx context.Context, endpoint string, kind batchKind, each item) result {
 	ctx, cancel := m.policy.deadline(ctx, packet)
 	defer cancel()
-	line, err := m.line(endpoint)
-	if err != nil {
-		return result{err: err}
-	}
 	// Copied: a call that ends early gives its buffers back while its batch may yet be written.
 	each.body, each.associatedData = bytes.Clone(each.body), bytes.Clone(each.associatedData)
 	call := &waiting{item: each, done: make(chan result, 1)}
-	line.add(kind, call)
+	if err := m.hand(endpoint, func(l *line) bool { return l.add(kind, call) }); err != nil {
+		return result{err: err}
+	}
 	return call.result(ctx)
 }
 
@@ -75,14 +73,23 @@ func (m *multiplexer) enter(ctx context.Context, endpoint string, kind batchKind
 func (m *multiplexer) carry(ctx context.Context, endpoint string, body *pb.TransportBatch) (*pb.TransportAnswer, error) {
 	ctx, cancel := m.policy.deadline(ctx, batch)
 	defer cancel()
-	line, err := m.line(endpoint)
-	if err != nil {
+	call := &waiting{done: make(chan result, 1)}
+	whole := completeBundle(body, call)
+	if err := m.hand(endpoint, func(l *line) bool { return l.carry(whole) }); err != nil {
 		return nil, err
 	}
-	call := &waiting{done: make(chan result, 1)}
-	line.carry(completeBundle(body, call))
 	settled := call.result(ctx)
 	return settled.batch, settled.err
+}
+
+// hand gives something to the endpoint's line. One that was retired in this very moment takes nothing: then to a new one.
+func (m *multiplexer) hand(endpoint string, give func(*line) bool) error {
+	for {
+		line, err := m.line(endpoint)
+		if err != nil || give(line) {
+			return err
+		}
+	}
 }
 
 func (m *multiplexer) line(endpoint string) (*line, error) {
