@@ -21,7 +21,7 @@ CONSTANT = (AeadCache, Cipher, Hash, ProtocolName, RotationLimits)
 """What belongs to no session: shared tables, caches and limits."""
 COUNTS_OF_FAILURE = frozenset({"refused", "failures", "tend_at", "tend_second"})
 """What a refused packet may change: counts, and when the store comes by to wipe what the packet has made us derive."""
-OPAQUE = frozenset({"_aead", "_loaded_re", "_loaded_rs", "aead", "place", "seal_path", "open_path"})
+OPAQUE = frozenset({"_aead", "_loaded_re", "_loaded_rs", "aead", "asked", "place", "seal_path", "open_path"})
 """Objects of the crypto library, made of keys that stand beside them, and what was found out for a batch."""
 CACHES = OPAQUE | {"cached_key", "look_ahead"}
 """What is made again from the keys: a refused packet may add to it."""

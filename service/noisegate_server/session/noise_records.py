@@ -36,6 +36,7 @@ class Stream(Keyed):
 
     def __init__(self, key: bytearray) -> None:
         self.aead = None
+        self.asked = 0
         self.key = key
         self.n = 0
 

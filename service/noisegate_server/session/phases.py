@@ -26,6 +26,7 @@ class PhaseSender(Keyed):
 
     def __init__(self, secret: bytearray) -> None:
         self.aead = None
+        self.asked = 0
         self.secret = secret
         self.cached_key = bytearray()
         """The phase's AEAD key, once it was needed: to derive it costs more than to build its context from it."""
@@ -62,6 +63,7 @@ class PhaseReceiver(Keyed):
 
     def __init__(self, secret: bytearray) -> None:
         self.aead = None
+        self.asked = 0
         self.secret = secret
         self.cached_key = bytearray()
         """As PhaseSender.cached_key."""

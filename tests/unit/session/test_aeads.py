@@ -33,8 +33,9 @@ def test_an_owner_has_its_context_until_it_is_dropped() -> None:
 def test_a_drop_takes_no_context_of_another() -> None:
     """Who lost its context to the bound, and whose place another one has, takes nothing from that one."""
     aeads, first, second = AeadCache(capacity=1), owner(), owner()
-    for each in (first, second):
+    for each in (first, second, second):
         aeads.build(each, CIPHER, os.urandom(32))
+    assert first.aead is None
     aeads.drop(first)
     assert second.aead is not None
     aeads.drop(second)
@@ -42,13 +43,36 @@ def test_a_drop_takes_no_context_of_another() -> None:
 
 
 def test_the_oldest_makes_room() -> None:
-    """A full cache takes the context that was built first from its owner, and never grows."""
+    """A full cache takes the context that was kept first from its owner, and never grows."""
     aeads = AeadCache(capacity=3)
     owners = [owner() for _ in range(5)]
-    for each in owners:
+    for each in (*owners, *owners[3:]):
         aeads.build(each, CIPHER, os.urandom(32))
     assert len(aeads) == 3
     assert [each.aead is not None for each in owners] == [False, False, True, True, True]
+
+
+def test_who_is_seldom_asked_for_pushes_nobody_out() -> None:
+    """However many come by in any order, those stay that are in use; and of the many each still gets its context."""
+    aeads, cold = AeadCache(capacity=4), [owner() for _ in range(20)]
+    hot = [owner() for _ in range(4)]
+    for each in hot:
+        aeads.build(each, CIPHER, os.urandom(32))
+    for each in 5 * cold:
+        assert aeads.build(each, CIPHER, os.urandom(32)).encrypt(bytes(12), b"roll", b"")
+    assert all(each.aead is not None for each in hot)
+    assert not any(each.aead for each in cold)
+
+
+def test_a_free_place_is_for_whoever_comes() -> None:
+    """Where a context was dropped the next one is kept at once."""
+    aeads = AeadCache(capacity=2)
+    first, second, third = owner(), owner(), owner()
+    for each in (first, second):
+        aeads.build(each, CIPHER, os.urandom(32))
+    aeads.drop(first)
+    aeads.build(third, CIPHER, os.urandom(32))
+    assert [each.aead is not None for each in (first, second, third)] == [False, True, True]
 
 
 def test_no_owner_is_kept_that_has_no_context() -> None:
@@ -64,8 +88,9 @@ def test_no_owner_is_kept_that_has_no_context() -> None:
 
 def test_an_evicted_context_is_built_again_from_its_key() -> None:
     """Losing a context loses nothing: the same key opens what the lost one has sealed."""
-    aeads, one, key = AeadCache(capacity=1), owner(), os.urandom(32)
+    aeads, one, other, key = AeadCache(capacity=1), owner(), owner(), os.urandom(32)
     sealed = aeads.build(one, CIPHER, key).encrypt(bytes(12), b"roll", b"")
-    aeads.build(owner(), CIPHER, os.urandom(32))
+    for _ in range(2):
+        aeads.build(other, CIPHER, os.urandom(32))
     assert one.aead is None
     assert aeads.build(one, CIPHER, key).decrypt(bytes(12), sealed, b"") == b"roll"
