@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final
 
 from noisegate_server.noise.primitives import Aead, Cipher
@@ -35,6 +36,9 @@ from noisegate_server.session.session import Session
 
 PLAIN: Final = 1 << 31
 """Counters below it are what their header says, whatever the window has seen; see `replay.nearest`."""
+_BLOCK: Final = 12
+"""Limits are looked at some counters early: at a multiple of 2^12."""
+_NUMBERS: Final = 16_384
 
 
 _HOLDS: Final = 8
@@ -130,7 +134,7 @@ def prepare_seal(session: Session, now: float) -> SealPath | None:
     sender = epoch.sender
     if records.padded or records.mask_key or records.due or records.wants_rotation or epoch.send_tail:
         return None
-    until, stop = _until(session, records), min(records.look_at, PLAIN)
+    until, stop = _until(session, records, now), _stop(records.look_at, epoch.send_counter)
     if now >= until or epoch.send_counter >= stop or not isinstance(sender, PhaseSender):
         return None
     path = session.seal_path = records.seal_path = SealPath(session, records, epoch, sender, until, stop)
@@ -148,16 +152,36 @@ def prepare_open(session: Session, now: float) -> OpenPath | None:
         return None
     if session.ticket_owed or session.early or not epoch.confirmed:
         return None
-    until = _until(session, records)
+    until = _until(session, records, now)
     if now >= until or not isinstance(receiver, PhaseReceiver):
         return None
     path = session.open_path = records.open_path = OpenPath(session, records, epoch, receiver, until)
     return path
 
 
-def _until(session: Session, records: DatagramRecords) -> float:
+def _until(session: Session, records: DatagramRecords, now: float) -> float:
     # Up to the last of these a use of the session ends exactly one idle timeout later.
-    return min(records.due_at, session.expires_at, session.lifetime_end - session.idle_timeout)
+    until = min(records.due_at, session.expires_at, session.lifetime_end - session.idle_timeout)
+    if until == math.inf:
+        return until
+    second = math.floor(until)
+    return _same_second(second) if now < second else until
+
+
+def _stop(look_at: int, counter: int) -> int:
+    block = look_at >> _BLOCK << _BLOCK
+    return _same_count(block) if counter < block < PLAIN else min(look_at, PLAIN)
+
+
+# Of a number that is a session's own every batch would have to fetch the object; those of a million are few now.
+@lru_cache(maxsize=_NUMBERS)
+def _same_second(second: int) -> float:
+    return float(second)
+
+
+@lru_cache(maxsize=_NUMBERS)
+def _same_count(count: int) -> int:
+    return count
 
 
 def _header(connection_id: bytes, epoch: int, phase: int) -> bytes:

@@ -63,7 +63,7 @@ class Opening:
 class _Touched:
     """What every packet touches of a session, side by side in memory: a batch finds each of its sessions cold."""
 
-    __slots__ = ("expires_at", "last_used", "open_path", "seal_path")
+    __slots__ = ("expires_at", "last_used", "open_path", "seal_path", "tenant")
 
     expires_at: float
     """When the session ends unless it is used before (monotonic seconds)."""
@@ -72,6 +72,7 @@ class _Touched:
     """How a batch opens for it, once that was worked out; its records know when that holds no more."""
     seal_path: SealPath | None
     """Likewise, how it seals."""
+    tenant: str
 
 
 class Session(_Touched):
@@ -112,7 +113,6 @@ class Session(_Touched):
         "session_id",
         "state",
         "suite",
-        "tenant",
         "tend_at",
         "tend_second",
         "ticket_given",

@@ -18,6 +18,8 @@ __all__ = ["SessionTable"]
 
 _KNOWN: Final = 16_384
 """The most sessions of a tenant that are found without their shards: a dict that grows further stops the loop."""
+_MISSED: Final = 8 * _KNOWN
+"""So many others are looked for before these are forgotten: where all come up in any order, none is worth its place."""
 
 
 class SessionTable(Generic[S]):
@@ -27,7 +29,7 @@ class SessionTable(Generic[S]):
     a serial is never used again, a handle that outlives its session finds nothing.
     """
 
-    __slots__ = ("_found", "_in_rooms", "_rooms", "_serial", "_size", "by_handle", "by_id", "mask")
+    __slots__ = ("_found", "_in_rooms", "_missed", "_rooms", "_serial", "_size", "by_handle", "by_id", "mask")
 
     def __init__(self, shards: int) -> None:
         if shards < 1 or shards & (shards - 1):
@@ -37,6 +39,8 @@ class SessionTable(Generic[S]):
         self.by_handle: list[dict[int, S]] = [{} for _ in range(shards)]
         self._found: dict[str, dict[bytes, S]] = {}
         """By tenant and id, sessions of `by_id` that were looked for in company."""
+        self._missed = 0
+        """Sessions that were looked for in company and did not come to be among them, for want of room."""
         self._rooms: dict[tuple[str, bytes], Room[S]] = {}
         """By tenant and ids, lists of sessions that all are here."""
         self._in_rooms = 0
@@ -80,9 +84,24 @@ class SessionTable(Generic[S]):
         known = self._found.get(tenant)
         found: list[S | None] = [None] * len(session_ids) if known is None else list(map(known.get, session_ids))
         if not all(found):
+            by_id, mask, digest = self.by_id, self.mask, xxh3_64_intdigest
             for at, session_id in enumerate(session_ids):
-                if found[at] is None:
-                    found[at] = self._find_anew(tenant, session_id)
+                if found[at] is not None:
+                    continue
+                session = by_id[digest(session_id) & mask].get(session_id)
+                if session is None or session.tenant != tenant:
+                    continue
+                found[at] = session
+                if known is None:
+                    # Not before: a caller that asks for sessions which it does not have leaves nothing here.
+                    known = self._found[tenant] = {}
+                if len(known) < _KNOWN:
+                    known[session_id] = session
+                else:
+                    self._missed += 1
+            if self._missed >= _MISSED:
+                del self._found[tenant]
+                self._missed = 0
         return found
 
     def find_room(self, tenant: str, packed: bytes, id_size: int) -> Room[S]:
@@ -105,17 +124,6 @@ class SessionTable(Generic[S]):
     def _leave_rooms(self) -> None:
         self._rooms.clear()
         self._in_rooms = 0
-
-    def _find_anew(self, tenant: str, session_id: bytes) -> S | None:
-        session = self.by_id[xxh3_64_intdigest(session_id) & self.mask].get(session_id)
-        if session is None or session.tenant != tenant:
-            return None
-        # Not before: a caller that asks for sessions which it does not have leaves nothing here.
-        known = self._found.setdefault(tenant, {})
-        if len(known) >= _KNOWN:
-            known.clear()
-        known[session_id] = session
-        return session
 
     def remove(self, session: S) -> bool:
         """Let go of a session; False if it is not here."""
