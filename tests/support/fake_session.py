@@ -98,6 +98,9 @@ class FakePacker:
         session.is_packed = False
         return session
 
+    def owner(self, shared: str, record: memoryview) -> tuple[str, bytes]:
+        return shared, bytes(record[:24])
+
     def expires_at(self, record: memoryview) -> float:
         return self.sessions[bytes(record[:24])].expires_at
 

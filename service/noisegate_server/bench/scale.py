@@ -5,7 +5,7 @@ contexts that are kept are those of other sessions, so every AEAD context is col
 sessions in the same process that keeps one context, and has to build all of them as well. The clocks of both stand
 still meanwhile, so that no session in use is packed. What is found out once about a session in use is known in both.
 
-Beside it the same with sessions at rest, on both sides: each has to be unpacked first.
+Beside it the same with sessions at rest, on both sides: they stay so, and are sealed for straight from their records.
 """
 
 from __future__ import annotations

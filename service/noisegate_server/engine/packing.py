@@ -10,7 +10,8 @@ from noisegate_server.engine.policy import Policy, tenant_limits
 from noisegate_server.session import record
 from noisegate_server.session.aeads import AeadCache
 from noisegate_server.session.limits import LowerLimits, RotationLimits
-from noisegate_server.session.record_layout import Glance, Shared, expires_at, glance
+from noisegate_server.session.packed_seal import PackedSealing, sealing_of
+from noisegate_server.session.record_layout import Glance, Shared, expires_at, glance, owner
 from noisegate_server.session.session import Session
 from noisegate_server.session.state import RecordMode
 from noisegate_server.session.suites import Suite
@@ -23,11 +24,14 @@ _REMEMBERED: Final = 1_024
 class SessionPacker:
     """The `Packer` of sessions."""
 
-    __slots__ = ("_aeads", "_limits_of")
+    __slots__ = ("_aeads", "_last", "_limits_of", "_sealing_of")
 
     def __init__(self, policy: Policy, aeads: AeadCache) -> None:
         self._aeads: Final = aeads
         self._limits_of: Final = _remembered(policy)
+        self._sealing_of: Final = lru_cache(maxsize=_REMEMBERED)(self._work_out)
+        self._last: tuple[Shared | None, PackedSealing | None] = (None, None)
+        """The kind that was asked for last, found without its hash: most of a batch are of one."""
 
     def idle_since(self, session: Session) -> float:
         """When it was used last."""
@@ -49,16 +53,31 @@ class SessionPacker:
         """The session of a record."""
         return record.unpack(shared, packed, aeads=self._aeads, limits_of=self._limits_of)
 
+    def owner(self, shared: Shared, packed: memoryview) -> tuple[str, bytes]:
+        """Tenant and session id of a record."""
+        return owner(shared, packed)
+
+    def sealing(self, shared: Shared) -> PackedSealing | None:
+        """How the sessions of a kind seal while they are packed; None where they cannot."""
+        kind, sealing = self._last
+        if kind is not shared:
+            sealing = self._sealing_of(shared)
+            self._last = (shared, sealing)
+        return sealing
+
     def expires_at(self, packed: memoryview) -> float:
         """When the session of a record ends by itself."""
         return expires_at(packed)
+
+    def _work_out(self, shared: Shared) -> PackedSealing | None:
+        return sealing_of(shared, self._limits_of(shared))
 
     def glance(self, shared: Shared, packed: memoryview, handle: int) -> Glance:
         """What can be seen of a record."""
         return glance(shared, packed, handle)
 
 
-def _remembered(policy: Policy) -> Callable[[Session], RotationLimits]:
+def _remembered(policy: Policy) -> Callable[[Session | Shared], RotationLimits]:
     """As `limits_of`: to work limits out takes longer than to unpack a session, and most sessions have the same."""
 
     @lru_cache(maxsize=_REMEMBERED)

@@ -56,6 +56,8 @@ class Parts:
     """What must outlive memory."""
     blob_ring: KeyRing
     """Under which suspended sessions are sealed."""
+    packer: SessionPacker
+    """The store's."""
     aeads: AeadCache = field(default_factory=AeadCache)
     answers: ExpiringTable[tuple[str, bytes], Answer]
     """(tenant, SHA-256 of a packet) to what it was answered: a repeated packet gets the same answer."""
@@ -116,6 +118,7 @@ def make_parts(
     counts = Counts()
     events = Events(counts)
     aeads = AeadCache()
+    packer = SessionPacker(policy, aeads)
     return Parts(
         instance=instance,
         endpoint=endpoint,
@@ -129,8 +132,9 @@ def make_parts(
             resumable=lambda session: session.ticket_given,
             on_end=events.ended,
             on_given_up=events.given_up,
-            packer=SessionPacker(policy, aeads),
+            packer=packer,
         ),
+        packer=packer,
         aeads=aeads,
         answers=ExpiringTable(
             ttl=REPEAT_ANSWER_S, capacity=limits.half_open * 2, weigh=_answer_bytes, budget=_ANSWER_BYTES

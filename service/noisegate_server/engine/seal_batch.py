@@ -12,7 +12,9 @@ from noisegate_server.engine.records import encrypt
 from noisegate_server.session.batch import ADDED, LARGEST, SealedRecords, seal_each, seal_run, seal_same
 from noisegate_server.session.constants import MAX_ASSOCIATED_DATA, SESSION_ID
 from noisegate_server.session.errors import MessageTooLarge
+from noisegate_server.session.packed_seal import seal_packed
 from noisegate_server.session.room import RoomPath, prepare_room
+from noisegate_server.session.sealed import Sealed
 from noisegate_server.session.session import Session
 
 PART: Final = 256
@@ -152,15 +154,19 @@ class _Work:
         if len(associated_data) > MAX_ASSOCIATED_DATA:
             raise MessageTooLarge("associated_data", MAX_ASSOCIATED_DATA)
         sealed = encrypt(self.parts, self.tenant, session_id, plaintext, associated_data, now)
+        self.keep(sealed)
+        if sealed.rotation_due:
+            self.sparse.rotation_due.append(index)
+        if sealed.to_peer:
+            self.sparse.to_peer.append((index, sealed.to_peer))
+
+    def keep(self, sealed: Sealed) -> None:
+        """The record of an item."""
         records = self.records
         records.pieces.append(sealed.ciphertext)
         records.lengths.append(len(sealed.ciphertext))
         records.counters.append(sealed.counter)
         records.epochs.append(sealed.epoch)
-        if sealed.rotation_due:
-            self.sparse.rotation_due.append(index)
-        if sealed.to_peer:
-            self.sparse.to_peer.append((index, sealed.to_peer))
 
     def refused(self) -> None:
         """An item without a record."""
@@ -213,17 +219,22 @@ class _InRuns(_Work):
 class _InRoom(_Work):
     """One item of each session; who asks for a room asks for it again."""
 
-    __slots__ = ("session_ids",)
+    __slots__ = ("scattered", "session_ids")
 
     def __init__(self, parts: Parts, tenant: str, session_ids: bytes, largest: int, largest_associated: int) -> None:
+        self.scattered = False
+        """Not all of them are objects: to look for the whole room in each of its parts would find none again."""
         self.session_ids = session_ids
         super().__init__(parts, tenant, largest, largest_associated)
 
     def together(self, run: int, now: float) -> int:
         """Seal for a part of the room by its path."""
-        if not self.simple:
+        if not self.simple or self.scattered:
             return 0
         room = self.parts.store.get_room(self.tenant, self.session_ids, SESSION_ID)
+        if not all(room):
+            self.scattered = True
+            return 0
         if run == 0:
             room.uses += 1
         path: RoomPath | None = room.paths.get(run)
@@ -251,7 +262,49 @@ class _InRoom(_Work):
         """The sessions of these items."""
         if not self.simple:
             return [None] * (stop - start)
+        if self.scattered:
+            return self.parts.store.get_many(self.tenant, [self.session_id(run) for run in range(start, stop)])
         return self.parts.store.get_room(self.tenant, self.session_ids, SESSION_ID)[start:stop]
+
+    def straight(self, sessions: Sequence[Session | None], start: int, _at: int, now: float) -> int:
+        """Seal as far as the sessions are simple, or packed and can stay so."""
+        done = 0
+        while True:
+            done += self.seal_some(sessions[done:], start + done, now)
+            packed = self.seal_packed(sessions, start, done, now) if self.simple else 0
+            done += packed
+            if not packed or done == len(sessions):
+                return done
+
+    def seal_some(self, sessions: Sequence[Session | None], start: int, now: float) -> int:
+        """Seal for objects, whose first item is `start`; how many."""
+        raise NotImplementedError
+
+    def seal_packed(self, sessions: Sequence[Session | None], start: int, first: int, now: float) -> int:
+        """Seal for those from `first` on that are packed, straight from their records; how many."""
+        parts, tenant, done, size = self.parts, self.tenant, first, 0
+        while done < len(sessions) and sessions[done] is None:
+            found = parts.store.packed_record(tenant, self.session_id(start + done))
+            sealing = None if found is None else parts.packer.sealing(found[0])
+            if found is None or sealing is None:
+                break
+            plaintext, associated_data = self.item(start + done)
+            sealed = seal_packed(sealing, found[1], plaintext, associated_data, now)
+            if sealed is None:
+                break
+            self.keep(sealed)
+            size += len(plaintext)
+            done += 1
+        self.count(done - first, size)
+        return done - first
+
+    def item(self, index: int) -> tuple[bytes, bytes]:
+        """What is to be sealed, and what goes with it."""
+        raise NotImplementedError
+
+    def one(self, run: int, index: int, now: float, _wall: float) -> None:
+        """Seal an item as Encrypt does."""
+        self.seal(self.session_id(run), index, *self.item(index), now)
 
     def session_id(self, run: int) -> bytes:
         """Whose an item is."""
@@ -279,19 +332,18 @@ class _Each(_InRoom):
         sealed = sizes[: len(counters)]
         return self.take(path, counters, packed, [size + ADDED for size in sealed], sum(sealed))
 
-    def straight(self, sessions: Sequence[Session | None], _start: int, at: int, now: float) -> int:
-        """Seal as far as the sessions are simple."""
-        stop = at + len(sessions)
-        plaintexts, sizes = self.plaintexts[at:stop], self.sizes[at:stop]
-        associated = self.associated[at:stop] or [b""] * len(sizes)
+    def seal_some(self, sessions: Sequence[Session | None], start: int, now: float) -> int:
+        """Seal a plaintext for each."""
+        stop = start + len(sessions)
+        plaintexts, sizes = self.plaintexts[start:stop], self.sizes[start:stop]
+        associated = self.associated[start:stop] or [b""] * len(sizes)
         done = seal_each(sessions, plaintexts, sizes, associated, now, self.parts.aeads, self.records)
         self.count(done, sum(sizes[:done]))
         return done
 
-    def one(self, run: int, index: int, now: float, _wall: float) -> None:
-        """Seal an item as Encrypt does."""
-        associated_data = self.associated[index] if self.associated else b""
-        self.seal(self.session_id(run), index, self.plaintexts[index], associated_data, now)
+    def item(self, index: int) -> tuple[bytes, bytes]:
+        """Each has its own."""
+        return self.plaintexts[index], self.associated[index] if self.associated else b""
 
 
 class _Broadcasting(_InRoom):
@@ -310,12 +362,12 @@ class _Broadcasting(_InRoom):
         size, count = len(self.plaintext), len(counters)
         return self.take(path, counters, packed, [size + ADDED] * count, size * count)
 
-    def straight(self, sessions: Sequence[Session | None], _start: int, _at: int, now: float) -> int:
-        """Seal as far as the sessions are simple."""
+    def seal_some(self, sessions: Sequence[Session | None], _start: int, now: float) -> int:
+        """Seal the plaintext for each."""
         done = seal_same(sessions, self.plaintext, self.associated_data, now, self.parts.aeads, self.records)
         self.count(done, done * len(self.plaintext))
         return done
 
-    def one(self, run: int, index: int, now: float, _wall: float) -> None:
-        """Seal an item as Encrypt does."""
-        self.seal(self.session_id(run), index, self.plaintext, self.associated_data, now)
+    def item(self, _index: int) -> tuple[bytes, bytes]:
+        """All have the same."""
+        return self.plaintext, self.associated_data

@@ -37,7 +37,7 @@ from noisegate_server.session.constants import (
     SALT,
 )
 
-Secret = bytes | bytearray
+Secret = bytes | bytearray | memoryview
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)

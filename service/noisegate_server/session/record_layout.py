@@ -101,6 +101,7 @@ class Numbers(NamedTuple):
 
 
 HEAD: Final = struct.Struct(f">6d{SESSION_ID}s{CONNECTION_ID}s{HASH}s4B")
+_ID_AT: Final = struct.calcsize(">6d")
 TIME: Final = struct.Struct(">d")
 FORMER: Final = struct.Struct(f">{CONNECTION_ID}sd")
 NUMBERS: Final = tuple(struct.Struct(f">{len(Numbers._fields)}{width}") for width in "BHIQ")
@@ -189,6 +190,11 @@ def read_some(head: Head, view: memoryview) -> Some:
         at += FORMER.size
     remote_static, h, prologue_hash = hashes
     return Some(remote_static, h, prologue_hash, rotated_at, former, former_until, at)
+
+
+def owner(shared: Shared, record: memoryview) -> tuple[str, bytes]:
+    """Tenant and session id of a record."""
+    return shared.tenant, bytes(record[_ID_AT : _ID_AT + SESSION_ID])
 
 
 def expires_at(record: memoryview) -> float:

@@ -297,6 +297,13 @@ class SessionStore(Protocol[S]):
         used at `used_before` (monotonic seconds) or before.
         """
 
+    def packed_record(self, tenant: str, session_id: bytes) -> tuple[Any, memoryview] | None:
+        """(what it shares with others, record) of the tenant's session of this id, if it is packed; None otherwise.
+
+        A view of the store's own memory, full of secrets, good until the next call. The caller may write what a use of
+        the session changes, its counters and times, in their place. A session past `expires_at` may be among them.
+        """
+
     def packed_records(self, number: int) -> Iterator[tuple[int, Any, memoryview]]:
         """(handle, what it shares with others, record) of the packed sessions of one part, each when it comes up.
 

@@ -46,6 +46,9 @@ class Packer(Protocol[S]):
     def unpack(self, shared: Any, record: memoryview) -> S:
         """The session of a record, which the store wipes. Keeps no view of it."""
 
+    def owner(self, shared: Any, record: memoryview) -> tuple[str, bytes]:
+        """Tenant and session id of a record."""
+
     def expires_at(self, record: memoryview) -> float:
         """When the session of a record ends by itself (monotonic seconds): all that most looks ask."""
 
@@ -154,6 +157,16 @@ class PackedSessions(Generic[S]):
         reference = self._by_handle.first(handle)
         if reference:
             _SECOND.pack_into(self._slots.slot(reference), _SECOND_AT, second)
+
+    def record_of(self, tenant: str, session_id: bytes) -> tuple[Any, memoryview] | None:
+        """What the tenant's session of this id shares, and its record, to read and to write at once."""
+        handle = self._by_id.first(xxh3_64_intdigest(session_id))
+        reference = self._by_handle.first(handle) if handle else 0
+        if not reference:
+            return None
+        _, number, _, record = self._read(reference)
+        shared = self._shared.rows[number][0]
+        return (shared, record) if self._packer.owner(shared, record) == (tenant, session_id) else None
 
     def glance_by_id(self, session_id: bytes) -> Glance | None:
         """Likewise, by its id."""

@@ -95,6 +95,10 @@ class PackingTable(SessionTable[S]):
         """What can be seen of the packed session with this id."""
         return None if self._packed is None else self._packed.glance_by_id(session_id)
 
+    def packed_record(self, tenant: str, session_id: bytes) -> tuple[Any, memoryview] | None:
+        """What the tenant's packed session of this id shares, and its record, to read and to write at once."""
+        return None if self._packed is None else self._packed.record_of(tenant, session_id)
+
     def remove(self, session: S | Glance) -> bool:
         """Let go of a session, and wipe its record if it is packed; False if it is not here."""
         if not isinstance(session, Glance):

@@ -216,6 +216,10 @@ class ShardedStore(Generic[S]):
         """The sessions of one shard; see `SessionStore.shard`."""
         return self._table.shard(number, used_before)
 
+    def packed_record(self, tenant: str, session_id: bytes) -> tuple[Any, memoryview] | None:
+        """The record of the tenant's packed session of this id; see `SessionStore.packed_record`."""
+        return self._table.packed_record(tenant, session_id)
+
     def packed_records(self, number: int) -> Iterator[tuple[int, Any, memoryview]]:
         """The packed sessions of one shard; see `SessionStore.packed_records`."""
         return self._table.packed_records(number)
