@@ -14,16 +14,19 @@ from noisegate_server.noise import KeyPair
 from noisegate_server.noise.primitives import Cipher, Hash, KemKeyPair
 from noisegate_server.noise.protocol_name import ProtocolName
 from noisegate_server.session.aeads import AeadCache
+from noisegate_server.session.datagram import DatagramRecords
 from noisegate_server.session.limits import RotationLimits
 from noisegate_server.session.session import Session
 
 CONSTANT = (AeadCache, Cipher, Hash, ProtocolName, RotationLimits)
 """What belongs to no session: shared tables, caches and limits."""
+COUNTED_ELSEWHERE = frozenset({"sent_bytes"})
+"""What a fast path may not have added yet; `sealed_bytes` of the records has all of it."""
 COUNTS_OF_FAILURE = frozenset({"refused", "failures", "tend_at", "tend_second"})
 """What a refused packet may change: counts, and when the store comes by to wipe what the packet has made us derive."""
 OPAQUE = frozenset({"_aead", "_loaded_re", "_loaded_rs", "aead", "asked", "place", "seal_path", "open_path"})
 """Objects of the crypto library, made of keys that stand beside them, and what was found out for a batch."""
-CACHES = OPAQUE | {"cached_key", "look_ahead"}
+CACHES = OPAQUE | COUNTED_ELSEWHERE | {"cached_key", "look_ahead"}
 """What is made again from the keys: a refused packet may add to it."""
 
 
@@ -52,10 +55,17 @@ def _leaves(value: Any, path: str, left_out: frozenset[str]) -> Iterator[tuple[s
     elif isinstance(value, list | tuple):
         for number, item in enumerate(value):
             yield from _leaves(item, f"{path}[{number}]", left_out)
+    elif isinstance(value, DatagramRecords):
+        yield f"{path}.sealed_bytes", value.sealed_bytes
+        yield from _fields(value, path, left_out)
     elif not isinstance(value, CONSTANT) and not callable(value):
-        for name in slots_of(type(value)):
-            if name not in left_out and hasattr(value, name):
-                yield from _leaves(getattr(value, name), f"{path}.{name}", left_out)
+        yield from _fields(value, path, left_out)
+
+
+def _fields(value: Any, path: str, left_out: frozenset[str]) -> Iterator[tuple[str, Any]]:
+    for name in slots_of(type(value)):
+        if name not in left_out and hasattr(value, name):
+            yield from _leaves(getattr(value, name), f"{path}.{name}", left_out)
 
 
 def slots_of(kind: type) -> list[str]:

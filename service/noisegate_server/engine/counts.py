@@ -193,7 +193,7 @@ class Counts:
 def cause_of(session: Session, records: DatagramRecords, now: float) -> Cause:
     """Why the policy rotates this session at `now`."""
     current, limits = records.current, records.limits
-    if current.sent_bytes >= limits.soft_bytes:
+    if records.sealed_bytes >= limits.soft_bytes:
         return Cause.BYTES
     if current.send_counter >= limits.soft_messages:
         return Cause.MESSAGES

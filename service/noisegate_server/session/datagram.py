@@ -38,6 +38,7 @@ from noisegate_server.session.replay import Verdict, nearest
 from noisegate_server.session.roots import Root, wipe_roots
 from noisegate_server.session.sealed import Opened, Sealed
 from noisegate_server.session.state import RecordMode
+from noisegate_server.session.use import Use
 
 if TYPE_CHECKING:
     from noisegate_server.session.fast_path import OpenPath, SealPath
@@ -50,7 +51,7 @@ _new: Final = tuple.__new__
 _KIND_BYTES: Final = tuple(bytes((kind,)) for kind in range(256))
 
 
-class DatagramRecords:
+class DatagramRecords(Use):
     """The record layer of one DATAGRAM session."""
 
     __slots__ = (
@@ -139,16 +140,6 @@ class DatagramRecords:
         return SALTED_OVERHEAD if self.current.send_tail else DATAGRAM_OVERHEAD
 
     @property
-    def sealed(self) -> int:
-        """Records sealed in this epoch."""
-        return self.current.send_counter
-
-    @property
-    def opened(self) -> int:
-        """Records opened in this epoch."""
-        return self.current.opened
-
-    @property
     def rotating(self) -> bool:
         """A rotation has begun and is not confirmed by the peer."""
         return self.reminder.record is not None or self.next is not None
@@ -193,7 +184,7 @@ class DatagramRecords:
         if not self.has_room:
             raise RekeyRequired("this epoch has sealed as many records as its keys may, those of rotation too")
         packet = self.record(self.current, kind, content, b"", aeads)
-        if not self.due and self.limits.is_soft_passed(self.current.send_counter, self.current.sent_bytes):
+        if not self.due and self.limits.is_soft_passed(self.current.send_counter, self.sealed_bytes):
             self.fall_due()
         return packet
 
@@ -357,7 +348,7 @@ class DatagramRecords:
 
     def look(self, epoch: Epoch) -> None:
         """Compare the epoch's use with the limits; RekeyRequired at the hard one."""
-        counter, sent = epoch.send_counter, epoch.sent_bytes
+        counter, sent = epoch.send_counter, self.sealed_bytes
         if self.limits.is_hard_passed(counter, sent):
             raise RekeyRequired("this epoch's keys have sealed as much as they may")
         if not self.due and self.limits.is_soft_passed(counter, sent):

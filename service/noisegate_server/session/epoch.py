@@ -60,7 +60,7 @@ class Epoch(_Touched):
         self.sender = sender
         self.send_counter = 0
         self.sent_bytes = 0
-        """Bytes of the game's plaintexts."""
+        """Bytes of the game's plaintexts, but for what the fast path has not added yet: see `Hold.sent`."""
         self.receiver = receiver
         self.window = ReplayWindow()
         self.opened = 0

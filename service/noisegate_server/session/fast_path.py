@@ -4,7 +4,8 @@ A batch spends on each item about as much for its look at the session as for its
 out is kept for the items to come: where the counter is, what seals, the header but for the counter, and until when all
 of this holds. `DatagramRecords` keeps one object for each direction and lets go of it in `leave_fast_path`.
 
-Why it is safe. It has no state of its own: no counter, no window, no key, no AEAD context. The counter is consumed in
+Why it is safe. It has no state of its own, but for a count of bytes that it hands over when it ends: no counter, no
+window, no key, no AEAD context. The counter is consumed in
 the epoch, where every other way consumes it too; the context is found on the sender, which loses it when its key is
 wiped or changed and when the cache lets go of it; the replay window is the epoch's. So a path that somebody forgot to
 leave cannot use a counter twice, nor a context that was dropped; and a sender that was wiped builds no other. But it
@@ -48,11 +49,15 @@ _HOLDS: Final = 8
 class Hold:
     """Until when what was found out about many sessions together holds: as long as the path of each of them."""
 
-    __slots__ = ("until",)
+    __slots__ = ("sent", "until")
 
     def __init__(self, until: float) -> None:
         self.until = until
         """As SealPath.until."""
+        self.sent = 0
+        """Bytes that were sealed for each of the sessions: `pending` of its path, which adds them to its epoch's
+        `sent_bytes` when it ends. To add them to each at once would be two cache misses for each record.
+        """
 
 
 class SealPath:
@@ -80,14 +85,24 @@ class SealPath:
     def join(self, hold: Hold) -> None:
         """What `hold` is about holds no longer than this path."""
         if len(self.holds) >= _HOLDS:
-            self.holds[0].until = -math.inf
+            self._let_go(self.holds[0])
         self.holds = (*self.holds[-_HOLDS + 1 :], hold)
+
+    @property
+    def pending(self) -> int:
+        """Bytes that were sealed in the epoch beside its `sent_bytes`."""
+        return sum(hold.sent for hold in self.holds)
 
     def leave(self) -> None:
         """It holds no more."""
         self.until = -math.inf
         for hold in self.holds:
-            hold.until = -math.inf
+            self._let_go(hold)
+        self.holds = ()
+
+    def _let_go(self, hold: Hold) -> None:
+        hold.until = -math.inf
+        self.epoch.sent_bytes += hold.sent
 
 
 class OpenPath:
@@ -137,6 +152,8 @@ def prepare_seal(session: Session, now: float) -> SealPath | None:
     until, stop = _until(session, records, now), _stop(records.look_at, epoch.send_counter)
     if now >= until or epoch.send_counter >= stop or not isinstance(sender, PhaseSender):
         return None
+    if records.seal_path is not None:
+        records.seal_path.leave()
     path = session.seal_path = records.seal_path = SealPath(session, records, epoch, sender, until, stop)
     return path
 

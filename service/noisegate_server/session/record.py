@@ -236,7 +236,7 @@ def _of_datagrams(session: Session, records: DatagramRecords) -> tuple[Numbers, 
     numbers = Numbers(
         epoch=epoch.number,
         opened=epoch.opened,
-        sealed_bytes=epoch.sent_bytes,
+        sealed_bytes=records.sealed_bytes,
         send_counter=epoch.send_counter,
         refused=session.refused,
         due_told=session.due_told + 1,

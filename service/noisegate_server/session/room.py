@@ -38,7 +38,7 @@ class RoomPath:
     """How the sessions of a room seal, while each of them is on its fast path."""
 
     __slots__ = (
-        "_cipher", "_epochs", "_headers", "_hold", "_idle_timeout", "_senders", "_sessions", "_stop",
+        "_cipher", "_epochs", "_headers", "_hold", "_idle_timeout", "_once", "_senders", "_sessions", "_stop",
         "epochs",
     )  # fmt: skip
 
@@ -55,7 +55,10 @@ class RoomPath:
         self._stop = stop
         """The counter from which on a limit of one of them has to be looked at."""
         self._hold = Hold(min(path.until for path in paths))
-        for path in set(paths):
+        each = set(paths)
+        self._once = len(each) == len(paths)
+        """Nobody has two places."""
+        for path in each:
             path.join(self._hold)
 
     def holds(self, now: float) -> bool:
@@ -70,7 +73,7 @@ class RoomPath:
     def seal_each(
         self,
         plaintexts: Sequence[bytes],
-        sizes: Iterable[int],
+        sizes: Sequence[int],
         associated: Sequence[bytes],
         now: float,
         aeads: AeadCache,
@@ -79,34 +82,43 @@ class RoomPath:
 
         `associated` is empty where nobody has any.
         """
-        counters = self._reserve(sizes, now)
+        counters = self._reserve(now)
+        self._count(sizes[: len(counters)])
         return counters, self._seal(counters, [plaintext + KIND for plaintext in plaintexts], associated, aeads)
 
     def seal_same(
         self, plaintext: bytes, associated_data: bytes, now: float, aeads: AeadCache
     ) -> tuple[list[int], bytes]:
         """As `batch.seal_same`, likewise."""
-        counters = self._reserve(repeat(len(plaintext)), now)
+        counters = self._reserve(now)
+        self._count([len(plaintext)] * len(counters))
         associated = [associated_data] * len(counters) if associated_data else ()
         return counters, self._seal(counters, repeat(plaintext + KIND), associated, aeads)
 
-    def _reserve(self, sizes: Iterable[int], now: float) -> list[int]:
+    def _reserve(self, now: float) -> list[int]:
         """Consume a counter of each session, in their order, as far as no limit has to be looked at."""
         counters: list[int] = []
         add, stop, idle_end = counters.append, self._stop, now + self._idle_timeout
         # A copy, which has touched each of them, as above.
         sessions = self._sessions[:]
-        for session, epoch, size in zip(sessions, self._epochs, sizes, strict=False):
+        for session, epoch in zip(sessions, self._epochs, strict=True):
             counter = epoch.send_counter
             if counter >= stop:
                 self._hold.until = -math.inf
                 break
             epoch.send_counter = counter + 1
-            epoch.sent_bytes += size
             session.last_used = now
             session.expires_at = idle_end
             add(counter)
         return counters
+
+    def _count(self, sizes: Sequence[int]) -> None:
+        """Count the bytes that are sealed: at once for all of them where these are as many for each."""
+        if self._once and len(sizes) == len(self._epochs) and sizes.count(sizes[0]) == len(sizes):
+            self._hold.sent += sizes[0]
+            return
+        for epoch, size in zip(self._epochs, sizes, strict=False):
+            epoch.sent_bytes += size
 
     def _seal(
         self,

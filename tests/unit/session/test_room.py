@@ -48,7 +48,7 @@ def sealed(links: list[Link], path: RoomPath, plaintext: bytes) -> tuple[list[by
 def test_every_player_opens_what_its_room_was_sealed(links: list[Link], engines: Engines) -> None:
     """The same text for all or one for each, with associated data and without; counters go up by one each time."""
     now, before = engines.clock.now, counters(links)
-    sent = [link.responder.datagrams.current.sent_bytes for link in links]
+    sent = [link.responder.datagrams.sealed_bytes for link in links]
     path = room_of(links, now)
     packets, numbers = sealed(links, path, b"to all")
     assert [link.initiator.open(packet).plaintext for link, packet in zip(links, packets, strict=True)] == [
@@ -64,7 +64,7 @@ def test_every_player_opens_what_its_room_was_sealed(links: list[Link], engines:
         assert link.initiator.open(packed[at:end], data).plaintext == text
         at = end
     assert counters(links) == [counter + 2 for counter in before]
-    assert [link.responder.datagrams.current.sent_bytes for link in links] == [
+    assert [link.responder.datagrams.sealed_bytes for link in links] == [
         size + len(b"to all") + len(text) for size, text in zip(sent, texts, strict=True)
     ]
 
@@ -136,3 +136,33 @@ def test_the_oldest_of_too_many_rooms_of_a_session_ends(links: list[Link], engin
     path = links[0].responder.session.seal_path
     assert isinstance(path, SealPath)
     assert len(path.holds) == 8
+
+
+def test_what_a_room_has_sealed_counts_for_each_session_at_once_and_for_good(
+    links: list[Link], engines: Engines
+) -> None:
+    """While the path holds, after it has ended, and where a room was let go for others; nothing counts twice."""
+    now = engines.clock.now
+    records = [link.responder.datagrams for link in links]
+    before = [each.sealed_bytes for each in records]
+    path = room_of(links, now)
+    sealed(links, path, b"12345")
+    assert [each.sealed_bytes for each in records] == [size + 5 for size in before]
+    for number in range(10):
+        sealed(links, room_of([links[0], links[number % 2 + 1]], now), b"1")
+    assert [each.sealed_bytes for each in records] == [before[0] + 15, before[1] + 10, before[2] + 10]
+    for each in records:
+        each.leave_fast_path()
+        each.leave_fast_path()
+    assert [each.sealed_bytes for each in records] == [before[0] + 15, before[1] + 10, before[2] + 10]
+    assert [each.current.sent_bytes for each in records] == [each.sealed_bytes for each in records]
+
+
+def test_the_limit_of_bytes_counts_what_rooms_have_sealed(links: list[Link], engines: Engines) -> None:
+    """Sealed for a room or alone: past the soft limit a rotation is due, no byte later."""
+    now, records = engines.clock.now, links[0].responder.datagrams
+    records.current.sent_bytes = records.limits.soft_bytes - 5
+    sealed(links, room_of(links, now), b"12345")
+    assert not records.due
+    records.look(records.current)
+    assert records.due

@@ -1,0 +1,35 @@
+"""How much a DATAGRAM session's current epoch was used: what is compared with its limits, and what callers are told."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from noisegate_server.session.epoch import Epoch
+
+if TYPE_CHECKING:
+    from noisegate_server.session.fast_path import SealPath
+
+
+class Use:
+    """The part of a session's records that counts."""
+
+    __slots__ = ()
+
+    current: Epoch
+    seal_path: SealPath | None
+
+    @property
+    def sealed(self) -> int:
+        """Records sealed in this epoch."""
+        return self.current.send_counter
+
+    @property
+    def sealed_bytes(self) -> int:
+        """Bytes of the game's plaintexts that were sealed in this epoch."""
+        path = self.seal_path
+        return self.current.sent_bytes + (0 if path is None else path.pending)
+
+    @property
+    def opened(self) -> int:
+        """Records opened in this epoch."""
+        return self.current.opened
