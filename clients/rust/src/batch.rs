@@ -13,7 +13,7 @@ use crate::session::{Direction, Turns};
 use crate::{Client, Error, Opened, Result, Sealed, Session, pb};
 
 /// One of a batch: a plaintext to seal or a packet to open, and the session that it is for.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Item {
     /// Whose.
     pub session: Session,

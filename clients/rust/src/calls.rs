@@ -92,16 +92,22 @@ impl Channels {
         A: Message + Default + 'static,
     {
         let deadline = Instant::now() + self.options.policy.deadline(method.kind);
-        let call = self.repeat(method, endpoint.to_owned(), request, deadline);
-        self.open(async { timeout_at(deadline, call).await.unwrap_or_else(|_| Err(too_late())) }).await
+        let call = async {
+            let mut unreached = String::new();
+            let call = self.repeat(method, endpoint.to_owned(), request, deadline, &mut unreached);
+            timeout_at(deadline, call).await.unwrap_or_else(|_| Err(too_late(&unreached)))
+        };
+        self.open(call).await
     }
 
+    /// `unreached` is why no connection could be made, as long as none can be.
     async fn repeat<Q, A>(
         &self,
         method: &Method,
         mut endpoint: String,
         request: Q,
         deadline: Instant,
+        unreached: &mut String,
     ) -> Result<(A, String)>
     where
         Q: Message + Clone + 'static,
@@ -120,6 +126,7 @@ impl Channels {
                 hops += 1;
                 continue;
             }
+            *unreached = if seen { String::new() } else { error.to_string() };
             if !seen && method.kind == Kind::Control {
                 sleep(RECONNECT.mul_f64(0.8 + 0.4 * fastrand::f64())).await;
                 continue;
@@ -157,6 +164,8 @@ impl Channels {
     }
 }
 
-pub(crate) fn too_late() -> Error {
-    Error::of(Code::DeadlineExceeded, "no answer within the deadline")
+/// `because` is what is known of it, empty for nothing.
+pub(crate) fn too_late(because: &str) -> Error {
+    let colon = if because.is_empty() { "" } else { ": " };
+    Error::of(Code::DeadlineExceeded, format!("no answer within the deadline{colon}{because}"))
 }

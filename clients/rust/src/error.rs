@@ -144,7 +144,13 @@ impl From<&Status> for Refusal {
             Code::Unknown | Code::Internal | Code::Cancelled if status.source().is_some() => Code::Unavailable,
             code => code,
         };
-        Refusal::detailed(code, status.message(), status.details())
+        let mut refusal = Refusal::detailed(code, status.message(), status.details());
+        // The transport's own words leave out what the system, or TLS, said.
+        let cause = sources(status).last().map(ToString::to_string).unwrap_or_default();
+        if !refusal.message.contains(&cause) {
+            refusal.message += &format!(": {cause}");
+        }
+        refusal
     }
 }
 
@@ -154,7 +160,11 @@ pub(crate) fn is_not_connected(status: &Status) -> bool {
 }
 
 fn has_source<E: std::error::Error + 'static>(status: &Status) -> bool {
-    std::iter::successors(status.source(), |&error| error.source()).any(|error| error.is::<E>())
+    sources(status).any(|error| error.is::<E>())
+}
+
+fn sources(status: &Status) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
+    std::iter::successors(status.source(), |&error| error.source())
 }
 
 impl From<pb::TransportRefused> for Error {

@@ -38,7 +38,6 @@ pub(crate) struct State {
 }
 
 /// A stream, as its line sees it.
-#[derive(Default)]
 pub(crate) struct Link {
     /// By their correlation ids, so in the order in which they went.
     pub(crate) unanswered: BTreeMap<u64, Bundle>,
@@ -46,14 +45,25 @@ pub(crate) struct Link {
     pub(crate) draining: bool,
     /// Of the pump that writes, where it waits for something to write.
     pub(crate) writer: Option<Waker>,
-    task: Option<AbortHandle>,
+    task: AbortHandle,
 }
 
 impl Link {
+    fn new(task: AbortHandle) -> Link {
+        Link { unanswered: BTreeMap::new(), sent: 0, draining: false, writer: None, task }
+    }
+
     pub(crate) fn wake(&mut self) {
         if let Some(writer) = self.writer.take() {
             writer.wake();
         }
+    }
+}
+
+impl Drop for Link {
+    /// Lets the pump that writes see that its stream is over.
+    fn drop(&mut self) {
+        self.wake();
     }
 }
 
@@ -138,7 +148,7 @@ impl Line {
             None => {
                 state.links_made += 1;
                 let task = tokio::spawn(link::run(self.clone(), state.links_made)).abort_handle();
-                state.links.insert(state.links_made, Link { task: Some(task), ..Link::default() });
+                state.links.insert(state.links_made, Link::new(task));
                 state.current = Some(state.links_made);
             }
         }
@@ -174,9 +184,9 @@ impl Line {
     /// Batches without an answer go again, in their order and before newer ones; after a while, if the stream failed.
     pub(crate) fn ended(self: &Arc<Self>, link: u64, why: &Error) {
         let mut state = self.state();
-        let Some(ended) = state.links.remove(&link) else { return };
+        let Some(mut ended) = state.links.remove(&link) else { return };
         state.current.take_if(|current| *current == link);
-        for bundle in ended.unanswered.into_values().rev() {
+        for bundle in std::mem::take(&mut ended.unanswered).into_values().rev() {
             if let Some(bundle) = self.again(bundle, why) {
                 state.queue.push_front(bundle);
             }
@@ -228,8 +238,8 @@ impl Line {
         let mut state = self.state();
         state.closed = true;
         state.queue.clear();
-        for link in std::mem::take(&mut state.links).into_values() {
-            link.task.inspect(AbortHandle::abort);
+        for link in std::mem::take(&mut state.links).values() {
+            link.task.abort();
         }
     }
 }

@@ -71,7 +71,7 @@ impl Multiplexer {
                 // A line that was closed drops its calls.
                 Ok(settled) => settled.unwrap_or(Err(Error::Closed)),
                 // It may have been waiting to go again.
-                Err(_) => Err(refused.lock().unwrap().take().unwrap_or_else(too_late)),
+                Err(_) => Err(refused.lock().unwrap().take().unwrap_or_else(|| too_late(""))),
             }
         };
         self.channels.open(entered).await

@@ -1,5 +1,7 @@
 //! What one packet of a player was.
 
+use std::fmt;
+
 use crate::{Opened, Reason, Session, pb};
 
 /// How the game receives a player who begins a session. A resumed session has its ticket's names and options.
@@ -31,7 +33,7 @@ pub struct Datagram<A> {
 }
 
 /// What one packet of a player was.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Received<A> {
     /// Of the packet; None where it has none.
     pub session: Option<Session>,
@@ -55,6 +57,18 @@ pub struct Received<A> {
     pub withheld: usize,
     /// Why the packet was dropped; None where it was not.
     pub refused: Option<Reason>,
+}
+
+impl<A> fmt::Debug for Received<A> {
+    /// Never shows what the player wrote.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Received")
+            .field("opened", &self.opened)
+            .field("refused", &self.refused)
+            .field("established", &self.established)
+            .field("closed", &self.closed)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<A> Received<A> {

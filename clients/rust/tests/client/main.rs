@@ -42,6 +42,7 @@ async fn against_a_running_service() {
     items_of_a_batch_fail_one_by_one(target).await;
     calls_of_many_sessions_travel_together(target).await;
     a_closed_client_says_so(target).await;
+    a_client_that_is_gone_leaves_nothing_running(target).await;
 }
 
 async fn a_refusal_has_its_reason(target: &str) {
@@ -138,6 +139,25 @@ async fn a_closed_client_says_so(target: &str) {
     }
 }
 
+async fn a_client_that_is_gone_leaves_nothing_running(target: &str) {
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let before = tasks();
+    for close in [Client::close, |_: &Client| ()] {
+        let client = Client::connect(target, patient().multiplex(Multiplex::default())).unwrap();
+        assert!(matches!(unknown(&client).encrypt("six").await, Err(Error::ResumeNeeded(_))));
+        client.capabilities().await.unwrap();
+        assert!(tasks() > before);
+        close(&client);
+        drop(client);
+        let ended = async {
+            while tasks() > before {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), ended).await.expect("some task is left");
+    }
+}
+
 #[test]
 fn plaintext_stays_on_this_machine() {
     let token = |options: Options| options.token(async || Ok("secret".to_owned()));
@@ -172,7 +192,9 @@ async fn a_packet_does_not_wait_for_a_server_and_a_control_call_does() {
     let policy = Policy { attempts: 1, control_deadline: Duration::from_millis(50), ..Policy::default() };
     let client = Client::connect("127.0.0.1:1", Options::new().policy(policy)).unwrap();
     assert_eq!(unknown(&client).encrypt("six").await.unwrap_err().refusal().unwrap().code, Code::Unavailable);
-    assert_eq!(client.capabilities().await.unwrap_err().refusal().unwrap().code, Code::DeadlineExceeded);
+    let too_late = client.capabilities().await.unwrap_err();
+    assert_eq!(too_late.refusal().unwrap().code, Code::DeadlineExceeded);
+    assert!(too_late.to_string().contains("refused"), "{too_late} does not say why");
 }
 
 #[tokio::test]
