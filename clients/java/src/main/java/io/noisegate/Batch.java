@@ -1,8 +1,14 @@
 package io.noisegate;
 
 import com.google.protobuf.ByteString;
+import com.google.protobuf.Message;
+import io.noisegate.Methods.Method;
 import io.noisegate.Turns.Direction;
 import io.noisegate.v1.BroadcastRequest;
+import io.noisegate.v1.DecryptBatchRequest;
+import io.noisegate.v1.EncryptBatchRequest;
+import io.noisegate.v1.TransportAnswer;
+import io.noisegate.v1.TransportBatch;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.Comparator;
@@ -11,6 +17,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
 import java.util.function.BiFunction;
+import java.util.function.Supplier;
 
 /** Many packets in few calls. */
 final class Batch {
@@ -28,18 +35,15 @@ final class Batch {
   }
 
   CompletableFuture<List<Result<Sealed>>> encrypt(List<Item> items) {
+    Supplier<String> sealId = sealId(items);
     return this.<Sealed>inParts(
             items,
             Direction.SENDING,
-            (endpoint, part) ->
-                client
-                    .calls
-                    .ask(
-                        scope,
-                        Methods.ENCRYPT_BATCH,
-                        endpoint,
-                        Packing.encrypting(part, Calls.newRequestId()))
-                    .thenApply(answered -> Unpacking.sealed(answered.message(), part.size())))
+            (endpoint, part) -> {
+              EncryptBatchRequest request = Packing.encrypting(part, sealId.get());
+              return answer(endpoint, TransportBatch.newBuilder().setEncrypt(request).build())
+                  .thenApply(answer -> Unpacking.sealed(answer.getEncrypt(), part.size()));
+            })
         .thenApply(results -> handed(items, results, Session::handed));
   }
 
@@ -47,15 +51,11 @@ final class Batch {
     return this.<Opened>inParts(
             items,
             Direction.RECEIVING,
-            (endpoint, part) ->
-                client
-                    .calls
-                    .ask(
-                        scope,
-                        Methods.DECRYPT_BATCH,
-                        endpoint,
-                        Packing.decrypting(part, Calls.newRequestId()))
-                    .thenApply(answered -> Unpacking.opened(answered.message(), part)))
+            (endpoint, part) -> {
+              DecryptBatchRequest request = Packing.decrypting(part, Calls.newRequestId());
+              return answer(endpoint, TransportBatch.newBuilder().setDecrypt(request).build())
+                  .thenApply(answer -> Unpacking.opened(answer.getDecrypt(), part));
+            })
         .thenApply(
             results ->
                 handed(
@@ -66,24 +66,61 @@ final class Batch {
 
   CompletableFuture<List<Result<Sealed>>> broadcast(
       List<Item> items, byte[] plaintext, byte[] associatedData) {
+    Supplier<String> sealId = sealId(items);
+    ByteString body = ByteString.copyFrom(plaintext);
+    ByteString beside = ByteString.copyFrom(associatedData);
     return this.<Sealed>inParts(
             items,
             Direction.SENDING,
             (endpoint, part) -> {
-              ByteString ids = ByteString.copyFrom(part.stream().map(Piece::sessionId).toList());
               BroadcastRequest request =
                   BroadcastRequest.newBuilder()
-                      .setSessionIds(ids)
-                      .setRequestId(Calls.newRequestId())
-                      .setPlaintext(ByteString.copyFrom(plaintext))
-                      .setAssociatedData(ByteString.copyFrom(associatedData))
+                      .setSessionIds(
+                          ByteString.copyFrom(part.stream().map(Piece::sessionId).toList()))
+                      .setRequestId(sealId.get())
+                      .setPlaintext(body)
+                      .setAssociatedData(beside)
                       .build();
-              return client
-                  .calls
-                  .ask(scope, Methods.BROADCAST, endpoint, request)
-                  .thenApply(answered -> Unpacking.sealed(answered.message(), part.size()));
+              return answer(endpoint, TransportBatch.newBuilder().setBroadcast(request).build())
+                  .thenApply(answer -> Unpacking.sealed(answer.getBroadcast(), part.size()));
             })
         .thenApply(results -> handed(items, results, Session::handed));
+  }
+
+  /**
+   * Asks for one batch: over the stream where packets travel together, else by a call of its own.
+   */
+  private CompletableFuture<TransportAnswer> answer(String endpoint, TransportBatch batch) {
+    if (client.multiplexer != null) {
+      return client.multiplexer.carry(scope, endpoint, batch);
+    }
+    TransportAnswer.Builder answer = TransportAnswer.newBuilder();
+    return switch (batch.getBatchCase()) {
+      case ENCRYPT ->
+          ask(Methods.ENCRYPT_BATCH, endpoint, batch.getEncrypt())
+              .thenApply(made -> answer.setEncrypt(made).build());
+      case DECRYPT ->
+          ask(Methods.DECRYPT_BATCH, endpoint, batch.getDecrypt())
+              .thenApply(made -> answer.setDecrypt(made).build());
+      default ->
+          ask(Methods.BROADCAST, endpoint, batch.getBroadcast())
+              .thenApply(made -> answer.setBroadcast(made).build());
+    };
+  }
+
+  private <I extends Message, O extends Message> CompletableFuture<O> ask(
+      Method<I, O> method, String endpoint, I request) {
+    return client.calls.ask(scope, method, endpoint, request).thenApply(Calls.Answered::message);
+  }
+
+  /**
+   * Makes the request_id of each batch to seal. On a stream DATAGRAM plaintexts have none, see
+   * {@link Bundle.Kind#SEAL}.
+   */
+  private Supplier<String> sealId(List<Item> items) {
+    boolean anew =
+        client.multiplexer != null && items.stream().noneMatch(item -> item.session().takesTurns());
+    return anew ? () -> "" : Calls::newRequestId;
   }
 
   /** Remembers lost sessions, and gives messages for players to onSend. */

@@ -21,10 +21,12 @@ final class Bundle {
     /** NOISE: the counter travels with nobody. Sealed once, by a request_id. */
     SEAL_IN_TURN,
     /** Opened once, by a request_id; a second time it would be a replay. */
-    OPEN
+    OPEN,
+    /** A batch that was one call from the beginning. Nothing is added to it. */
+    COMPLETE
   }
 
-  /** One call that waits for its result, a Sealed or an Opened. */
+  /** One call that waits for its result: a Sealed, an Opened, or the answer to a whole batch. */
   static final class Waiting {
     final Piece piece;
     final CompletableFuture<Object> result = new CompletableFuture<>();
@@ -64,6 +66,16 @@ final class Bundle {
 
   Bundle(Kind kind) {
     this.kind = kind;
+  }
+
+  /** Carries a batch for the one call that made it. */
+  static Bundle complete(TransportBatch body, Waiting call) {
+    Bundle bundle = new Bundle(Kind.COMPLETE);
+    bundle.calls.add(call);
+    bundle.size = body.getSerializedSize();
+    bundle.due = true;
+    bundle.body = body;
+    return bundle;
   }
 
   void add(Waiting call) {
@@ -108,9 +120,11 @@ final class Bundle {
     List<? extends Result<?>> results;
     try {
       results =
-          kind == Kind.OPEN
-              ? Unpacking.opened(answer.getDecrypt(), pieces())
-              : Unpacking.sealed(answer.getEncrypt(), calls.size());
+          switch (kind) {
+            case COMPLETE -> List.of(new Result.Done<>(answer));
+            case OPEN -> Unpacking.opened(answer.getDecrypt(), pieces());
+            case SEAL, SEAL_IN_TURN -> Unpacking.sealed(answer.getEncrypt(), calls.size());
+          };
     } catch (NoisegateException notWhole) {
       fail(notWhole);
       return;

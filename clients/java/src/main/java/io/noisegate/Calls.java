@@ -57,7 +57,7 @@ final class Calls {
     return attempts.result;
   }
 
-  /** The interceptor-free part of a call's options. */
+  /** Of every call: its token, where there is one. */
   CallOptions options() {
     return config.token() == null
         ? CallOptions.DEFAULT

@@ -62,7 +62,8 @@ public final class ClientBuilder {
 
   /**
    * Lets encrypt and decrypt of all sessions travel together, in batches on one stream to each
-   * endpoint. The service's policy must grant Transport, EncryptBatch and DecryptBatch.
+   * endpoint; the game's own batches are on it, too. The service's policy must grant Transport,
+   * EncryptBatch and DecryptBatch, and Broadcast where it is used.
    */
   public ClientBuilder multiplex(Multiplex batches) {
     multiplex = batches;

@@ -77,6 +77,16 @@ final class Line {
     }
   }
 
+  /** Lets a batch go that is complete already; it waits for no tick. */
+  synchronized void carry(Bundle bundle) {
+    if (closed) {
+      fail(bundle, new ClientClosedException());
+      return;
+    }
+    ready.add(bundle);
+    wake();
+  }
+
   /** What has been collected goes now, and grows on until a link takes it. */
   private synchronized void tick() {
     ticking = false;

@@ -3,6 +3,9 @@ package io.noisegate;
 import io.grpc.CallOptions;
 import io.grpc.Context;
 import io.grpc.Status;
+import io.noisegate.v1.TransportAnswer;
+import io.noisegate.v1.TransportBatch;
+import java.time.Duration;
 import java.util.HashMap;
 import java.util.Iterator;
 import java.util.Map;
@@ -33,10 +36,23 @@ final class Multiplexer {
     byte[] body = piece.body().clone();
     byte[] associatedData = piece.associatedData().clone();
     var call = new Bundle.Waiting(new Piece(piece.sessionId(), body, associatedData));
-    Context.CancellableContext context =
-        scope.within(config.policy().packetDeadline(), background.timer());
+    return waits(scope, config.policy().packetDeadline(), call, () -> line.add(kind, call));
+  }
+
+  /** Lets a batch go that is one call of the game's, and waits for its answer. */
+  CompletableFuture<TransportAnswer> carry(Scope scope, String endpoint, TransportBatch body) {
+    Line line = line(endpoint);
+    var call = new Bundle.Waiting(null);
+    Bundle bundle = Bundle.complete(body, call);
+    return waits(scope, config.policy().controlDeadline(), call, () -> line.carry(bundle))
+        .thenApply(TransportAnswer.class::cast);
+  }
+
+  private CompletableFuture<Object> waits(
+      Scope scope, Duration deadline, Bundle.Waiting call, Runnable go) {
+    Context.CancellableContext context = scope.within(deadline, background.timer());
     scope.whenEnded(context, ended -> call.result.completeExceptionally(why(call, ended)));
-    line.add(kind, call);
+    go.run();
     return call.result.whenComplete((result, error) -> context.cancel(null));
   }
 

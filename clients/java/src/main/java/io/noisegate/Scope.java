@@ -10,6 +10,7 @@ import java.util.concurrent.ScheduledThreadPoolExecutor;
 import java.util.concurrent.TimeUnit;
 import java.util.function.Consumer;
 import java.util.function.Function;
+import java.util.function.Supplier;
 
 /**
  * One call of the game's, from the thread that makes it to the end of its future: where it comes
@@ -49,7 +50,7 @@ final class Scope {
   }
 
   /** What throws at once fails likewise. */
-  static <T> CompletableFuture<T> begun(java.util.function.Supplier<CompletableFuture<T>> call) {
+  static <T> CompletableFuture<T> begun(Supplier<CompletableFuture<T>> call) {
     try {
       return call.get();
     } catch (RuntimeException error) {

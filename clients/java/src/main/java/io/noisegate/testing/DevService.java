@@ -1,10 +1,13 @@
 package io.noisegate.testing;
 
+import io.noisegate.Client;
+import io.noisegate.Policy;
 import java.io.BufferedReader;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
@@ -21,6 +24,7 @@ import java.util.concurrent.TimeoutException;
  */
 public final class DevService implements AutoCloseable {
   private static final String READY = "noisegate listening on ";
+  private static final Duration PATIENCE = Duration.ofSeconds(10);
   private static final long START_WITHIN_SECONDS = 20;
   private static final long STOP_WITHIN_SECONDS = 10;
 
@@ -63,6 +67,15 @@ public final class DevService implements AutoCloseable {
   /** HOST:PORT. */
   public String target() {
     return target;
+  }
+
+  /**
+   * A client of it whose deadlines suit a test: 10 s, because the first call of a JVM has to load
+   * what it runs on, and a machine that runs tests may be loaded.
+   */
+  public Client connect() {
+    Policy patient = Policy.DEFAULT.withPacketDeadline(PATIENCE).withControlDeadline(PATIENCE);
+    return Client.to(target).policy(patient).connect();
   }
 
   /** Stops it and waits for its end. */

@@ -1,5 +1,6 @@
 package io.noisegate.testing;
 
+import io.noisegate.Client;
 import org.junit.jupiter.api.extension.AfterAllCallback;
 import org.junit.jupiter.api.extension.BeforeAllCallback;
 import org.junit.jupiter.api.extension.ExtensionContext;
@@ -23,6 +24,11 @@ public final class NoisegateExtension implements BeforeAllCallback, AfterAllCall
   /** HOST:PORT of the service. */
   public String target() {
     return service.target();
+  }
+
+  /** A client of the service whose deadlines suit a test: 10 s. */
+  public Client connect() {
+    return service.connect();
   }
 
   @Override
