@@ -134,7 +134,8 @@ bench-peers: setup ## bench, with rows beside libraries of other projects (build
 .PHONY: clean
 clean: ## remove environments, stamps and by-products
 	rm -rf .venv .venv-codegen .venv-lock .setup .helm tools/buf/node_modules tools/biome/node_modules build dist
-	rm -rf clients/typescript/node_modules clients/typescript/dist examples/browser/node_modules examples/browser/dist
+	rm -rf clients/typescript/node_modules clients/typescript/dist clients/java/target
+	rm -rf examples/browser/node_modules examples/browser/dist
 	rm -f clients/rust/Cargo.lock tests/conformance/drivers/rust/Cargo.lock
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -18,8 +18,11 @@ from tests.support.rust_program import CACHE
 from tests.support.server import ROOT
 
 CLIENT: Final = ROOT / "clients" / "java"
-_SOURCES: Final = (CLIENT, ROOT / "proto" / "noisegate")
-_BY_PRODUCTS: Final = "target"
+_SOURCES: Final = (CLIENT / "src", ROOT / "proto" / "noisegate")
+_FORMATTER: Final = "google-java-format-1.28.0-all-deps.jar"
+_FORMATTER_NAME: Final = "com.google.googlejavaformat:google-java-format:1.28.0:jar:all-deps"
+_FORMATTER_SHA256: Final = "32342e7c1b4600f80df3471da46aee8012d3e1445d5ea1be1fb71289b07cc735"
+_COMPILER: Final = ("api", "code", "file", "parser", "tree", "util")
 _UNREACHED: Final = re.compile(r"Could not (resolve|transfer|find artifact)|Unable to resolve|could not be resolved")
 
 
@@ -40,8 +43,8 @@ class JavaClient:
 
 def java_client() -> JavaClient:
     """Install the client by Maven, unless one of the same sources is there. NotAvailable without a JDK or Maven."""
-    files = [path for source in _SOURCES for path in sorted(source.rglob("*")) if path.is_file()]
-    sources = [path for path in files if _BY_PRODUCTS not in path.relative_to(ROOT).parts]
+    sources = [path for source in _SOURCES for path in sorted(source.rglob("*")) if path.is_file()]
+    sources.append(CLIENT / "pom.xml")
     digest = sha256()
     for path in sources:
         digest.update(f"\0{path.relative_to(ROOT)}\0".encode() + path.read_bytes())
@@ -51,9 +54,7 @@ def java_client() -> JavaClient:
     built = place / "complete"
     if built.exists():
         return client
-    for tool in ("java", "javac", "mvn"):
-        if shutil.which(tool) is None:
-            raise NotAvailable(f"{tool} is not installed")
+    _check_tools()
     place.mkdir(parents=True, exist_ok=True)
     with (place / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -72,6 +73,24 @@ def java_client() -> JavaClient:
             )
             built.touch()
     return client
+
+
+def _check_tools() -> None:
+    for tool in ("java", "javac", "mvn"):
+        if shutil.which(tool) is None:
+            raise NotAvailable(f"{tool} is not installed")
+
+
+def formatter() -> list[str]:
+    """The command of the formatter, but for its files. NotAvailable without a JDK or Maven."""
+    _check_tools()
+    jar = CACHE / _FORMATTER
+    if not jar.exists():
+        maven(CLIENT, "dependency:copy", f"-Dartifact={_FORMATTER_NAME}", f"-DoutputDirectory={CACHE}")
+    if sha256(jar.read_bytes()).hexdigest() != _FORMATTER_SHA256:
+        raise RuntimeError(f"{jar} is not the formatter that the code was formatted with")
+    exports = [f"--add-exports=jdk.compiler/com.sun.tools.javac.{package}=ALL-UNNAMED" for package in _COMPILER]
+    return ["java", "-XX:TieredStopAtLevel=1", *exports, "-jar", str(jar)]
 
 
 def maven(folder: Path, *arguments: str) -> str:
