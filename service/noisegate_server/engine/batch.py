@@ -80,6 +80,8 @@ class Work(Protocol):
 
     parts: Parts
     sparse: Sparse
+    at_once: int
+    """Items after which it may pause, at least as many as its longest run has."""
 
     def together(self, run: int, now: float) -> int:
         """Serve a whole slice from run `run` on, or some of it; how many runs, 0 where that is not possible."""
@@ -107,7 +109,7 @@ def serve(work: Work, starts: Sequence[int], now: float, wall: float) -> Steps[N
                 now, wall = moment
             continue
         first = run
-        stop = bisect_right(starts, starts[run] + SLICE) - 1
+        stop = bisect_right(starts, starts[run] + work.at_once) - 1
         sessions = work.find(run, stop, now)
         held = True
         while held and run < stop:

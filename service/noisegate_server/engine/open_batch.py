@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from noisegate_server.engine.batch import Sparse, Steps, serve
+from noisegate_server.engine.batch import SLICE, Sparse, Steps, serve
 from noisegate_server.engine.parts import Parts
 from noisegate_server.engine.records import decrypt
 from noisegate_server.session.batch import OpenedRecords, open_items
@@ -71,6 +71,7 @@ class _Opening:
     controls: list[tuple[int, int, bytes]] = field(default_factory=list)
     early: list[int] = field(default_factory=list)
     session_ids: list[bytes] = field(default_factory=list)
+    at_once: int = SLICE
 
     def together(self, _run: int, _now: float) -> int:
         """Every packet has its own window to look at."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from noisegate_server.engine.batch import Runs, Sparse, Steps, serve
+from noisegate_server.engine.batch import SLICE, Runs, Sparse, Steps, serve
 from noisegate_server.engine.parts import Parts
 from noisegate_server.engine.records import encrypt
 from noisegate_server.session.batch import ADDED, LARGEST, SealedRecords, seal_each, seal_run, seal_same
@@ -19,6 +19,8 @@ from noisegate_server.session.session import Session
 
 PART: Final = 256
 """Sessions of a room that are sealed for in one go, a third of a millisecond."""
+_PACKED_AT_ONCE: Final = 32
+"""Items after which a batch may pause where sessions are packed: each takes some times as long as an object."""
 _ANEW: Final = 8
 """Of so many calls for one room the second looks for its path, where it has none."""
 
@@ -133,9 +135,10 @@ def broadcast(
 class _Work:
     """What all have in common."""
 
-    __slots__ = ("parts", "records", "simple", "sparse", "tenant")
+    __slots__ = ("at_once", "parts", "records", "simple", "sparse", "tenant")
 
     def __init__(self, parts: Parts, tenant: str, largest: int, largest_associated: int) -> None:
+        self.at_once = SLICE
         self.parts = parts
         self.tenant = tenant
         self.simple = largest <= LARGEST and largest_associated <= MAX_ASSOCIATED_DATA
@@ -233,7 +236,7 @@ class _InRoom(_Work):
             return 0
         room = self.parts.store.get_room(self.tenant, self.session_ids, SESSION_ID)
         if not all(room):
-            self.scattered = True
+            self.scattered, self.at_once = True, _PACKED_AT_ONCE
             return 0
         if run == 0:
             room.uses += 1

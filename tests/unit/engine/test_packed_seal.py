@@ -12,6 +12,7 @@ from noisegate_server.session.errors import RekeyRequired, SessionClosed, Sessio
 from noisegate_server.session.limits import LowerLimits
 from noisegate_server.session.packed_seal import SOON_S
 from noisegate_server.session.state import RecordMode, TerminationReason
+from noisegate_server.store.base import StoreLimits
 from noisegate_server.store.packing import IDLE_S
 from tests.support.engines import TENANT, End, Engines, Link, establish
 
@@ -72,6 +73,19 @@ def test_a_packed_session_seals_and_stays_packed(engines: Engines) -> None:
     (view,), _ = sessions.listing(link.responder.engine.parts, TENANT, "", "", 10, "", engines.clock.now)
     assert (view.sealed, view.idle) == (3, 0.0)
     assert packed(link.responder) == 1
+
+
+def test_a_batch_for_packed_sessions_pauses_often(engines: Engines) -> None:
+    """So that others wait for some of them at most; none is unpacked on the way."""
+    engine, clock = engines.make(limits=StoreLimits(sessions_per_peer=40)), engines.clock
+    ends = [establish(engines, responder=engine).responder for _ in range(40)]
+    doze(engines)
+    assert packed(ends[0]) == len(ends)
+    ids, before = b"".join(end.session_id for end in ends), engine.parts.counts.sealed
+    steps = seal_batch.encrypt_batch(engine.parts, TENANT, ids, [b""] * len(ends), [], clock.now, clock.wall)
+    sealed = [engine.parts.counts.sealed - before for _ in steps]
+    assert [*sealed, engine.parts.counts.sealed - before] == [32, 40]
+    assert packed(ends[0]) == len(ends)
 
 
 def test_counters_go_on_whichever_way_a_session_seals(engines: Engines) -> None:
