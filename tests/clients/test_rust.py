@@ -23,7 +23,7 @@ README = CLIENT / "README.md"
 WORLD = Path(__file__).parent / "rust" / "main.rs.txt"
 SECONDS = 10.0
 
-# Nothing may be there yet: the first of them all builds the dependencies, in the better part of two minutes.
+# Nothing may be there yet: the first of them all builds what the client is built on.
 pytestmark = pytest.mark.timeout(900)
 
 

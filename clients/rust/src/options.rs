@@ -136,7 +136,7 @@ impl Options {
         self
     }
 
-    /// Changes how each connection is made: windows, keep-alive, proxies.
+    /// Changes how each connection is made: windows, keep-alive, the address that it comes from.
     pub fn endpoint(mut self, change: impl Fn(Endpoint) -> Endpoint + Send + Sync + 'static) -> Options {
         self.endpoint = Some(Arc::new(change));
         self
