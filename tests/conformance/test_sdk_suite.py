@@ -9,6 +9,7 @@ import pytest
 
 from noisegate.v1 import error_reason_pb2 as reasons
 from noisegate_server.rpc.errors import reason_name
+from tests.conformance.suite.__main__ import main
 from tests.conformance.suite.cases import SCRIPTED, answered, load
 from tests.conformance.suite.languages import LANGUAGES, Language
 from tests.conformance.suite.table import run, shown
@@ -48,6 +49,65 @@ def test_a_broken_driver_turns_its_row_red() -> None:
     assert any(line.startswith("rotate") and "ok" in line for line in table.splitlines())
 
 
+# Python drivers, each with another fault, and what is said of it.
+FAULTY = {
+    "has no program": (["/no/such/driver"], "the driver does not start"),
+    "ends at once": ([sys.executable, "-c", "pass"], "the driver has ended"),
+    "says what is no JSON": ([sys.executable, "-c", "print('hello')"], "no answer: b'hello"),
+    "spoils what a player gets": (
+        [
+            sys.executable,
+            "-c",
+            """import asyncio
+from tests.conformance.drivers.python.driver import Driver, serve
+
+class Spoiling(Driver):
+    async def respond(self, request):
+        answer = await super().respond(request)
+        return {**answer, "to_peer": ["00" * (len(each) // 2) for each in answer["to_peer"]]}
+
+    async def encrypt(self, request):
+        return {}
+
+asyncio.run(serve(Spoiling()))""",
+        ],
+        "NoiseRefusedError",
+    ),
+}
+
+
+@pytest.mark.parametrize(("command", "why"), FAULTY.values(), ids=FAULTY.keys())
+def test_whatever_is_wrong_with_a_driver_the_table_comes_and_is_red(command: list[str], why: str) -> None:
+    """No fault of one language keeps the others' rows from being shown."""
+    cases = [case for case in CASES if case.topic == "records"][:6]
+    (row,) = rows = run([Language(name="Faulty", build=lambda _: command)], cases)
+    assert len(row.failures) >= 4
+    assert why in "".join(row.failures.values())
+    table = shown(rows, cases).splitlines()
+    assert f"{len(row.failures)} FAILED" in table[1]
+    assert table[-1] == f"{row.passed} passed, {len(row.failures)} failed"
+
+
+def test_a_driver_that_does_not_compile_fails_every_case() -> None:
+    """It was there to be built, so its row is red, and the compiler's words are said once."""
+
+    def build(_: Path) -> list[str]:
+        raise RuntimeError("expected a semicolon")
+
+    rows = run([Language(name="Faulty", build=build)], CASES)
+    assert rows[0].failures.keys() == {case.title for case in CASES}
+    text = shown(rows, CASES)
+    assert text.count("expected a semicolon") == 1
+    assert text.endswith(f"0 passed, {len(CASES)} failed")
+
+
+def test_a_language_that_does_not_exist_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """Beside one that does, too: its row would be missed by nobody."""
+    with pytest.raises(SystemExit):
+        main(["python", "pyhton"])
+    assert "there is no pyhton" in capsys.readouterr().err
+
+
 def test_a_language_that_cannot_be_built_says_why() -> None:
     """Its row is left out, and neither passed nor failed."""
 
@@ -76,5 +136,5 @@ def test_every_reason_is_answered_by_the_service_itself_or_says_why_not() -> Non
 
 def test_every_case_has_a_name_of_its_own() -> None:
     """A failure must say which one it was."""
-    names = [(case.topic, case.name) for case in CASES]
+    names = [case.title for case in CASES]
     assert len(names) == len(set(names))

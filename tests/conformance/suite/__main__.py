@@ -19,9 +19,12 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     wanted = {name.lower() for name in options.languages}
     languages = [language for language in LANGUAGES if not wanted or language.name.lower() in wanted]
-    cases = [case for case in load() if options.word in f"{case.topic}: {case.name}"]
-    if not languages or not cases:
-        parser.error(f"no such language or case; there are {', '.join(language.name for language in LANGUAGES)}")
+    cases = [case for case in load() if options.word in case.title]
+    if unknown := wanted - {language.name.lower() for language in LANGUAGES}:
+        among = ", ".join(language.name for language in LANGUAGES)
+        parser.error(f"there is no {', '.join(sorted(unknown))}; there are {among}")
+    if not cases:
+        parser.error(f"no case has {options.word!r} in its topic or name")
     rows = run(languages, cases)
     sys.stdout.write(shown(rows, cases) + "\n")
     missing = any(row.skipped for row in rows) and os.environ.get("NOISEGATE_REQUIRE_ALL") == "1"

@@ -37,6 +37,11 @@ class Case:
     not_in: frozenset[str]
     """Languages whose SDK does not have what the case is about."""
 
+    @property
+    def title(self) -> str:
+        """What it is called among the cases of all topics."""
+        return f"{self.topic}: {self.name}"
+
 
 def load(folder: Path = FOLDER) -> list[Case]:
     """Every case of every file."""

@@ -34,11 +34,12 @@ class Driver:
         self._process = process
         self._numbers = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._end = "the driver has ended"
         self._reading: Final = asyncio.create_task(self._read())
 
     @classmethod
     async def start(cls, command: Sequence[str]) -> Driver:
-        """Run the program."""
+        """Run the program. OSError where there is none."""
         pipe = asyncio.subprocess.PIPE
         process = await asyncio.create_subprocess_exec(*command, cwd=_ROOT, stdin=pipe, stdout=pipe, limit=_LINE_LIMIT)
         return cls(process)
@@ -48,7 +49,7 @@ class Driver:
         number = next(self._numbers)
         answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         if self._reading.done():
-            raise Unmet("the driver has ended")
+            raise Unmet(self._end)
         self._waiting[number] = answer
         self._write({"id": number, "op": op, **arguments})
         return number, answer
@@ -87,10 +88,16 @@ class Driver:
     async def _read(self) -> None:
         stdout = self._process.stdout
         while stdout is not None and (line := await stdout.readline()):
-            answer = json.loads(line)
-            waiting = self._waiting.pop(answer["id"], None)
+            try:
+                answer = json.loads(line)
+                waiting = self._waiting.pop(answer["id"], None)
+            except (ValueError, LookupError, TypeError):
+                self._end = f"the driver says what is no answer: {line[:80]!r}"
+                if self._process.returncode is None:
+                    self._process.kill()
+                break
             if waiting is not None and not waiting.done():
                 waiting.set_result(answer)
         for waiting in self._waiting.values():
             if not waiting.done():
-                waiting.set_exception(Unmet("the driver has ended"))
+                waiting.set_exception(Unmet(self._end))

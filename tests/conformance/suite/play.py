@@ -55,8 +55,10 @@ class Play:
             for number, step in enumerate(self._case.steps, 1):
                 try:
                     await self._step(step)
-                except Unmet as error:
-                    raise Unmet(f"step {number} ({_title(step)}): {error}") from error
+                # What a wrong answer leads to further on, e.g. in a player, is the driver's failure, too.
+                except Exception as error:
+                    said = str(error) if isinstance(error, Unmet) else repr(error)
+                    raise Unmet(f"step {number} ({_title(step)}): {said}") from error
         finally:
             for client in self._clients:
                 await self._driver.ask("disconnect", client=client)

@@ -32,9 +32,16 @@ class Row:
     name: str
     skipped: str = ""
     """Why it was not run."""
+    broken: str = ""
+    """Why no case could be played."""
     failures: dict[str, str] = field(default_factory=dict)
-    """Name of a case to why it failed."""
+    """Title of a case to why it failed."""
     passed: int = 0
+
+    def break_down(self, cases: Sequence[Case], why: str) -> None:
+        """Nothing of it works, so every case fails."""
+        self.broken = why
+        self.failures = {case.title: why for case in cases if self.name not in case.not_in}
 
 
 def run(
@@ -49,6 +56,8 @@ def run(
                 commands.append((row, language.build(Path(scratch))))
             except NotAvailable as reason:
                 row.skipped = str(reason)
+            except RuntimeError as error:
+                row.break_down(cases, str(error))
         if commands:
             shared = RunningServer(DEV)
             stack.callback(shared.kill)
@@ -61,7 +70,11 @@ async def _fill(
     row: Row, command: Sequence[str], cases: Sequence[Case], shared: RunningServer, noise_player: MakeNoisePlayer
 ) -> None:
     async with AsyncExitStack() as stack:
-        driver = await Driver.start(command)
+        try:
+            driver = await Driver.start(command)
+        except OSError as error:
+            row.break_down(cases, f"the driver does not start: {error}")
+            return
         stack.push_async_callback(driver.stop)
         stages: dict[str, Stage] = {}
         for number, case in enumerate(cases):
@@ -71,7 +84,7 @@ async def _fill(
                 async with asyncio.timeout(CASE_SECONDS):
                     await _one(driver, case, number, noise_player, shared, stages, stack)
             except (Unmet, TimeoutError) as why:
-                row.failures[f"{case.topic}: {case.name}"] = str(why) or "took too long"
+                row.failures[case.title] = str(why) or "took too long"
             else:
                 row.passed += 1
 
@@ -115,7 +128,13 @@ def shown(rows: Sequence[Row], cases: Sequence[Case]) -> str:
     for row in rows:
         if row.skipped:
             text.append(f"{row.name}: skipped, {row.skipped}")
-        text += [f"{row.name}: {name}: {why}" for name, why in row.failures.items()]
+        text += [
+            f"{row.name}: {case.title}: left out, its SDK does not have it" for case in cases if row.name in case.not_in
+        ]
+        if row.broken:
+            text.append(f"{row.name}: {row.broken}")
+        else:
+            text += [f"{row.name}: {title}: {why}" for title, why in row.failures.items()]
     text.append(f"{sum(row.passed for row in rows)} passed, {sum(len(row.failures) for row in rows)} failed")
     return "\n".join(line.rstrip() for line in text)
 
@@ -126,5 +145,5 @@ def _cell(row: Row, cases: Sequence[Case]) -> str:
         return "skipped"
     if all(row.name in case.not_in for case in cases):
         return "-"
-    failed = sum(f"{case.topic}: {case.name}" in row.failures for case in cases)
+    failed = sum(case.title in row.failures for case in cases)
     return f"{failed} FAILED" if failed else "ok"
