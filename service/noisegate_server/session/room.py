@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 import struct
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from itertools import repeat
@@ -38,7 +39,7 @@ class RoomPath:
     """How the sessions of a room seal, while each of them is on its fast path."""
 
     __slots__ = (
-        "_cipher", "_epochs", "_headers", "_hold", "_idle_timeout", "_once", "_senders", "_sessions", "_stop",
+        "_cipher", "_epochs", "_headers", "_hold", "_idle_timeout", "_places", "_senders", "_sessions", "_stop",
         "epochs",
     )  # fmt: skip
 
@@ -55,10 +56,10 @@ class RoomPath:
         self._stop = stop
         """The counter from which on a limit of one of them has to be looked at."""
         self._hold = Hold(min(path.until for path in paths))
-        each = set(paths)
-        self._once = len(each) == len(paths)
-        """Nobody has two places."""
-        for path in each:
+        places = Counter(paths)
+        self._places = max(places.values())
+        """The most places that one session has."""
+        for path in places:
             path.join(self._hold)
 
     def holds(self, now: float) -> bool:
@@ -66,9 +67,9 @@ class RoomPath:
         return now < self._hold.until
 
     def has_room(self) -> bool:
-        """Whether each session can seal once more before a limit has to be looked at."""
+        """Whether each session can seal for all of its places before a limit has to be looked at."""
         furthest: int = max(map(_counter_of, self._epochs))
-        return furthest < self._stop
+        return furthest + self._places <= self._stop
 
     def seal_each(
         self,
@@ -114,7 +115,7 @@ class RoomPath:
 
     def _count(self, sizes: Sequence[int]) -> None:
         """Count the bytes that are sealed: at once for all of them where these are as many for each."""
-        if self._once and len(sizes) == len(self._epochs) and sizes.count(sizes[0]) == len(sizes):
+        if self._places == 1 and len(sizes) == len(self._epochs) and sizes.count(sizes[0]) == len(sizes):
             self._hold.sent += sizes[0]
             return
         for epoch, size in zip(self._epochs, sizes, strict=False):

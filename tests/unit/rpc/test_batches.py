@@ -12,9 +12,14 @@ from hypothesis import strategies as st
 
 from noisegate.v1 import error_reason_pb2 as reasons
 from noisegate.v1 import session_crypto_service_pb2 as pb
+from noisegate_server.rpc.call import Call
+from noisegate_server.rpc.limits import MAX_BATCH_BYTES
+from noisegate_server.rpc.table import SERVICE_PREFIX
+from noisegate_server.session.datagram import DatagramRecords
 from tests.support.batches import error_of, packed, to_peer_of
 from tests.support.engine_table import Service
-from tests.support.match import OTHER, Match
+from tests.support.in_process import LOCAL
+from tests.support.match import DATAGRAM, OTHER, Match
 from tests.support.rpc_table import detail, reason
 
 PLAYERS = 7
@@ -198,6 +203,58 @@ def test_a_batch_that_does_not_add_up_is_refused_whole(
     reply = Service().refused(method, request)
     assert reason(reply) == "INVALID_REQUEST"
     assert detail(reply, error_details_pb2.BadRequest).field_violations[0].field == path
+
+
+def known_room(match: Match, places: list[bytes]) -> None:
+    """Seal for them until they have a path."""
+    for _ in range(3):
+        match.near.call("Broadcast", pb.BroadcastRequest(session_ids=b"".join(places), plaintext=b"tick"))
+
+
+@pytest.mark.parametrize("method", ["EncryptBatch", "Broadcast"])
+def test_a_session_with_two_places_in_a_room_seals_for_both_up_to_its_limit(method: str) -> None:
+    """One record before a limit has to be looked at: every item is answered, each under a counter of its own."""
+    match = Match(f"two places, {method}")
+    first, second = (match.meet(mode=DATAGRAM)[0] for _ in range(2))
+    places = [first, second, first]
+    known_room(match, places)
+    session = match.near.parts.store.get(LOCAL.tenant, first, match.near.clock.now)
+    assert isinstance(session.records, DatagramRecords)
+    assert session.seal_path is not None
+    last = session.seal_path.stop - 1
+    session.records.current.send_counter = last
+    ids = b"".join(places)
+    request: Any = pb.BroadcastRequest(session_ids=ids, plaintext=b"tick")
+    if method == "EncryptBatch":
+        request = pb.EncryptBatchRequest(session_ids=ids, lengths=[1] * 3, plaintexts=b"abc")
+    batch = match.near.call(method, request)
+    assert not batch.errors
+    assert all(packed(batch, "ciphertexts"))
+    assert [batch.counters[0], batch.counters[2]] == [last, last + 1]
+
+
+@pytest.mark.parametrize("known", [False, True])
+async def test_a_batch_of_too_many_bytes_is_refused_for_a_known_room_too(known: bool) -> None:
+    """Together they are limited, whatever the service has found out about the room; nothing is sealed of it."""
+    match = Match(f"too many bytes, {known}")
+    places = [match.meet(mode=DATAGRAM)[0] for _ in range(2)] * 11
+    if known:
+        known_room(match, places)
+    session = match.near.parts.store.get(LOCAL.tenant, places[0], match.near.clock.now)
+    assert session.records is not None
+    before = session.records.sealed
+    cast = pb.BroadcastRequest(session_ids=b"".join(places), plaintext=bytes(60_000))
+    assert reason(match.near.refused("Broadcast", cast)) == "MESSAGE_TOO_LARGE"
+    size = MAX_BATCH_BYTES // len(places) + 1
+    each = pb.EncryptBatchRequest(
+        session_ids=b"".join(places), lengths=[size] * len(places), plaintexts=bytes(size * len(places))
+    )
+    function = match.near.table[SERVICE_PREFIX + "EncryptBatch"].unary
+    assert function is not None
+    reply = function(Call(LOCAL), each.SerializeToString())
+    # Who brings so much leaves others a turn first.
+    assert reason(reply if isinstance(reply, tuple) else await reply) == "MESSAGE_TOO_LARGE"
+    assert session.records.sealed == before
 
 
 def test_a_repeated_batch_gets_the_answer_that_it_had() -> None:

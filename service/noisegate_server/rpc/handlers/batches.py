@@ -22,7 +22,7 @@ def encrypt_at_once(parts: Parts, tenant: str, request: Packed, now: float) -> b
     count = len(sizes)
     if not 0 < count <= seal_batch.PART or request.counts or request.associated_data_lengths or request.associated_data:
         return None
-    if len(request.session_ids) != count * SESSION_ID_BYTES:
+    if len(request.session_ids) != count * SESSION_ID_BYTES or request.end - request.start > MAX_BATCH_BYTES:
         return None
     plaintexts = batches.items(request, "plaintexts")
     sealed = seal_batch.encrypt_at_once(parts, tenant, request.session_ids, plaintexts, sizes, now)
@@ -35,8 +35,10 @@ def broadcast_at_once(parts: Parts, tenant: str, request: pb.BroadcastRequest, n
     count, rest = divmod(len(session_ids), SESSION_ID_BYTES)
     if rest or not 0 < count <= seal_batch.PART:
         return None
-    plaintext = request.plaintext
-    sealed = seal_batch.broadcast_at_once(parts, tenant, session_ids, plaintext, request.associated_data, now)
+    plaintext, associated = request.plaintext, request.associated_data
+    if count * (len(plaintext) + len(associated)) > MAX_BATCH_BYTES:
+        return None
+    sealed = seal_batch.broadcast_at_once(parts, tenant, session_ids, plaintext, associated, now)
     return None if sealed is None else batches.encode_at_once(sealed, (len(plaintext),) * count)
 
 
