@@ -1,6 +1,7 @@
 //! What the client puts on the wire: a server of HTTP/2 that refuses everything shows it.
 
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use noisegate::{Client, Error, Multiplex, Reason, pb};
 use tokio::net::TcpListener;
@@ -124,4 +125,27 @@ async fn a_retry_that_is_given_up_is_the_last_refusal() {
         calls += 1;
     }
     assert_eq!(calls, 5);
+}
+
+#[tokio::test]
+async fn calls_within_a_tick_are_one_batch_on_one_stream() {
+    let (target, mut asked) = refusing(&[PERMISSION_DENIED]).await;
+    let multiplex = Multiplex { tick: Duration::from_millis(100), ..Multiplex::default() };
+    let client = Client::connect(&target, patient().multiplex(multiplex)).unwrap();
+    let calls: Vec<_> = (0..50)
+        .map(|n| client.session([n; 24], "", pb::RecordMode::Datagram))
+        .map(|session| tokio::spawn(async move { session.encrypt("six").await }))
+        .collect();
+    for call in calls {
+        assert_eq!(call.await.unwrap().unwrap_err().refusal().unwrap().code, noisegate::Code::PermissionDenied);
+    }
+    let message = asked.recv().await.unwrap().message;
+    let request: pb::TransportRequest = prost::Message::decode(message.as_slice()).unwrap();
+    let [pb::TransportBatch { batch: Some(pb::transport_batch::Batch::Encrypt(batch)), .. }] =
+        request.batches.as_slice()
+    else {
+        panic!("{} batches", request.batches.len());
+    };
+    assert_eq!((batch.lengths.len(), batch.session_ids.len()), (50, 50 * 24));
+    assert!(asked.try_recv().is_err(), "another stream");
 }
