@@ -51,11 +51,10 @@ final class Line {
     this.open = open;
   }
 
-  /** Lets a call go with the next batch of its kind. */
-  synchronized void add(Bundle.Kind kind, Bundle.Waiting call) {
+  /** Lets a call go with the next batch of its kind; false where the line is closed. */
+  synchronized boolean add(Bundle.Kind kind, Bundle.Waiting call) {
     if (closed) {
-      background.execute(() -> call.result.completeExceptionally(new ClientClosedException()));
-      return;
+      return false;
     }
     Bundle bundle = filling.get(kind);
     if (bundle != null && bundle.size + call.piece.size() > options.maxBytes()) {
@@ -75,16 +74,17 @@ final class Line {
       ticking = true;
       background.after(options.tick(), this::tick);
     }
+    return true;
   }
 
-  /** Lets a batch go that is complete already; it waits for no tick. */
-  synchronized void carry(Bundle bundle) {
+  /** Lets a batch go that is complete already and waits for no tick; false likewise. */
+  synchronized boolean carry(Bundle bundle) {
     if (closed) {
-      fail(bundle, new ClientClosedException());
-      return;
+      return false;
     }
     ready.add(bundle);
     wake();
+    return true;
   }
 
   /** What has been collected goes now, and grows on until a link takes it. */

@@ -10,6 +10,7 @@ import java.util.HashMap;
 import java.util.Iterator;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
+import java.util.function.Predicate;
 
 /**
  * Lets calls of many sessions travel together: one line for each endpoint, made when first needed.
@@ -31,20 +32,20 @@ final class Multiplexer {
 
   /** Lets one item go with the next batch of its kind, and waits for what becomes of it. */
   CompletableFuture<Object> enter(Scope scope, String endpoint, Bundle.Kind kind, Piece piece) {
-    Line line = line(endpoint);
     // Copied: a call that ends early gives its arrays back while its batch may yet be written.
     byte[] body = piece.body().clone();
     byte[] associatedData = piece.associatedData().clone();
     var call = new Bundle.Waiting(new Piece(piece.sessionId(), body, associatedData));
-    return waits(scope, config.policy().packetDeadline(), call, () -> line.add(kind, call));
+    Runnable go = () -> hand(endpoint, line -> line.add(kind, call));
+    return waits(scope, config.policy().packetDeadline(), call, go);
   }
 
   /** Lets a batch go that is one call of the game's, and waits for its answer. */
   CompletableFuture<TransportAnswer> carry(Scope scope, String endpoint, TransportBatch body) {
-    Line line = line(endpoint);
     var call = new Bundle.Waiting(null);
     Bundle bundle = Bundle.complete(body, call);
-    return waits(scope, config.policy().controlDeadline(), call, () -> line.carry(bundle))
+    Runnable go = () -> hand(endpoint, line -> line.carry(bundle));
+    return waits(scope, config.policy().controlDeadline(), call, go)
         .thenApply(TransportAnswer.class::cast);
   }
 
@@ -52,7 +53,11 @@ final class Multiplexer {
       Scope scope, Duration deadline, Bundle.Waiting call, Runnable go) {
     Context.CancellableContext context = scope.within(deadline, background.timer());
     scope.whenEnded(context, ended -> call.result.completeExceptionally(why(call, ended)));
-    go.run();
+    try {
+      go.run();
+    } catch (RuntimeException error) {
+      call.result.completeExceptionally(error);
+    }
     return call.result.whenComplete((result, error) -> context.cancel(null));
   }
 
@@ -62,6 +67,17 @@ final class Multiplexer {
         ended instanceof NoisegateException known && known.code() == Status.Code.DEADLINE_EXCEEDED;
     NoisegateException refused = call.refused;
     return late && refused != null ? refused : ended;
+  }
+
+  /**
+   * Gives something to the endpoint's line. One that was retired in this very moment takes nothing:
+   * then to a new one.
+   */
+  void hand(String endpoint, Predicate<Line> give) {
+    boolean taken;
+    do {
+      taken = give.test(line(endpoint));
+    } while (!taken);
   }
 
   private synchronized Line line(String endpoint) {
@@ -87,7 +103,7 @@ final class Multiplexer {
   }
 
   /** Closes a line that nobody waits for. */
-  private void retire() {
+  synchronized void retire() {
     for (Iterator<Line> each = lines.values().iterator(); each.hasNext(); ) {
       if (each.next().retire()) {
         each.remove();
