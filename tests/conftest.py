@@ -24,6 +24,9 @@ FIXED_EPHEMERAL = (
 )
 """Where the same keys come back by design; a single test says so with the marker `fixed_ephemeral`."""
 
+BESIDE = ("unit", "property", "conformance/test_noise_vectors.py", "conformance/test_wycheproof.py")
+"""What starts no server and builds nothing runs beside the rest, which runs one after the other in one process."""
+
 _recorder = pytest.StashKey[Recorder]()
 _sealed_folder = pytest.StashKey[Path]()
 
@@ -43,10 +46,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Folders whose keys are fixed are marked as a whole."""
+    """Folders whose keys are fixed are marked as a whole, and what does not run beside others."""
     for item in items:
-        if item.path.is_relative_to(TESTS) and item.path.relative_to(TESTS).as_posix().startswith(FIXED_EPHEMERAL):
+        place = item.path.relative_to(TESTS).as_posix() if item.path.is_relative_to(TESTS) else ""
+        if place.startswith(FIXED_EPHEMERAL):
             item.add_marker(pytest.mark.fixed_ephemeral)
+        if not place.startswith(BESIDE):
+            item.add_marker(pytest.mark.xdist_group("one after the other"))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -72,16 +78,20 @@ def _every_nonce_once(request: pytest.FixtureRequest, nonces: Recorder) -> Itera
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """What the servers sealed, against what this process sealed."""
+    """What the servers sealed, against what this process sealed. A worker of pytest-xdist stops the run with it."""
     folder = session.config.stash.get(_sealed_folder, None)
     if folder is None:
         return
     repeats = repeats_among(folder, session.config.stash[_recorder].seen)
-    if repeats:
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
-        reporter = session.config.pluginmanager.getplugin("terminalreporter")
-        if reporter is not None:
-            reporter.write_line(f"a nonce was used twice across processes: {repeats}", red=True)
+    if not repeats:
+        return
+    found = f"a nonce was used twice across processes: {repeats}"
+    session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["shouldfail"] = found
+    reporter = session.config.pluginmanager.getplugin("terminalreporter")
+    if reporter is not None:
+        reporter.write_line(found, red=True)
 
 
 @pytest.fixture
