@@ -65,6 +65,10 @@ impl Channels {
         }
     }
 
+    pub(crate) fn is_closed(&self) -> bool {
+        *self.closed.borrow()
+    }
+
     /// Ends every connection; calls under way end with [`Error::Closed`].
     pub(crate) fn close(&self) {
         self.closed.send_replace(true);

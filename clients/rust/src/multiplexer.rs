@@ -66,7 +66,7 @@ impl Multiplexer {
         let call = Waiting { entry, done: wrap(done), refused: Arc::clone(&refused) };
         let deadline = self.channels.options.policy.deadline(calls::Kind::Packet);
         let entered = async {
-            self.line(endpoint)?.add(kind, call);
+            self.add(endpoint, kind, call)?;
             match timeout(deadline, result).await {
                 // A line that was closed drops its calls.
                 Ok(settled) => settled.unwrap_or(Err(Error::Closed)),
@@ -77,10 +77,15 @@ impl Multiplexer {
         self.channels.open(entered).await
     }
 
-    fn line(&self, endpoint: &str) -> Result<Arc<Line>> {
+    /// Gives a call to its endpoint's line, all under one lock: a line that is just being retired, or closed, takes none.
+    fn add(&self, endpoint: &str, kind: Kind, call: Waiting) -> Result<()> {
         let mut lines = self.lines.lock().unwrap();
+        if self.channels.is_closed() {
+            return Err(Error::Closed);
+        }
         if let Some(line) = lines.get(endpoint) {
-            return Ok(line.clone());
+            line.add(kind, call);
+            return Ok(());
         }
         let address = self.channels.address(endpoint).to_owned();
         self.channels.options.check_plaintext(&address)?;
@@ -89,8 +94,9 @@ impl Multiplexer {
             let idle = lines.iter().find(|(_, line)| line.retire()).map(|(endpoint, _)| endpoint.clone());
             idle.and_then(|endpoint| lines.remove(&endpoint));
         }
-        lines.insert(endpoint.to_owned(), line.clone());
-        Ok(line)
+        line.add(kind, call);
+        lines.insert(endpoint.to_owned(), line);
+        Ok(())
     }
 
     /// Ends every stream; calls that wait end with [`Error::Closed`].
@@ -104,5 +110,28 @@ impl Multiplexer {
 impl Drop for Multiplexer {
     fn drop(&mut self) {
         self.close();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Options;
+
+    #[tokio::test]
+    async fn a_client_that_is_closed_opens_no_stream() {
+        let channels = Arc::new(Channels::new("127.0.0.1:1".into(), Options::new()));
+        let multiplexer = Multiplexer::new(channels.clone(), Multiplex::default());
+        let add = || {
+            let (done, _) = oneshot::channel();
+            let entry = Entry { session_id: vec![0; 24], body: Vec::new(), associated_data: Vec::new() };
+            multiplexer.add("", Kind::Seal, Waiting { entry, done: Done::Sealed(done), refused: Arc::default() })
+        };
+        add().unwrap();
+        assert_eq!(multiplexer.lines.lock().unwrap().len(), 1);
+        channels.close();
+        multiplexer.close();
+        assert!(matches!(add(), Err(Error::Closed)));
+        assert!(multiplexer.lines.lock().unwrap().is_empty());
     }
 }
