@@ -56,7 +56,7 @@ def quickstart(tmp_path_factory: pytest.TempPathFactory, target: Path) -> Path:
     (package / "Cargo.toml").write_text(manifest, encoding="utf-8")
     (package / "src").mkdir()
     greet, table, tick, test = examples()
-    tests = f"#[cfg(test)]\nmod tests {{\nuse noisegate::{{Client, Options, Reason, pb}};\n{test}}}\n"
+    tests = f"#[cfg(test)]\nmod tests {{\n{test}}}\n"
     program = "\n".join((WORLD.read_text(encoding="utf-8"), greet, table, tick, tests))
     (package / "src" / "main.rs").write_text(program, encoding="utf-8")
     passes(package, target, "test", "--quiet", "--offline")

@@ -60,6 +60,7 @@ pub(crate) struct Bundle {
     pub(crate) due: bool,
     /// It takes no more calls.
     pub(crate) full: bool,
+    /// As the policy counts them.
     pub(crate) attempts: u32,
     /// As it went before: a repeat has the same request_id and the same items.
     body: Option<Batch>,

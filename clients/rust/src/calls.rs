@@ -85,7 +85,8 @@ impl Channels {
     ///
     /// It is repeated only where nothing came back (UNAVAILABLE: refused work or a dead connection), with the same message
     /// and so the same request_id: what the service has done already it answers with the answer that was lost. Every
-    /// method that changes anything has a request_id. One deadline covers all attempts.
+    /// method that changes anything has a request_id. One deadline covers all attempts, and alone bounds them while an
+    /// instance is away.
     pub(crate) async fn ask<Q, A>(&self, method: &Method, endpoint: &str, request: Q) -> Result<(A, String)>
     where
         Q: Message + Clone + 'static,
@@ -114,7 +115,7 @@ impl Channels {
         A: Message + Default + 'static,
     {
         let policy = &self.options.policy;
-        let (mut repeats, mut hops) = (0, 0);
+        let (mut attempts, mut repeats, mut hops) = (0, 0, 0);
         loop {
             let Failed { error, seen } = match self.attempt(method, &endpoint, request.clone(), deadline).await {
                 Ok(answer) => return Ok((answer, endpoint)),
@@ -133,7 +134,8 @@ impl Channels {
             }
             let delay = policy.delay(repeats, fastrand::f64(), error.retry_delay());
             repeats += 1;
-            if !error.is_unavailable() || repeats >= policy.attempts || Instant::now() + delay >= deadline {
+            attempts += u32::from(policy.counts(error.reason()));
+            if !error.is_unanswered() || attempts >= policy.attempts || Instant::now() + delay >= deadline {
                 return Err(error);
             }
             sleep(delay).await;

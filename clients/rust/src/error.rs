@@ -95,6 +95,12 @@ impl Error {
         self.refusal().is_some_and(|refusal| refusal.code == Code::Unavailable)
     }
 
+    /// Refused work or a dead connection; a service that stops cancels what reaches it in that moment.
+    pub(crate) fn is_unanswered(&self) -> bool {
+        let is_cut = |refusal: &Refusal| refusal.code == Code::Cancelled && refusal.reason.is_none();
+        self.is_unavailable() || self.refusal().is_some_and(is_cut)
+    }
+
     pub(crate) fn retry_delay(&self) -> Duration {
         self.refusal().map_or(Duration::ZERO, |refusal| refusal.retry_delay)
     }

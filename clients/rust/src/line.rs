@@ -97,9 +97,6 @@ impl Line {
     /// Lets a call go with the next batch of its kind.
     pub(crate) fn add(self: &Arc<Self>, kind: Kind, call: Waiting) {
         let mut state = self.state();
-        if state.closed {
-            return call.fail(Error::Closed);
-        }
         let room = self.options.max_bytes.saturating_sub(call.entry.size());
         let mut growing = state.queue.iter().rposition(|bundle| bundle.kind == kind && !bundle.full);
         if let Some(place) = growing.filter(|place| state.queue[*place].size > room) {
@@ -212,7 +209,7 @@ impl Line {
     /// A batch that was in vain, where it goes again.
     fn again(&self, mut bundle: Bundle, why: &Error) -> Option<Bundle> {
         bundle.refused(why);
-        bundle.attempts += 1;
+        bundle.attempts += u32::from(self.channels.options.policy.counts(why.reason()));
         (bundle.due, bundle.full) = (true, true);
         if !why.is_unavailable() || bundle.attempts >= self.channels.options.policy.attempts {
             bundle.fail(why);

@@ -12,7 +12,7 @@ use tonic::metadata::{AsciiMetadataValue, MetadataMap};
 use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
 
 use crate::multiplexer::Multiplex;
-use crate::{Error, Result, Session};
+use crate::{Error, Reason, Result, Session};
 
 /// How long calls may take and how they are repeated. The service remembers a request_id for 5 s: keep deadlines below
 /// that.
@@ -23,7 +23,8 @@ pub struct Policy {
     pub packet_deadline: Duration,
     /// That of every other call.
     pub control_deadline: Duration,
-    /// Attempts of one call, the first included; 1 for no repeats.
+    /// Attempts of one call, the first included; 1 for no repeats. Those that meet an instance that is away or stops do not
+    /// count: the deadline alone bounds them.
     pub attempts: u32,
     /// The most to wait before the first repeat; it doubles up to `max_backoff`.
     pub first_backoff: Duration,
@@ -44,6 +45,12 @@ impl Default for Policy {
 }
 
 impl Policy {
+    /// Whether an attempt that was refused for this reason is one of `attempts`. Without a reason gRPC itself gave up, and
+    /// nobody has looked at the call.
+    pub(crate) fn counts(&self, reason: Option<&Reason>) -> bool {
+        self.attempts == 1 || !matches!(reason, None | Some(Reason::Draining))
+    }
+
     /// Before repeat 0, 1, ...; `share` is random in [0, 1). What the service asks for comes on top.
     pub(crate) fn delay(&self, repeat: u32, share: f64, asked: Duration) -> Duration {
         let backoff = (0..repeat.min(16)).fold(self.first_backoff, |backoff, _| (2 * backoff).min(self.max_backoff));
@@ -208,6 +215,15 @@ fn is_loopback(target: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_instance_that_is_away_is_waited_for_until_the_deadline() {
+        let policy = Policy::default();
+        for (reason, counts) in [(None, false), (Some(Reason::Draining), false), (Some(Reason::Overloaded), true)] {
+            assert_eq!(policy.counts(reason.as_ref()), counts, "{reason:?}");
+            assert!(Policy { attempts: 1, ..policy.clone() }.counts(reason.as_ref()), "who wants no repeats has none");
+        }
+    }
 
     #[test]
     fn backoff_doubles_up_to_its_most() {

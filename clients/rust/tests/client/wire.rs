@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use noisegate::{Client, Error, Multiplex, Reason, pb};
+use noisegate::{Client, Code, Error, Multiplex, Options, Policy, Reason, pb};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tonic::codegen::http::{HeaderMap, Response};
@@ -53,6 +53,7 @@ async fn refusing(codes: &'static [&'static str]) -> (String, mpsc::UnboundedRec
     (address, told)
 }
 
+const CANCELLED: &str = "1";
 const PERMISSION_DENIED: &str = "7";
 const UNAVAILABLE: &str = "14";
 
@@ -115,16 +116,22 @@ async fn a_repeat_has_the_same_request_id_and_another_call_another() {
 }
 
 #[tokio::test]
-async fn a_retry_that_is_given_up_is_the_last_refusal() {
-    let (target, mut asked) = refusing(&[UNAVAILABLE]).await;
-    let client = Client::connect(&target, patient()).unwrap();
-    let error = unknown(&client).decrypt("six").await.unwrap_err();
-    assert_eq!((error.refusal().unwrap().code, error.reason()), (noisegate::Code::Unavailable, None::<&Reason>));
-    let mut calls = 0;
-    while asked.try_recv().is_ok() {
-        calls += 1;
+async fn a_service_that_is_away_is_waited_for_unless_there_are_to_be_no_repeats() {
+    const CODES: &[&str] = &[UNAVAILABLE, CANCELLED, UNAVAILABLE, CANCELLED, UNAVAILABLE, CANCELLED, PERMISSION_DENIED];
+    for (attempts, wanted, code) in [(5, 7, Code::PermissionDenied), (1, 1, Code::Unavailable)] {
+        let (target, mut asked) = refusing(CODES).await;
+        let (packet_deadline, backoff) = (Duration::from_secs(10), Duration::from_millis(1));
+        let policy =
+            Policy { attempts, packet_deadline, first_backoff: backoff, max_backoff: backoff, ..Policy::default() };
+        let client = Client::connect(&target, Options::new().policy(policy)).unwrap();
+        let error = unknown(&client).decrypt("six").await.unwrap_err();
+        assert_eq!((error.refusal().unwrap().code, error.reason()), (code, None::<&Reason>));
+        let mut calls = 0;
+        while asked.try_recv().is_ok() {
+            calls += 1;
+        }
+        assert_eq!(calls, wanted);
     }
-    assert_eq!(calls, 5);
 }
 
 #[tokio::test]
