@@ -57,8 +57,8 @@ void Bundle::fail(const Error& why) {
   for (const auto& call : calls_) call->settle({.error = why});
 }
 
-void Bundle::in_vain(const Error& why) {
-  ++attempts_;
+void Bundle::in_vain(const Error& why, bool counts) {
+  attempts_ += counts;
   refused(why);
 }
 

@@ -47,6 +47,7 @@ class Bundle {
   std::size_t size() const { return size_; }
   // Whether a call still waits for it.
   bool wanted() const;
+  // As the policy counts them.
   int attempts() const { return attempts_; }
 
   // The message that carries it. A repeat has the same request_id and the same items, where it has one at all.
@@ -56,7 +57,7 @@ class Bundle {
   // Ends every call that still waits.
   void fail(const Error& why);
   // Remembers why an attempt was in vain.
-  void in_vain(const Error& why);
+  void in_vain(const Error& why, bool counts);
   void refused(const Error& why);
 
   const BatchKind kind;

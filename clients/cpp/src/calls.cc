@@ -11,6 +11,12 @@ namespace {
 // How often one call follows WRONG_OWNER.
 constexpr int max_hops = 2;
 
+// Refused work or a dead connection; a service that stops cancels what reaches it in that moment.
+bool unanswered(const Scope& scope, const Error& error) {
+  const bool cut = error.code == Code::cancelled && error.reason.empty();
+  return !scope.over() && (error.code == Code::unavailable || cut);
+}
+
 }  // namespace
 
 std::string new_request_id() {
@@ -37,6 +43,10 @@ bool parse(const grpc::ByteBuffer& body, google::protobuf::MessageLite& message)
   // Without a byte there may be no slice.
   if (body.Length() == 0) return message.ParseFromString("");
   return body.DumpToSingleSlice(&slice).ok() && message.ParseFromArray(slice.begin(), static_cast<int>(slice.size()));
+}
+
+bool counts(const Policy& policy, const Error& why) {
+  return policy.attempts == 1 || !(why.reason.empty() || why.reason == reason::draining);
 }
 
 void prepare(const Options& options, const Span& span, Method method, grpc::ClientContext& context) {
@@ -81,7 +91,7 @@ Task<bool> Calls::sleep(Scope& scope, std::chrono::nanoseconds delay) {
 }
 
 Task<Result<Reply>> Calls::ask(Span span, Method method, std::string endpoint, grpc::ByteBuffer request) {
-  for (int repeats = 0, hops = 0;;) {
+  for (int attempts = 0, repeats = 0, hops = 0;;) {
     auto attempting = attempt(span, method, endpoint, request);
     auto reply = co_await attempting;
     if (reply.ok()) co_return reply;
@@ -93,8 +103,9 @@ Task<Result<Reply>> Calls::ask(Span span, Method method, std::string endpoint, g
       endpoint = owner->second;
       continue;
     }
-    const auto pause = delay(repeats, error.retry_delay);
-    if (error.code != Code::unavailable || ++repeats >= options_.policy.attempts) co_return reply;
+    const auto pause = delay(repeats++, error.retry_delay);
+    attempts += counts(options_.policy, error);
+    if (!unanswered(span.scope, error) || attempts >= options_.policy.attempts) co_return reply;
     auto sleeping = sleep(span.scope, pause);
     if (co_await sleeping) continue;
     if (span.scope.over()) co_return span.scope.why();

@@ -81,7 +81,8 @@ class Calls {
   //
   // It is repeated only where nothing came back (UNAVAILABLE: refused work or a dead connection), with the same message
   // and so the same request_id: what the service has done already it answers with the answer that was lost. Every
-  // method that changes anything has a request_id. One deadline covers all attempts.
+  // method that changes anything has a request_id. One deadline covers all attempts, and alone bounds them while an
+  // instance is away.
   Task<Result<Reply>> ask(Span span, Method method, std::string endpoint, grpc::ByteBuffer request);
 
   // Before repeat 0, 1, ...; what the service asks for comes on top.
@@ -112,6 +113,10 @@ Task<Result<Response>> ask(Calls& calls, Span span, Method method, std::string& 
   endpoint = reply->endpoint;
   co_return response;
 }
+
+// Whether an attempt that ended so is one of Policy::attempts. Without a reason gRPC itself gave up, and nobody has looked
+// at the call.
+bool counts(const Policy& policy, const Error& why);
 
 // What a context is told before its call.
 void prepare(const Options& options, const Span& span, Method method, grpc::ClientContext& context);

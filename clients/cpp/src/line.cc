@@ -104,7 +104,7 @@ void Line::ended(const std::shared_ptr<Link>& link, const std::vector<BundlePtr>
 }
 
 bool Line::goes_again(const BundlePtr& bundle, const Error& why) {
-  bundle->in_vain(why);
+  bundle->in_vain(why, counts(options_.policy, why));
   if (why.code != Code::unavailable || bundle->attempts() >= options_.policy.attempts) {
     bundle->fail(why);
     return false;

@@ -12,7 +12,7 @@ using noisegate::Client;
 using noisegate::Code;
 using Metadata = std::map<std::string, std::string>;
 
-constexpr int permission_denied = 7, unavailable = 14;
+constexpr int cancelled = 1, permission_denied = 7, unavailable = 14;
 
 noisegate::Options patient() {
   noisegate::Options options;
@@ -47,6 +47,22 @@ TEST("a repeat has the same request_id, and another call another one") {
   CHECK(first && first->packet == "sealed");
   CHECK(ids.size() == 3 && ids[0].size() == 36 && ids[0] == ids[1] && ids[1] == ids[2]);
   CHECK(session.encrypt("six").take().ok() && ids.size() == 4 && ids[3] != ids[0]);
+}
+
+TEST("a service that is away is waited for until the deadline, unless there are to be no repeats") {
+  for (const int attempts : {5, 1}) {
+    int asked = 0;
+    FakeService service([&](const std::string&, const Metadata&, const std::string&) -> FakeService::Answer {
+      if (++asked < 9) return {asked % 2 ? unavailable : cancelled};
+      return {0, sealed()};
+    });
+    auto options = patient();
+    options.policy.attempts = attempts;
+    options.policy.first_backoff = options.policy.max_backoff = std::chrono::milliseconds(1);
+    auto client = Client::connect(service.address(), options);
+    CHECK(some_session(*client).encrypt("six").take().ok() == (attempts == 5));
+    CHECK(asked == (attempts == 5 ? 9 : 1));
+  }
 }
 
 TEST("each call and each stream asks for its token") {

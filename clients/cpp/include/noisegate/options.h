@@ -22,7 +22,8 @@ struct Policy {
   std::chrono::milliseconds packet_deadline{250};
   // Of every other call.
   std::chrono::milliseconds control_deadline{2'000};
-  // Of one call, the first included; 1 for no repeats.
+  // Of one call, the first included; 1 for no repeats. Those that meet an instance that is away or stops do not count:
+  // the deadline alone bounds them.
   int attempts = 5;
   // The most to wait before the first repeat; it doubles up to max_backoff.
   std::chrono::milliseconds first_backoff{25};
