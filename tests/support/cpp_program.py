@@ -24,13 +24,14 @@ _TOGETHER: Final = ("-DCMAKE_UNITY_BUILD=ON", "-DCMAKE_UNITY_BUILD_BATCH_SIZE=12
 
 def install_client() -> Path:
     """Build the client and install it, by CMake's own commands; the prefix. NotAvailable without Debian's gRPC."""
-    prefix = CACHE / f"cpp-{_digest(CLIENT)}"
-    if prefix.exists():
-        return prefix
+    # Also for what is in the cache already: it runs with gRPC's libraries, and a cache outlives a machine.
     subprocess.run(["tools/setup.sh", "cpp"], cwd=ROOT, capture_output=True, check=False)
     missing = [tool for tool in _TOOLS if shutil.which(tool) is None]
     if missing:
         raise NotAvailable(f"the C++ client needs {', '.join(missing)}: tools/setup.sh cpp")
+    prefix = CACHE / f"cpp-{_digest(CLIENT)}"
+    if prefix.exists():
+        return prefix
     CACHE.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=CACHE) as scratch:
         build, installed = Path(scratch) / "build", Path(scratch) / "installed"
