@@ -45,6 +45,7 @@ def pytest_configure(config: pytest.Config) -> None:
     )
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Folders whose keys are fixed are marked as a whole, and what does not run beside others."""
     for item in items:

@@ -263,12 +263,12 @@ class HandshakeState:
     def _write(self, payload: BytesLike) -> bytes:
         symmetric = self._symmetric
         parts = []
-        for token in self.protocol.pattern.messages[self._index]:
+        for token, keyed in self.protocol.steps[self._index]:
             if token is _E:
                 if self._e is None:
                     self._e = KeyPair.generate(self._random_bytes)
                 parts.append(self._e.public)
-                self._mix_ephemeral(self._e.public)
+                self._mix_ephemeral(self._e.public, keyed)
             elif token is _S:
                 parts.append(symmetric.encrypt_and_hash(_present(self._s).public))
             elif token is _E1:
@@ -278,9 +278,9 @@ class HandshakeState:
                 secret, ciphertext = self._encapsulate(_present(self._re1))
                 # In this order: the ciphertext is sealed under the key before its secret (hfs, section 4).
                 parts.append(symmetric.encrypt_and_hash(ciphertext))
-                symmetric.mix_key(secret)
+                symmetric.mix_key(secret, keyed=keyed)
             else:
-                self._mix_secret(token)
+                self._mix_secret(token, keyed)
         parts.append(symmetric.encrypt_and_hash(payload))
         return b"".join(parts)
 
@@ -292,11 +292,11 @@ class HandshakeState:
             raise MessageTooShort
         symmetric = self._symmetric
         at = 0
-        for token in self.protocol.pattern.messages[self._index]:
+        for token, keyed in self.protocol.steps[self._index]:
             if token is _E:
                 self._re = message[at : at + DHLEN]
                 at += DHLEN
-                self._mix_ephemeral(self._re)
+                self._mix_ephemeral(self._re, keyed)
             elif token is _S:
                 end = at + DHLEN + (TAGLEN if symmetric.cipher_state.has_key() else 0)
                 self._rs = symmetric.decrypt_and_hash(message[at:end])
@@ -308,20 +308,20 @@ class HandshakeState:
                 if token is _E1:
                     self._re1 = opened
                 else:
-                    symmetric.mix_key(_present(self._e1).decapsulate(opened))
+                    symmetric.mix_key(_present(self._e1).decapsulate(opened), keyed=keyed)
             else:
-                self._mix_secret(token)
+                self._mix_secret(token, keyed)
         return symmetric.decrypt_and_hash(message[at:])
 
-    def _mix_ephemeral(self, public: bytes) -> None:
+    def _mix_ephemeral(self, public: bytes, keyed: bool = True) -> None:
         self._symmetric.mix_hash(public)
         if self._psk_mode:
             # Section 9.2: a key from the psk alone would be the same in every handshake, and its nonce starts at 0.
-            self._symmetric.mix_key(public)
+            self._symmetric.mix_key(public, keyed=keyed)
 
-    def _mix_secret(self, token: Token) -> None:
+    def _mix_secret(self, token: Token, keyed: bool) -> None:
         if token is _PSK:
-            self._symmetric.mix_key_and_hash(self._psks[self._psks_used])
+            self._symmetric.mix_key_and_hash(self._psks[self._psks_used], keyed=keyed)
             self._psks_used += 1
             return
         # A DH's first letter is the initiator's key, its second the responder's.
@@ -334,7 +334,7 @@ class HandshakeState:
             peer = self._loaded_rs
             if peer is None:
                 peer = self._loaded_rs = load_public(_present(self._rs))
-        self._symmetric.mix_key(dh(_present(pair), peer))
+        self._symmetric.mix_key(dh(_present(pair), peer), keyed=keyed)
 
     def _mix_pre_message(self, token: Token, *, local: bool) -> None:
         if token is _E:

@@ -71,6 +71,20 @@ class Pattern:
         return Token.S in self.pre_message(initiator=initiator) or any(Token.S in message for message in sent)
 
 
+Step = tuple[Token, bool]
+"""A token, and whether a cipher key that it makes is used before the next one is made."""
+
+
+def steps_of(pattern: Pattern) -> tuple[tuple[Step, ...], ...]:
+    """The tokens of each message as steps: what seals next uses the key, the payload at the latest."""
+    # In psk mode `e` makes one as well (section 9.2).
+    makes_key = {*DH_TOKENS, Token.PSK, *((Token.E,) if pattern.psk_count else ())}
+    return tuple(
+        tuple((token, after not in makes_key) for token, after in zip(message, (*message[1:], None), strict=True))
+        for message in pattern.messages
+    )
+
+
 # name: (initiator's pre-message, responder's pre-message, messages)
 _FUNDAMENTAL: Final[dict[str, tuple[str, str, tuple[str, ...]]]] = {
     "N": ("", "s", ("e es",)),

@@ -303,7 +303,7 @@ _OPAD: Final = bytes(byte ^ 0x5C for byte in range(256))
 
 
 def hkdf(hash_: Hash, chaining_key: BytesLike, input_key_material: BytesLike, num_outputs: int) -> tuple[bytes, ...]:
-    """HKDF(chaining_key, input_key_material, num_outputs) of section 4.3: 2 or 3 outputs of HASHLEN bytes.
+    """HKDF(chaining_key, input_key_material, num_outputs) of section 4.3: the first 1 to 3 outputs, of HASHLEN bytes.
 
     The chaining key has at most BLOCKLEN bytes. HMAC is written out here, as temp_key's pads serve two or three times:
     an IK responder runs this five times, and calls of `hmac.digest` take half as long again.
@@ -313,6 +313,8 @@ def hkdf(hash_: Hash, chaining_key: BytesLike, input_key_material: BytesLike, nu
     temp_key = new(key.translate(_OPAD) + new(key.translate(_IPAD) + input_key_material).digest()).digest()
     temp_key = temp_key.ljust(hash_.blocklen, b"\0")
     inner, outer = new(temp_key.translate(_IPAD)), new(temp_key.translate(_OPAD))
+    if num_outputs == 1:
+        return (_hmac_of_pads(inner, outer, b"\x01"),)
     output1 = _hmac_of_pads(inner.copy(), outer.copy(), b"\x01")
     if num_outputs == 2:
         return output1, _hmac_of_pads(inner, outer, output1 + b"\x02")

@@ -22,22 +22,29 @@ class SymmetricState:
         """The chaining key, HASHLEN bytes. Never leaves the handshake: it is no channel binding (section 11.2)."""
         self.cipher_state = CipherState(protocol.cipher)
 
-    def mix_key(self, input_key_material: BytesLike) -> None:
-        """MixKey(input_key_material)."""
-        ck, temp_k = hkdf(self._hash, self.ck, input_key_material, 2)
+    def mix_key(self, input_key_material: BytesLike, *, keyed: bool = True) -> None:
+        """MixKey(input_key_material).
+
+        Where it is not `keyed`, only the chaining key moves: the caller makes another cipher key before it uses one.
+        """
+        if keyed:
+            ck, temp_k = hkdf(self._hash, self.ck, input_key_material, 2)
+            self.cipher_state.initialize_key(temp_k[:KEYLEN])
+        else:
+            (ck,) = hkdf(self._hash, self.ck, input_key_material, 1)
         self.ck[:] = ck
-        self.cipher_state.initialize_key(temp_k[:KEYLEN])
 
     def mix_hash(self, data: BytesLike) -> None:
         """MixHash(data)."""
         self.h = self._new(self.h + data).digest()
 
-    def mix_key_and_hash(self, input_key_material: BytesLike) -> None:
-        """MixKeyAndHash(input_key_material): for pre-shared keys (section 9.2)."""
-        ck, temp_h, temp_k = hkdf(self._hash, self.ck, input_key_material, 3)
+    def mix_key_and_hash(self, input_key_material: BytesLike, *, keyed: bool = True) -> None:
+        """MixKeyAndHash(input_key_material): for pre-shared keys (section 9.2); `keyed` as in `mix_key`."""
+        ck, temp_h, *temp_k = hkdf(self._hash, self.ck, input_key_material, 3 if keyed else 2)
         self.ck[:] = ck
         self.mix_hash(temp_h)
-        self.cipher_state.initialize_key(temp_k[:KEYLEN])
+        if keyed:
+            self.cipher_state.initialize_key(temp_k[0][:KEYLEN])
 
     def encrypt_and_hash(self, plaintext: BytesLike) -> bytes:
         """EncryptAndHash(plaintext): the ciphertext, or the plaintext while there is no key."""

@@ -14,7 +14,7 @@ from noisegate_server.noise import (
     OutOfTurn,
     ProtocolName,
 )
-from noisegate_server.noise.patterns import Pattern, Token
+from noisegate_server.noise.patterns import Pattern, Token, steps_of
 from noisegate_server.noise.primitives import CIPHERS, HASHES, KeyPair
 from tests.support.noise_pair import INITIATOR_STATIC, RESPONDER_STATIC, assert_dead, end, finish, pair, stream
 
@@ -185,6 +185,7 @@ def test_an_ephemeral_key_may_be_a_pre_message() -> None:
         cipher=CIPHERS["AESGCM"],
         hash=HASHES["SHA256"],
         initial_hash=bytes(32),
+        steps=steps_of(pattern),
         overheads=(48, 64),
         psk_count=1,
         needs_static=(True, False),

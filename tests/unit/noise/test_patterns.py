@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from noisegate_server.noise import InvalidPattern, InvalidProtocolName, ProtocolName
-from noisegate_server.noise.patterns import PATTERNS, Pattern, Token, apply_modifier, validate
+from noisegate_server.noise.patterns import DH_TOKENS, PATTERNS, Pattern, Token, apply_modifier, validate
 
 # The pattern fields of the published vectors: 15 fundamental, 23 deferred, 21 with psk.
 PUBLISHED = [
@@ -176,3 +176,17 @@ def test_sides_that_need_static_keys() -> None:
         assert found.uses_static(initiator=True) is initiator, name
         assert found.uses_static(initiator=False) is responder, name
         assert found.one_way is (len(letters) == 1), name
+
+
+@pytest.mark.parametrize("name", ["IK", "XX", "NNpsk0", "IKpsk2", "XXhfs"])
+def test_a_key_that_the_next_token_replaces_is_not_used(name: str) -> None:
+    """What is sealed comes after the last key of a row of them: `ee se`, `psk e`, but not `ee s` nor `ee ekem1`."""
+    dh = "25519+MLKEM1024" if "hfs" in name else "25519"
+    steps = ProtocolName.parse(f"Noise_{name}_{dh}_ChaChaPoly_SHA256").steps
+    unused = {
+        "IK": [(1, Token.EE)], "XX": [], "XXhfs": [], "IKpsk2": [(0, Token.E), (1, Token.E), (1, Token.EE), (1, Token.SE)],
+        "NNpsk0": [(0, Token.PSK), (1, Token.E)],
+    }[name]  # fmt: skip
+    makes_key = DH_TOKENS | {Token.PSK} | ({Token.E} if "psk" in name else set())
+    found = [(at, token) for at, message in enumerate(steps) for token, used in message if not used]
+    assert [each for each in found if each[1] in makes_key] == unused
