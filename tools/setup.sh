@@ -182,7 +182,8 @@ browser() {
 }
 
 chromium() {
-  command -v chromium >/dev/null && return
+  # Not by `command -v`, which finds this function.
+  type -P chromium >/dev/null && return
   [ "$(id -u)" = 0 ] || { missing 'Chromium is not installed. On Debian run: sudo apt-get install chromium'; return 0; }
   (debian chromium) || missing 'apt-get cannot install chromium'
 }
