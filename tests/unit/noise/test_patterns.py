@@ -184,9 +184,12 @@ def test_a_key_that_the_next_token_replaces_is_not_used(name: str) -> None:
     dh = "25519+MLKEM1024" if "hfs" in name else "25519"
     steps = ProtocolName.parse(f"Noise_{name}_{dh}_ChaChaPoly_SHA256").steps
     unused = {
-        "IK": [(1, Token.EE)], "XX": [], "XXhfs": [], "IKpsk2": [(0, Token.E), (1, Token.E), (1, Token.EE), (1, Token.SE)],
+        "IK": [(1, Token.EE)],
+        "XX": [],
         "NNpsk0": [(0, Token.PSK), (1, Token.E)],
-    }[name]  # fmt: skip
+        "IKpsk2": [(0, Token.E), (1, Token.E), (1, Token.EE), (1, Token.SE)],
+        "XXhfs": [],
+    }[name]
     makes_key = DH_TOKENS | {Token.PSK} | ({Token.E} if "psk" in name else set())
     found = [(at, token) for at, message in enumerate(steps) for token, used in message if not used]
     assert [each for each in found if each[1] in makes_key] == unused
