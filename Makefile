@@ -37,7 +37,7 @@ demo: setup ## one session from handshake to close, explained on the terminal
 .PHONY: test
 test: setup ## run the tests (NOISEGATE_VECTORS: folder of published vectors; NOISEGATE_REQUIRE_ALL=1: no skips)
 	@tools/setup.sh helm
-	@$(PYTHON_ENV)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadgroup $(ARGS)
+	@$(PYTHON_ENV)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadscope --no-loadscope-reorder $(ARGS)
 
 .PHONY: conformance
 conformance: setup ## run the SDKs of all languages over the cases of tests/conformance/cases, print a table

@@ -6,10 +6,12 @@ import itertools
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
 
+from tests.support.beside import Beside
 from tests.support.engines import Engines
 from tests.support.minutes import Minutes
 from tests.support.recording import Recorder, install, repeats_among
@@ -23,9 +25,6 @@ FIXED_EPHEMERAL = (
     "unit/session/test_packets.py",
 )
 """Where the same keys come back by design; a single test says so with the marker `fixed_ephemeral`."""
-
-BESIDE = ("unit", "property", "conformance/test_noise_vectors.py", "conformance/test_wycheproof.py")
-"""What starts no server and builds nothing runs beside the rest, which runs one after the other in one process."""
 
 _recorder = pytest.StashKey[Recorder]()
 _sealed_folder = pytest.StashKey[Path]()
@@ -45,15 +44,18 @@ def pytest_configure(config: pytest.Config) -> None:
     )
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Folders whose keys are fixed are marked as a whole, and what does not run beside others."""
+    """Folders whose keys are fixed are marked as a whole."""
     for item in items:
         place = item.path.relative_to(TESTS).as_posix() if item.path.is_relative_to(TESTS) else ""
         if place.startswith(FIXED_EPHEMERAL):
             item.add_marker(pytest.mark.fixed_ephemeral)
-        if not place.startswith(BESIDE):
-            item.add_marker(pytest.mark.xdist_group("one after the other"))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Beside:
+    """What starts no server and builds nothing runs beside the rest."""
+    return Beside(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)
