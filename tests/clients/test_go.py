@@ -3,35 +3,24 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
-import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from noisegate import Pattern
 from tests.support.go_program import CLIENT, DRIVER, NotAvailable, go_build, module_on_the_client
-from tests.support.noise_client import Setup, datagram_player, noise_player
+from tests.support.quickstart import MOST_LINES, examples_of, greet, play_over_udp
 from tests.support.server import ROOT, RunningServer
-from tests.support.udp_echo import play
 from tests.support.vectors import not_available
 
-README = CLIENT / "README.md"
+EXAMPLES = examples_of(CLIENT / "README.md", "go")
 WORLD = Path(__file__).parent / "go" / "main.go.txt"
 COMMAND = Path(sys.executable).parent / "noisegate"
-SECONDS = 10.0
 MODULES = (CLIENT, DRIVER, ROOT / "tests" / "interop" / "flynn")
 
 pytestmark = pytest.mark.timeout(600)
-
-
-def examples() -> list[str]:
-    """The README's blocks of Go."""
-    return re.findall(r"```go\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
 
 
 def go(module: Path, *arguments: str) -> None:
@@ -55,9 +44,9 @@ def quickstart(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A module with the README's examples in it, and the program that they make."""
     module = tmp_path_factory.mktemp("quickstart")
     module_on_the_client(module)
-    greet, table, tick, test = examples()
+    welcome, table, tick, test = EXAMPLES
     (module / "main.go").write_text(
-        "\n".join((WORLD.read_text(encoding="utf-8"), greet, table, tick)), encoding="utf-8"
+        "\n".join((WORLD.read_text(encoding="utf-8"), welcome, table, tick)), encoding="utf-8"
     )
     imports = ("errors", "testing", "github.com/noisegate/noisegate/clients/go/noisegatetest")
     named = (
@@ -70,14 +59,6 @@ def quickstart(tmp_path_factory: pytest.TempPathFactory) -> Path:
         return go_build(module, module / "quickstart")
     except NotAvailable as reason:
         not_available(str(reason))
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[RunningServer]:
-    """A service for the examples."""
-    running = RunningServer(("--dev", "--listen", "127.0.0.1:0"))
-    yield running
-    running.kill()
 
 
 @pytest.mark.usefixtures("available")
@@ -99,45 +80,17 @@ def test_its_own_tests_pass() -> None:
 
 def test_the_quickstart_has_at_most_thirty_lines() -> None:
     """A promise of the README."""
-    assert len(examples()[0].splitlines()) <= 30
+    assert len(EXAMPLES[0].splitlines()) <= MOST_LINES
 
 
 def test_the_quickstart_greets_a_real_player(quickstart: Path, server: RunningServer) -> None:
     """XX in three messages, the player's name, the welcome."""
-    player = noise_player(Setup(pattern=Pattern.XX, prologue=b""), b"")
-    command = [str(quickstart), "greet", server.address]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-
-        def send(message: bytes) -> None:
-            assert process.stdin is not None
-            process.stdin.write(len(message).to_bytes(2, "big") + message)
-            process.stdin.flush()
-
-        def read() -> bytes:
-            assert process.stdout is not None
-            return process.stdout.read(int.from_bytes(process.stdout.read(2), "big"))
-
-        send(player.write_handshake())
-        player.read_handshake(read())
-        send(player.write_handshake())
-        send(player.seal(b"ann"))
-        assert player.open(read()) == b"welcome, ann"
-        assert process.wait(SECONDS) == 0
+    greet([str(quickstart), "greet", server.address])
 
 
 def test_the_udp_example_plays_with_a_real_player(quickstart: Path, server: RunningServer) -> None:
     """A handshake over a socket, and three echoes."""
-    with subprocess.Popen([quickstart, "table", server.address], stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            host, _, port = process.stdout.readline().strip().rpartition(":")
-            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as wire:
-                wire.connect((host, int(port)))
-                play(wire, datagram_player(Setup(pattern=Pattern.XX, prologue=b""), b""))
-        finally:
-            process.kill()
+    play_over_udp([str(quickstart), "table", server.address])
 
 
 def test_the_test_example_runs(quickstart: Path) -> None:

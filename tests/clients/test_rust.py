@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
-import re
 import shutil
-import socket
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from noisegate import Pattern
 from tests.support.go_program import NotAvailable
-from tests.support.noise_client import Setup, datagram_player, noise_player
+from tests.support.quickstart import MOST_LINES, examples_of, greet, play_over_udp
 from tests.support.rust_client import CLIENT, DRIVER, cargo
 from tests.support.server import RunningServer
-from tests.support.udp_echo import play
 from tests.support.vectors import not_available
 
-README = CLIENT / "README.md"
+EXAMPLES = examples_of(CLIENT / "README.md", "rust")
 WORLD = Path(__file__).parent / "rust" / "main.rs.txt"
-SECONDS = 10.0
 
 # Nothing may be there yet: the first of them all builds what the client is built on.
 pytestmark = pytest.mark.timeout(900)
-
-
-def examples() -> list[str]:
-    """The README's blocks of Rust."""
-    return re.findall(r"```rust\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
 
 
 def passes(package: Path, target: Path, *arguments: str) -> None:
@@ -55,21 +44,13 @@ def quickstart(tmp_path_factory: pytest.TempPathFactory, target: Path) -> Path:
     manifest = manifest.replace("noisegate-driver", "quickstart").replace("../../../../clients/rust", str(CLIENT))
     (package / "Cargo.toml").write_text(manifest, encoding="utf-8")
     (package / "src").mkdir()
-    greet, table, tick, test = examples()
+    welcome, table, tick, test = EXAMPLES
     tests = f"#[cfg(test)]\nmod tests {{\n{test}}}\n"
-    program = "\n".join((WORLD.read_text(encoding="utf-8"), greet, table, tick, tests))
+    program = "\n".join((WORLD.read_text(encoding="utf-8"), welcome, table, tick, tests))
     (package / "src" / "main.rs").write_text(program, encoding="utf-8")
     passes(package, target, "test", "--quiet", "--offline")
     passes(package, target, "build", "--quiet", "--offline")
     return target / "debug" / "quickstart"
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[RunningServer]:
-    """A service for the examples."""
-    running = RunningServer(("--dev", "--listen", "127.0.0.1:0"))
-    yield running
-    running.kill()
 
 
 def test_the_code_is_formatted() -> None:
@@ -89,42 +70,14 @@ def test_its_own_tests_pass(target: Path) -> None:
 
 def test_the_quickstart_has_at_most_thirty_lines() -> None:
     """A promise of the README."""
-    assert len(examples()[0].splitlines()) <= 30
+    assert len(EXAMPLES[0].splitlines()) <= MOST_LINES
 
 
 def test_the_quickstart_greets_a_real_player(quickstart: Path, server: RunningServer) -> None:
     """XX in three messages, the player's name, the welcome. The test example has run before."""
-    player = noise_player(Setup(pattern=Pattern.XX, prologue=b""), b"")
-    command = [str(quickstart), "greet", server.address]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-
-        def send(message: bytes) -> None:
-            assert process.stdin is not None
-            process.stdin.write(len(message).to_bytes(2, "big") + message)
-            process.stdin.flush()
-
-        def read() -> bytes:
-            assert process.stdout is not None
-            return process.stdout.read(int.from_bytes(process.stdout.read(2), "big"))
-
-        send(player.write_handshake())
-        player.read_handshake(read())
-        send(player.write_handshake())
-        send(player.seal(b"ann"))
-        assert player.open(read()) == b"welcome, ann"
-        assert process.wait(SECONDS) == 0
+    greet([str(quickstart), "greet", server.address])
 
 
 def test_the_udp_example_plays_with_a_real_player(quickstart: Path, server: RunningServer) -> None:
     """A handshake over a socket, and three echoes."""
-    with subprocess.Popen([quickstart, "table", server.address], stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            host, _, port = process.stdout.readline().strip().rpartition(":")
-            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as wire:
-                wire.connect((host, int(port)))
-                play(wire, datagram_player(Setup(pattern=Pattern.XX, prologue=b""), b""))
-        finally:
-            process.kill()
+    play_over_udp([str(quickstart), "table", server.address])

@@ -22,14 +22,13 @@ from tests.conformance.suite.table import shown
 from tests.support.go_program import NotAvailable, go_build
 from tests.support.node_program import install_noise_c
 from tests.support.noise_pair import INITIATOR_STATIC, RESPONDER_STATIC, end
-from tests.support.noise_peer import NoisePeer, PeerPlayer, Refused, open_end, running
+from tests.support.noise_peer import NoisePeer, PeerPlayer, Refused, agree, open_end, running
 from tests.support.vectors import not_available
 
 HERE: Final = Path(__file__).parent
 PROLOGUE = b"another library, live"
 PSK = bytes([0x70]) * 32
 """The pre-shared key of `tests.support.noise_pair`."""
-TRANSPORT_SIZES = (0, 1, 65_519)
 HASHES = ("SHA256", "SHA512", "BLAKE2s", "BLAKE2b")
 
 
@@ -110,21 +109,7 @@ def test_handshakes_agree_in_both_roles(library: Library, peer: NoisePeer) -> No
     """Every pattern, cipher and hash: payloads, the handshake hash, and transport messages both ways."""
     for pattern, cipher, hash_, initiator in product(library.patterns, ("ChaChaPoly", "AESGCM"), HASHES, (True, False)):
         name = f"Noise_{pattern}_25519_{cipher}_{hash_}"
-        ours = begin(peer, name, initiator=initiator)
-        for index in range(len(ours.protocol.pattern.messages)):
-            payload = b"payload" * index
-            if ours.is_my_turn:
-                assert peer.ask("read", ours.write_message(payload)) == payload, (name, index)
-            else:
-                assert ours.read_message(peer.ask("write", payload)) == payload, (name, index)
-        assert peer.ask("hash") == ours.handshake_hash, name
-        peer.ask("split")
-        first, second = ours.split()
-        send, receive = (first, second) if initiator else (second, first)
-        for size in TRANSPORT_SIZES:
-            plaintext = bytes([size % 251]) * size
-            assert peer.ask("unseal", send.encrypt_with_ad(b"", plaintext)) == plaintext, (name, size)
-            assert receive.decrypt_with_ad(b"", peer.ask("seal", plaintext)) == plaintext, (name, size)
+        agree(peer, begin(peer, name, initiator=initiator), name)
 
 
 def test_each_refuses_a_tampered_message_of_the_other(library: Library, peer: NoisePeer) -> None:

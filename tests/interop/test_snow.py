@@ -23,7 +23,7 @@ from tests.conformance.suite.table import run as run_suite
 from tests.conformance.suite.table import shown
 from tests.support.go_program import NotAvailable
 from tests.support.noise_pair import INITIATOR_STATIC, RESPONDER_STATIC, end
-from tests.support.noise_peer import NoisePeer, PeerPlayer, Refused, open_end, running
+from tests.support.noise_peer import NoisePeer, PeerPlayer, Refused, agree, open_end, running
 from tests.support.rust_program import cargo_build
 from tests.support.vectors import not_available
 
@@ -33,7 +33,6 @@ PSK = bytes([0x70]) * 32
 """The first pre-shared key of `tests.support.noise_pair`."""
 CLASSICAL = 144  # 9 patterns, 2 ciphers, 4 hashes, 2 roles
 HYBRID = 72  # 9 patterns, 4 ciphers and hashes, 2 roles
-TRANSPORT_SIZES = (0, 1, 65_519)
 
 ENDS = list(product(("XXhfs", "IKhfs", "NKhfs", "NNhfs+psk0"), (True, False)))
 
@@ -71,21 +70,7 @@ def begin(snow: Snow, name: str, *, initiator: bool, kem: str = "mlkem", theirs:
 
 def run(snow: Snow, name: str, *, initiator: bool, kem: str = "mlkem") -> None:
     """All messages, the hash, and transport messages both ways."""
-    ours = begin(snow, name, initiator=initiator, kem=kem)
-    for index in range(len(ours.protocol.pattern.messages)):
-        payload = b"payload" * index
-        if ours.is_my_turn:
-            assert snow.ask("read", ours.write_message(payload)) == payload, (name, index)
-        else:
-            assert ours.read_message(snow.ask("write", payload)) == payload, (name, index)
-    assert snow.ask("hash") == ours.handshake_hash, name
-    snow.ask("split")
-    first, second = ours.split()
-    send, receive = (first, second) if initiator else (second, first)
-    for size in TRANSPORT_SIZES:
-        plaintext = bytes([size % 251]) * size
-        assert snow.ask("unseal", send.encrypt_with_ad(b"", plaintext)) == plaintext, (name, size)
-        assert receive.decrypt_with_ad(b"", snow.ask("seal", plaintext)) == plaintext, (name, size)
+    agree(snow, begin(snow, name, initiator=initiator, kem=kem), name)
 
 
 def test_classical_handshakes_agree_in_both_roles(snow: Snow) -> None:

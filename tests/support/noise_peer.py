@@ -9,11 +9,14 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from examples.dice.noise_player import NoiseRefusedError
 from noisegate import Role
+from noisegate_server.noise import HandshakeState
 from tests.support.noise_client import WITHOUT_REMOTE, Setup, noise_name
+
+_TRANSPORT_SIZES: Final = (0, 1, 65_519)
 
 
 class Refused(NoiseRefusedError):
@@ -72,6 +75,24 @@ def open_end(
     head = [word for word in ("open", name, kem, "initiator" if initiator else "responder") if word]
     words = [each.hex() or "-" for each in (prologue, static, remote, psk if is_psk else b"")]
     peer.line(" ".join((*head, *words, place or "0")))
+
+
+def agree(peer: NoisePeer, ours: HandshakeState, name: str) -> None:
+    """All messages of a handshake that both ends have begun, its hash, and transport messages both ways."""
+    for index in range(len(ours.protocol.pattern.messages)):
+        payload = b"payload" * index
+        if ours.is_my_turn:
+            assert peer.ask("read", ours.write_message(payload)) == payload, (name, index)
+        else:
+            assert ours.read_message(peer.ask("write", payload)) == payload, (name, index)
+    assert peer.ask("hash") == ours.handshake_hash, name
+    peer.ask("split")
+    first, second = ours.split()
+    send, receive = (first, second) if ours.initiator else (second, first)
+    for size in _TRANSPORT_SIZES:
+        plaintext = bytes([size % 251]) * size
+        assert peer.ask("unseal", send.encrypt_with_ad(b"", plaintext)) == plaintext, (name, size)
+        assert receive.decrypt_with_ad(b"", peer.ask("seal", plaintext)) == plaintext, (name, size)
 
 
 class PeerPlayer:
