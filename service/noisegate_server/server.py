@@ -10,7 +10,6 @@ import asyncio
 import os
 import signal
 import time
-from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -32,7 +31,7 @@ from noisegate_server.rpc.running import Running
 from noisegate_server.rpc.table import build_table
 from noisegate_server.rpc.unary import Rpc
 from noisegate_server.session.sealing import SealingKeys
-from noisegate_server.store.base import Ended
+from noisegate_server.sweeper import Sweeper
 from noisegate_server.telemetry.destinations import NOWHERE, Destinations
 from noisegate_server.telemetry.logs import LOG, log_defect, log_loop_defect
 from noisegate_server.telemetry.pipeline import Telemetry
@@ -45,13 +44,8 @@ from noisegate_server.wiring import callers_policy, engine_policy, store_limits,
 
 __all__ = ["Server", "run"]
 
-_SWEEP_SECONDS: Final = 0.1
-_SWEEP_BUDGET: Final = 12
-"""Entries of one slice: a third of a millisecond."""
-_SWEEP_PAUSE: Final = 0.001
-"""Between two slices: a call needs several turns of the loop, and should not meet a slice in each."""
-_SWEEP_LATE: Final = 1.0
-"""Seconds behind what is due after which slices follow each other without a pause."""
+_RETRY_SECONDS: Final = 0.1
+"""Until the next sweep where one has failed."""
 
 Clock = Callable[[], float]
 RandomBytes = Callable[[int], bytes]
@@ -173,7 +167,8 @@ class Server:
         if tls is not None and credentials is not None:
             self._renewal.watch(tls, self._renewing_certificate(transport, credentials, "client_ca"))
         self._parts, self._transport, self._keeper, self._telemetry = parts, transport, keeper, telemetry
-        self._sweeper = asyncio.create_task(self._sweep(parts, keeper), name="sweep")
+        sweeper = Sweeper(parts, self._repeats, self._clock, self._wall)
+        self._sweeper = asyncio.create_task(self._sweep(sweeper, keeper), name="sweep")
         return bound
 
     def _admin_listener(self, config: Config) -> GrpcioTransport | None:
@@ -260,30 +255,17 @@ class Server:
         """Take over what the files of keys and certificates hold now; one that is of no use leaves what was before."""
         self._renewal.renew_all()
 
-    async def _sweep(self, parts: Parts, keeper: Keeper) -> None:
-        """End what is over, in slices; between two slices calls have their turn."""
+    async def _sweep(self, sweeper: Sweeper, keeper: Keeper) -> None:
+        """Do what is due, in slices; between two slices calls have their turn."""
         while True:
-            pause = _SWEEP_SECONDS
+            pause = _RETRY_SECONDS
             try:
-                now = self._clock()
-                self._renewal.look(now)
-                wiped = parts.store.wiped
-                over = upkeep.sweep(parts, now, self._wall(), _SWEEP_BUDGET)
-                _log_swept(over, parts.store.wiped - wiped)
-                dropped = self._repeats.expire(now, _SWEEP_BUDGET) + self._repeats.cut(_SWEEP_BUDGET)
-                due = parts.store.next_expiry()
-                if dropped >= _SWEEP_BUDGET or (due is not None and due <= now):
-                    pause = _SWEEP_PAUSE if due is None or now - due < _SWEEP_LATE else 0
+                self._renewal.look(self._clock())
+                pause = sweeper.sweep()
                 await keeper.tick()
             except Exception as error:  # noqa: BLE001  # the outermost frame of its task: it must outlive a defect
                 log_defect("sweep", error)
             await asyncio.sleep(pause)
-
-
-def _log_swept(ended: list[Ended], wiped: int) -> None:
-    """Say what a slice has ended and wiped: numbers and causes, nothing of any session."""
-    if ended or wiped:
-        LOG.debug("swept", ended=dict(Counter(each.reason.name for each in ended)), keys_wiped_of=wiped)
 
 
 def run(config: Config, announce: Callable[[str], None], destinations: Destinations = NOWHERE) -> None:

@@ -1,0 +1,85 @@
+"""What is due is done in slices of time, and never without a pause for the calls."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import count
+from typing import Any, Final
+
+import pytest
+
+from noisegate_server.engine.parts import Parts
+from noisegate_server.rpc.repeats import Repeats
+from noisegate_server.store.base import StoreLimits
+from noisegate_server.store.sharded import ShardedStore
+from noisegate_server.sweeper import Sweeper
+from tests.support.engine import Clock, Engine
+from tests.support.fake_session import FakeSession
+
+SESSIONS: Final = 2_000
+END: Final = 2.0
+"""Monotonic seconds: when all of them are over."""
+
+
+class SlowClock:
+    """Every look at it takes a tenth of a millisecond, like the work that was done since the one before."""
+
+    def __init__(self, now: float) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        self.now += 0.0001
+        return self.now
+
+
+def crowd() -> Parts:
+    """An instance with sessions that end together."""
+    store: Any = ShardedStore[FakeSession](StoreLimits())
+    for number in range(1, SESSIONS + 1):
+        store.add(FakeSession(number, expires_at=END), 0.0)
+    return replace(Engine(Clock()).parts, store=store)
+
+
+def ended_in_a_slice(at: float) -> tuple[int, float]:
+    """How many the first slice ends that begins then, and the pause after it."""
+    parts, clock = crowd(), SlowClock(at)
+    pause = Sweeper(parts, Repeats(), clock, lambda: 0.0).sweep()
+    return SESSIONS - parts.store.counts().sessions, pause
+
+
+def test_a_slice_ends_with_its_time_and_more_is_due_soon() -> None:
+    """Whoever calls waits for one slice, however many sessions end together."""
+    ended, pause = ended_in_a_slice(END)
+    assert 0 < ended < 200
+    assert 0.0 < pause < 0.01
+
+
+def test_a_slice_is_longer_where_much_is_late_and_a_pause_follows_all_the_same() -> None:
+    """Threads of the transport that wait for the core get it between two slices."""
+    usual, _ = ended_in_a_slice(END)
+    ended, pause = ended_in_a_slice(END + 5.0)
+    assert 2 * usual <= ended < 4 * usual
+    assert 0.0 < pause < 0.01
+
+
+@pytest.mark.parametrize("at", [END - 1.5, END], ids=["nothing is due yet", "all is due"])
+def test_slices_follow_each_other_until_nothing_is_due(at: float) -> None:
+    """Then the sweeper rests."""
+    parts, clock = crowd(), SlowClock(at)
+    sweeper = Sweeper(parts, Repeats(), clock, lambda: 0.0)
+    slices = next(number for number in count(1) if sweeper.sweep() >= 0.1)
+    assert (slices == 1) == (at < END)
+    assert parts.store.counts().sessions == (SESSIONS if at < END else 0)
+
+
+def test_answers_that_are_due_alone_are_dropped_in_slices_too() -> None:
+    """No session is over; what was kept for repeats is."""
+    clock, repeats = SlowClock(10.0), Repeats()
+    for number in range(SESSIONS):
+        repeats.keep(("t", "/s/M", str(number)), b"d", (0, b"x"), owner=b"", lifetime=5.0, now=0.0)
+    sweeper = Sweeper(Engine(Clock()).parts, repeats, clock, lambda: 0.0)
+    assert sweeper.sweep() < 0.01
+    assert 0 < len(repeats) < SESSIONS
+    while sweeper.sweep() < 0.1:
+        pass
+    assert len(repeats) == 0
