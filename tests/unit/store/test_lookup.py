@@ -100,16 +100,17 @@ def test_what_was_found_out_about_a_room_goes_with_any_of_its_sessions() -> None
 
 
 def test_sessions_that_were_known_make_room_for_those_that_come(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No more than so many are kept; after so many others they are forgotten, and whoever comes next is kept."""
+    """No more than so many are kept; after so many others they are forgotten, and for a while nobody is kept."""
     monkeypatch.setattr(table, "_KNOWN", 2)
     monkeypatch.setattr(table, "_MISSED", 6)
+    monkeypatch.setattr(table, "_PASSED", 4)
     store = make_store()
     ids = [add(store, FakeSession(number)).session_id for number in range(1, 6)]
     known = []
-    for asked in (ids, ids, ids[::-1]):
+    for asked in (ids, ids, ids[::-1], ids[::-1]):
         assert [each and each.session_id for each in store.get_many("dice", asked)] == asked
         known.append(sorted(store._table._found.get("dice", {})))
-    assert known == [ids[:2], [], ids[3:]]
+    assert known == [ids[:2], [], [], ids[3:]]
 
 
 def test_rooms_are_forgotten_before_they_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
