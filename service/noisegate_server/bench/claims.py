@@ -76,8 +76,8 @@ CLAIMS: Final[dict[str, Claim]] = {
         aim=1.3,
     ),
     "scale-1m": Claim(
-        what="CPU for an item of EncryptBatch, in process, 1,000 at random of 1,000,000 sessions, contexts cold",
-        reference="the same in a service of 1,000 sessions, contexts cold",
+        what="CPU for an item of EncryptBatch, in process, 1,000 at random of 1,000,000 sessions at rest",
+        reference="the same in a service of 1,000 sessions at rest",
         must=1.3,
         aim=1.1,
     ),

@@ -160,8 +160,8 @@ class Million:
     async def measure_scale(self) -> Taken:
         """CPU of an item of EncryptBatch with so many sessions / with 1,000."""
         said = await (await self._started()).ask("scale")
-        taken, at_rest = from_pairs(said["rounds"]), from_pairs(said["at_rest"])
-        detail = f"{taken.detail}; at rest {at_rest.ratio:.2f}, {at_rest.detail}"
+        taken, in_use = from_pairs(said["at_rest"]), from_pairs(said["in_use"])
+        detail = f"{taken.detail}; of sessions in use {in_use.ratio:.2f}, {in_use.detail}"
         return Taken(ratio=taken.ratio, low=taken.low, high=taken.high, detail=detail)
 
     async def _taken(self) -> list[_Round]:
