@@ -19,13 +19,13 @@ from noisegate_server.telemetry.logs import LOG
 
 __all__ = ["Sweeper"]
 
-_STEP: Final = 12
-"""Entries between two looks at the clock: a third of a millisecond at most."""
+_STEP: Final = 6
+"""Entries between two looks at the clock: a sixth of a millisecond as a rule."""
 _SLICE: Final = 0.0007
 """Seconds, as all here."""
 _LATE: Final = 1.0
 """Behind what is due after which slices are longer. Less means nothing: what is due comes up by the second."""
-_LATE_SLICE: Final = 0.0018
+_LATE_SLICE: Final = 0.0015
 _PAUSE: Final = 0.001
 """Until the next slice while more is due. Timers make it 1 to 2 ms."""
 _REST: Final = 0.1

@@ -26,7 +26,7 @@ __all__ = ["Responder", "measure_ik", "measure_resume"]
 _COUNT: Final = 20
 """Handshakes of a turn."""
 _TURNS: Final = 5
-_ROUNDS: Final = 25
+_ROUNDS: Final = 61
 _WHOLE_ROUNDS: Final = 5
 _EXCHANGES: Final = 4
 

@@ -27,7 +27,7 @@ __all__ = ["Million", "measure_largest"]
 
 _MILLION: Final = 1_000_000
 _FEW: Final = 200_000
-_ROUNDS: Final = 3
+_ROUNDS: Final = 5
 _CALLS: Final = 9
 _ITEMS: Final = 1_024
 _LARGEST: Final = 1_280
