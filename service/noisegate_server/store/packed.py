@@ -123,8 +123,10 @@ class PackedSessions(Generic[S]):
     def put(self, session: S) -> bool:
         """Keep the record of a session in its place and wipe the object; False, and nothing done, where none fits."""
         shared, record = self._packer.pack(session)
-        length = _HEAD.size + len(record)
-        number = self._shared.take(shared, session.tenant) if length <= LARGEST else -1
+        length, digest = _HEAD.size + len(record), xxh3_64_intdigest(session.session_id)
+        # One of two ids with one digest would not be found: who looks by it takes the first and compares.
+        fits = length <= LARGEST and not self._by_id.first(digest)
+        number = self._shared.take(shared, session.tenant) if fits else -1
         if number < 0:
             wipe(record)
             return False
@@ -134,7 +136,7 @@ class PackedSessions(Generic[S]):
         slot[_HEAD.size : length] = record
         wipe(record)
         self._by_handle.add(session.handle, reference)
-        self._by_id.add(xxh3_64_intdigest(session.session_id), session.handle)
+        self._by_id.add(digest, session.handle)
         self.per_shard[session.handle % len(self.per_shard)] += 1
         self._packer.spend(session)
         return True
