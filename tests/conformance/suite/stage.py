@@ -122,6 +122,8 @@ class Stage:
                 self._present(self._own).signal(signal.SIGTERM)
                 while await is_serving(self.address):
                     pass  # each look is a call of its own
+            case "stopped":
+                await self._stopped()
             case "revoke":
                 await self._revoke(step["static_key"])
             case "start":
@@ -170,11 +172,17 @@ class Stage:
         policy.write_text(_POLICY, encoding="utf-8")
         return [*authority.write_server_files(folder), "--policy", str(policy)]
 
-    async def _start_again(self) -> None:
+    async def _stopped(self) -> None:
         try:
             await asyncio.to_thread(self._present(self._own).wait)
+        except TimeoutExpired as error:
+            raise Unmet(f"the service has not ended: {error}") from error
+
+    async def _start_again(self) -> None:
+        await self._stopped()
+        try:
             self._own = await asyncio.to_thread(RunningServer, self._options)
-        except (NotReadyError, TimeoutExpired) as error:
+        except NotReadyError as error:
             raise Unmet(f"the service did not come back: {error}") from error
 
     async def _revoke(self, static_key: bytes) -> None:
