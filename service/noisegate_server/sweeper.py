@@ -20,7 +20,7 @@ from noisegate_server.telemetry.logs import LOG
 __all__ = ["Sweeper"]
 
 _STEP: Final = 6
-"""Entries between two looks at the clock: a sixth of a millisecond as a rule."""
+"""Entries of each table between two looks at the clock: a sixth of a millisecond as a rule."""
 _SLICE: Final = 0.0007
 """Seconds, as all here."""
 _LATE: Final = 1.0
@@ -43,17 +43,18 @@ class Sweeper:
 
     def sweep(self) -> float:
         """End what is over and drop what was kept long enough, for the time of a slice; the pause that follows it."""
-        store, now, wall = self._parts.store, self._clock(), self._wall()
-        due, wiped = store.next_expiry(), store.wiped
-        until = now + (_SLICE if due is None or now - due < _LATE else _LATE_SLICE)
-        over: list[Ended] = []
-        more = True
-        while more:
-            over += upkeep.sweep(self._parts, now, wall, _STEP)
+        parts, store, now, wall = self._parts, self._parts.store, self._clock(), self._wall()
+        parts.counts.sweeps += 1
+        wiped, over, limit = store.wiped, list[Ended](), _SLICE
+        while True:
+            ended, more = upkeep.sweep(parts, now, wall, _STEP)
+            over += ended
             dropped = self._repeats.expire(now, _STEP) + self._repeats.cut(_STEP)
             due = store.next_expiry()
-            more = dropped >= _STEP or (due is not None and due <= now)
-            if self._clock() >= until:
+            if due is not None and now - due >= _LATE:
+                limit = _LATE_SLICE
+            more = more or dropped >= _STEP or (due is not None and due <= now)
+            if not more or self._clock() >= now + limit:
                 break
         _log_swept(over, store.wiped - wiped)
         return _PAUSE if more else _REST

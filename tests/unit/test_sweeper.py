@@ -10,11 +10,12 @@ import pytest
 
 from noisegate_server.engine.parts import Parts
 from noisegate_server.rpc.repeats import Repeats
+from noisegate_server.session.errors import SessionClosed
 from noisegate_server.store.base import StoreLimits
 from noisegate_server.store.sharded import ShardedStore
 from noisegate_server.sweeper import Sweeper
 from tests.support.engine import Clock, Engine
-from tests.support.fake_session import FakeSession
+from tests.support.fake_session import FakeSession, session_id
 
 SESSIONS: Final = 2_000
 END: Final = 2.0
@@ -58,8 +59,18 @@ def test_a_slice_is_longer_where_much_is_late_and_a_pause_follows_all_the_same()
     """Threads of the transport that wait for the core get it between two slices."""
     usual, _ = ended_in_a_slice(END)
     ended, pause = ended_in_a_slice(END + 5.0)
-    assert 2 * usual <= ended < 4 * usual
+    assert 1.5 * usual < ended < 4 * usual
     assert 0.0 < pause < 0.01
+
+
+def test_a_call_that_met_a_session_whose_time_is_over_makes_no_slice_longer() -> None:
+    """That one is told of by the next sweep, and nothing is late."""
+    usual, _ = ended_in_a_slice(END)
+    parts, clock = crowd(), SlowClock(END)
+    with pytest.raises(SessionClosed):
+        parts.store.get("dice", session_id(1), END)
+    Sweeper(parts, Repeats(), clock, lambda: 0.0).sweep()
+    assert SESSIONS - parts.store.counts().sessions < 1.5 * usual
 
 
 @pytest.mark.parametrize("at", [END - 1.5, END], ids=["nothing is due yet", "all is due"])
@@ -72,14 +83,22 @@ def test_slices_follow_each_other_until_nothing_is_due(at: float) -> None:
     assert parts.store.counts().sessions == (SESSIONS if at < END else 0)
 
 
-def test_answers_that_are_due_alone_are_dropped_in_slices_too() -> None:
-    """No session is over; what was kept for repeats is."""
-    clock, repeats = SlowClock(10.0), Repeats()
+def test_what_is_kept_beside_sessions_is_dropped_without_rests_too() -> None:
+    """No session is over; what was kept for repeats is, and what was revoked long ago is to be forgotten."""
+    clock, repeats, parts = SlowClock(10.0), Repeats(), Engine(Clock()).parts
     for number in range(SESSIONS):
         repeats.keep(("t", "/s/M", str(number)), b"d", (0, b"x"), owner=b"", lifetime=5.0, now=0.0)
-    sweeper = Sweeper(Engine(Clock()).parts, repeats, clock, lambda: 0.0)
+        parts.revocations.revoke_name("dice", str(number), 0.0)
+    sweeper = Sweeper(parts, repeats, clock, lambda: 1e9)
     assert sweeper.sweep() < 0.01
     assert 0 < len(repeats) < SESSIONS
     while sweeper.sweep() < 0.1:
         pass
-    assert len(repeats) == 0
+    assert (len(repeats), len(parts.revocations)) == (0, 0)
+
+
+def test_a_slice_is_one_sweep_however_many_steps_it_has() -> None:
+    """So the metric tells how often the sweeper has run."""
+    parts = crowd()
+    Sweeper(parts, Repeats(), SlowClock(END), lambda: 0.0).sweep()
+    assert parts.counts.sweeps == 1

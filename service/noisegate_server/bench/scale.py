@@ -1,10 +1,10 @@
 """`scale-1m`: an EncryptBatch through the table's function and in process, 1,000 at random of very many sessions.
 
-The reference is a service of 1,000 sessions in the same process. On both sides the sessions are at rest, packed as
-records, as most of a million are: a core that seals for all of them in turn is back after 14 seconds. They stay at
-rest, no AEAD context of theirs is kept, and none of the million comes twice.
+The reference is a service of 1,000 sessions in the same process. On both sides the sessions are at rest: packed as
+records, which they stay while records are sealed for them, unless two come within a second. No AEAD context of theirs
+is kept, and none of the million comes twice.
 
-Beside it the same with 100,000 sessions in use: objects, of which no cache of the processor holds a tenth. The contexts
+Beside it the same with 100,000 sessions in use: objects, of which a cache of the processor holds few. The contexts
 that are kept are those of other sessions; the reference keeps one, and has to build all of them as well. The clocks of
 both stand still meanwhile, so that no session in use is packed. What is found out once about a session in use is known
 in both.

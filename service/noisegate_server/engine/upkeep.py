@@ -7,14 +7,18 @@ from noisegate_server.session.state import TerminationReason
 from noisegate_server.store.base import Ended
 
 
-def sweep(parts: Parts, now: float, wall: float, budget: int) -> list[Ended]:
-    """End sessions whose time is over and forget rows that are, looking at no more than `budget` of each."""
-    parts.counts.sweeps += 1
-    parts.answers.forget_expired(now, budget)
-    parts.spent.forget(wall, budget)
-    parts.revocations.forget(wall, budget)
-    parts.received.forget_expired(now, budget)
-    return parts.store.sweep(now, budget)
+def sweep(parts: Parts, now: float, wall: float, budget: int) -> tuple[list[Ended], bool]:
+    """End sessions whose time is over and forget rows that are, looking at no more than `budget` of each.
+
+    Those that have ended, and whether there may be more rows to forget; `store.next_expiry` says it of sessions.
+    """
+    dropped = max(
+        parts.answers.forget_expired(now, budget),
+        parts.spent.forget(wall, budget),
+        parts.revocations.forget(wall, budget),
+        parts.received.forget_expired(now, budget),
+    )
+    return parts.store.sweep(now, budget), dropped >= budget
 
 
 def end_all(parts: Parts, now: float) -> int:

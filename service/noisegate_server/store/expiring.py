@@ -86,14 +86,15 @@ class ExpiringTable(Generic[K, V]):
             return None
         return row[0]
 
-    def forget_expired(self, now: float, budget: int = 64) -> None:
-        """Drop rows whose time is over, at most `budget` of them."""
+    def forget_expired(self, now: float, budget: int = 64) -> int:
+        """Drop rows whose time is over, at most `budget` of them; how many."""
         rows = self._rows
-        for _ in range(budget):
+        for dropped in range(budget):
             key = next(iter(rows), None)
             if key is None or rows[key][1] > now:
-                return
+                return dropped
             self._drop(key)
+        return budget
 
     def clear(self) -> None:
         """Drop every row."""

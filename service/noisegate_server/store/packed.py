@@ -122,11 +122,13 @@ class PackedSessions(Generic[S]):
 
     def put(self, session: S) -> bool:
         """Keep the record of a session in its place and wipe the object; False, and nothing done, where none fits."""
+        digest = xxh3_64_intdigest(session.session_id)
+        if self._by_id.first(digest):
+            # One of two ids with one digest would not be found: who looks by it takes the first and compares.
+            return False
         shared, record = self._packer.pack(session)
-        length, digest = _HEAD.size + len(record), xxh3_64_intdigest(session.session_id)
-        # One of two ids with one digest would not be found: who looks by it takes the first and compares.
-        fits = length <= LARGEST and not self._by_id.first(digest)
-        number = self._shared.take(shared, session.tenant) if fits else -1
+        length = _HEAD.size + len(record)
+        number = self._shared.take(shared, session.tenant) if length <= LARGEST else -1
         if number < 0:
             wipe(record)
             return False
@@ -136,7 +138,7 @@ class PackedSessions(Generic[S]):
         slot[_HEAD.size : length] = record
         wipe(record)
         self._by_handle.add(session.handle, reference)
-        self._by_id.add(digest, session.handle)
+        self._by_id.add(digest, reference)
         self.per_shard[session.handle % len(self.per_shard)] += 1
         self._packer.spend(session)
         return True
@@ -162,8 +164,7 @@ class PackedSessions(Generic[S]):
 
     def record_of(self, tenant: str, session_id: bytes) -> tuple[Any, memoryview] | None:
         """What the tenant's session of this id shares, and its record, to read and to write at once."""
-        handle = self._by_id.first(xxh3_64_intdigest(session_id))
-        reference = self._by_handle.first(handle) if handle else 0
+        reference = self._by_id.first(xxh3_64_intdigest(session_id))
         if not reference:
             return None
         _, number, _, record = self._read(reference)
@@ -172,8 +173,8 @@ class PackedSessions(Generic[S]):
 
     def glance_by_id(self, session_id: bytes) -> Glance | None:
         """Likewise, by its id."""
-        handle = self._by_id.first(xxh3_64_intdigest(session_id))
-        glance = self.glance(handle) if handle else None
+        reference = self._by_id.first(xxh3_64_intdigest(session_id))
+        glance = self._glance(reference) if reference else None
         return glance if glance is not None and glance.session_id == session_id else None
 
     def take(self, handle: int) -> S | None:
@@ -224,5 +225,5 @@ class PackedSessions(Generic[S]):
         self._slots.free(reference)
         self._shared.give_back(number, tenant)
         self._by_handle.remove(handle, reference)
-        self._by_id.remove(xxh3_64_intdigest(session_id), handle)
+        self._by_id.remove(xxh3_64_intdigest(session_id), reference)
         self.per_shard[handle % len(self.per_shard)] -= 1

@@ -21,7 +21,7 @@ _KNOWN: Final = 16_384
 _MISSED: Final = 8 * _KNOWN
 """So many others are looked for before these are forgotten: where all come up in any order, none is worth its place."""
 _PASSED: Final = 8 * _MISSED
-"""Nor are others, while so many are looked for."""
+"""So many more are looked for before any is kept again."""
 
 
 class SessionTable(Generic[S]):
@@ -90,7 +90,7 @@ class SessionTable(Generic[S]):
         passing = self._passing > 0
         if passing:
             self._passing -= len(session_ids)
-        known = None if passing else self._found.get(tenant)
+        known = self._found.get(tenant)
         found: list[S | None] = [None] * len(session_ids) if known is None else list(map(known.get, session_ids))
         if not all(found):
             by_id, mask, digest = self.by_id, self.mask, xxh3_64_intdigest

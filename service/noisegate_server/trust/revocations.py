@@ -43,10 +43,11 @@ class Revocations:
         revoked = self._names.get((tenant, peer_id)) if peer_id else None
         return (revoked is not None and made_wall <= revoked) or self.is_revoked(tenant, static_key)
 
-    def forget(self, wall: float, budget: int) -> None:
-        """Drop at most `budget` names whose revocation can concern nothing any more."""
-        for _ in range(budget):
+    def forget(self, wall: float, budget: int) -> int:
+        """Drop at most `budget` names whose revocation can concern nothing any more; how many."""
+        for dropped in range(budget):
             first = next(iter(self._names), None)
             if first is None or wall - self._names[first] <= KEPT_S:
-                return
+                return dropped
             del self._names[first]
+        return budget

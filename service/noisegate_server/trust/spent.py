@@ -90,21 +90,23 @@ class SpentTickets:
                 # written would pile them up.
                 rows.order[:] = sorted({entry for entry in rows.order if entry[1] in rows.ids})
 
-    def forget(self, wall: float, budget: int) -> None:
-        """Drop at most `budget` rows of tickets that are too old to be used at `wall`."""
+    def forget(self, wall: float, budget: int) -> int:
+        """Drop at most `budget` rows of tickets that are too old to be used at `wall`; how many."""
         if wall <= self._due:
-            return
+            return 0
+        left = budget
         oldest = wall - TICKET_LIFETIME_S
         for tenant, rows in list(self._tenants.items()):
             while rows.order and rows.order[0][0] < oldest:
-                if budget <= 0:
-                    return
-                budget -= 1
+                if left <= 0:
+                    return budget
+                left -= 1
                 self._dropped(rows.drop_first())
             if not rows.order and rows.floor <= self._floor:
                 del self._tenants[tenant]
         heads = (rows.order[0][0] for rows in self._tenants.values() if rows.order)
         self._due = min(heads, default=math.inf) + TICKET_LIFETIME_S
+        return budget - left
 
     def _dropped(self, issued: float | None) -> None:
         if issued is not None:

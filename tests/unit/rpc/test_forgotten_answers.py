@@ -91,7 +91,7 @@ def outlive(played: Played) -> None:
     """Its time is over, and a sweep comes by."""
     played.match.step(SECONDS + 0.5)
     near = played.match.near
-    assert len(upkeep.sweep(near.parts, near.clock.now, 1.8e9, 100)) == 1
+    assert len(upkeep.sweep(near.parts, near.clock.now, 1.8e9, 100)[0]) == 1
 
 
 BOTH = [close, suspend, lose_the_network, revoke_the_player, outlive]
