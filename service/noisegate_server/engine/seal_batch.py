@@ -17,8 +17,8 @@ from noisegate_server.session.room import RoomPath, prepare_room
 from noisegate_server.session.sealed import Sealed
 from noisegate_server.session.session import Session
 
-PART: Final = 256
-"""Sessions of a room that are sealed for in one go, a third of a millisecond."""
+PART: Final = 512
+"""Sessions of a room that are sealed for in one go, some two thirds of a millisecond."""
 _PACKED_AT_ONCE: Final = 32
 """Items after which a batch may pause where sessions are packed: each takes some times as long as an object."""
 _ANEW: Final = 8
