@@ -67,7 +67,10 @@ CLAIMS: Final[dict[str, Claim]] = {
         aim=550,
     ),
     "stall-ms": Claim(
-        what="longest step of the loop in any round, ms of its thread's CPU time", reference=_MILLION, must=5, aim=2
+        what="longest step of the loop in a round of 8 s, ms of its thread's CPU time",
+        reference=_MILLION,
+        must=5,
+        aim=2,
     ),
     "tail": Claim(
         what="p99.9 of Encrypt, one in flight, while 10,000 sessions a second expire",
