@@ -67,10 +67,7 @@ CLAIMS: Final[dict[str, Claim]] = {
         aim=550,
     ),
     "stall-ms": Claim(
-        what="longest step of the loop in a round of 8 s, ms of its thread's CPU time",
-        reference=_MILLION,
-        must=5,
-        aim=2,
+        what="longest step of the loop in any round, ms of its thread's CPU time", reference=_MILLION, must=5, aim=2
     ),
     "tail": Claim(
         what="p99.9 of Encrypt, one in flight, while 10,000 sessions a second expire",
@@ -79,8 +76,8 @@ CLAIMS: Final[dict[str, Claim]] = {
         aim=1.3,
     ),
     "scale-1m": Claim(
-        what="CPU for an item of EncryptBatch, in process, 1,000 at random of 1,000,000 sessions at rest",
-        reference="the same in a service of 1,000 sessions at rest",
+        what="CPU for an item of EncryptBatch, in process, 1,000 at random of 1,000,000 sessions, contexts cold",
+        reference="the same in a service of 1,000 sessions, contexts cold",
         must=1.3,
         aim=1.1,
     ),
