@@ -31,9 +31,7 @@ class SessionTable(Generic[S]):
     a serial is never used again, a handle that outlives its session finds nothing.
     """
 
-    __slots__ = (
-        "_found", "_in_rooms", "_missed", "_passing", "_rooms", "_serial", "_size", "by_handle", "by_id", "mask",
-    )  # fmt: skip
+    __slots__ = ("_found", "_in_rooms", "_missed", "_rooms", "_serial", "_size", "by_handle", "by_id", "mask")
 
     def __init__(self, shards: int) -> None:
         if shards < 1 or shards & (shards - 1):
@@ -44,9 +42,8 @@ class SessionTable(Generic[S]):
         self._found: dict[str, dict[bytes, S]] = {}
         """By tenant and id, sessions of `by_id` that were looked for in company."""
         self._missed = 0
-        """Sessions that were looked for in company and did not come to be among them, for want of room."""
-        self._passing = 0
-        """So many more are looked for before any are kept there again."""
+        """Sessions that were looked for in company and did not come to be among them, for want of room. Below 0: so
+        many more are looked for before any comes to be."""
         self._rooms: dict[tuple[str, bytes], Room[S]] = {}
         """By tenant and ids, lists of sessions that all are here."""
         self._in_rooms = 0
@@ -87,38 +84,32 @@ class SessionTable(Generic[S]):
 
         Who asks for many asks for the same ones again a moment later: these are found without their shards.
         """
-        passing = self._passing > 0
-        if passing:
-            self._passing -= len(session_ids)
         known = self._found.get(tenant)
         found: list[S | None] = [None] * len(session_ids) if known is None else list(map(known.get, session_ids))
         if not all(found):
-            by_id, mask, digest = self.by_id, self.mask, xxh3_64_intdigest
-            found = [
-                by_id[digest(session_id) & mask].get(session_id) if session is None else session
-                for session, session_id in zip(found, session_ids, strict=True)
-            ]
-            for at, session in enumerate(found):
-                if session is not None and session.tenant != tenant:
-                    found[at] = None
-            if not passing and any(found):
-                # Not before: a caller that asks for sessions which it does not have leaves nothing here.
-                self._keep(tenant, session_ids, found)
+            by_id, mask, digest, missed = self.by_id, self.mask, xxh3_64_intdigest, self._missed
+            for at, session_id in enumerate(session_ids):
+                if found[at] is not None:
+                    continue
+                session = by_id[digest(session_id) & mask].get(session_id)
+                if session is None or session.tenant != tenant:
+                    continue
+                found[at] = session
+                if missed < 0:
+                    missed += 1
+                    continue
+                if known is None:
+                    # Not before: a caller that asks for sessions which it does not have leaves nothing here.
+                    known = self._found[tenant] = {}
+                if len(known) < _KNOWN:
+                    known[session_id] = session
+                else:
+                    missed += 1
+            if missed >= _MISSED:
+                del self._found[tenant]
+                missed = -_PASSED
+            self._missed = missed
         return found
-
-    def _keep(self, tenant: str, session_ids: Sequence[bytes], found: Sequence[S | None]) -> None:
-        """Find these without their shards from here on, as far as there is room."""
-        known = self._found.setdefault(tenant, {})
-        for session_id, session in zip(session_ids, found, strict=True):
-            if session is None or session_id in known:
-                continue
-            if len(known) < _KNOWN:
-                known[session_id] = session
-            else:
-                self._missed += 1
-        if self._missed >= _MISSED:
-            del self._found[tenant]
-            self._missed, self._passing = 0, _PASSED
 
     def find_room(self, tenant: str, packed: bytes, id_size: int) -> Room[S]:
         """As `find_many`, for ids of one size that lie one behind the other.
