@@ -27,7 +27,7 @@ _LATE: Final = 1.0
 """Behind what is due after which slices are longer. Less means nothing: what is due comes up by the second."""
 _LATE_SLICE: Final = 0.0015
 _PAUSE: Final = 0.001
-"""Until the next slice while more is due. Timers make it 1 to 2 ms."""
+"""Until the next slice while more is due; what the loop's timer adds comes on top."""
 _REST: Final = 0.1
 """Until the next look while nothing is."""
 

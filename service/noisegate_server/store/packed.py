@@ -121,7 +121,7 @@ class PackedSessions(Generic[S]):
         return len(self._by_handle)
 
     def put(self, session: S) -> bool:
-        """Keep the record of a session in its place and wipe the object; False, and nothing done, where none fits."""
+        """Keep a session's record in its place and wipe the object; False, and nothing done, where it cannot be."""
         digest = xxh3_64_intdigest(session.session_id)
         if self._by_id.first(digest):
             # One of two ids with one digest would not be found: who looks by it takes the first and compares.
