@@ -6,8 +6,6 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Generic
 
-from xxhash import xxh3_64_intdigest
-
 from noisegate_server.session.errors import NotEstablished, Overloaded, SessionClosed, SessionNotFound, SessionQuota
 from noisegate_server.session.record_layout import Glance
 from noisegate_server.session.state import TerminationReason
@@ -38,7 +36,7 @@ class ShardedStore(Generic[S]):
     """A `SessionStore` in the memory of one event loop."""
 
     __slots__ = (
-        "_asleep", "_by_id", "_deadlines", "_half_open", "_indexes", "_limits", "_looked_at", "_mask", "_on_end",
+        "_asleep", "_by_last_byte", "_deadlines", "_half_open", "_indexes", "_limits", "_looked_at", "_mask", "_on_end",
         "_on_given_up", "_resumable", "_table", "_tending", "_tombstones", "_unreported",
     )  # fmt: skip
 
@@ -60,7 +58,7 @@ class ShardedStore(Generic[S]):
         self._limits = limits
         self._table: PackingTable[S] = PackingTable(shards, packer, limits.capacity)
         # The look-up of every record goes through these two, without a call in between.
-        self._by_id = self._table.by_id
+        self._by_last_byte = self._table.by_last_byte
         self._mask = self._table.mask
         # Suspended sessions: the same handles, so that all indexes stay as they are when one leaves or comes back.
         self._asleep: SessionTable[SuspendedSession] = SessionTable(shards)
@@ -89,7 +87,7 @@ class ShardedStore(Generic[S]):
     def get(self, tenant: str, session_id: bytes, now: float) -> S:
         """The tenant's session; see `SessionStore.get`."""
         try:
-            session = self._by_id[xxh3_64_intdigest(session_id) & self._mask][session_id]
+            session = self._by_last_byte[session_id[-1]][session_id]
         except KeyError:
             found = self._unpacked(tenant, session_id)
             if found is None:
@@ -184,7 +182,7 @@ class ShardedStore(Generic[S]):
     ) -> SuspendedSession | None:
         """The tenant's suspended session; see `SessionStore.find_suspended`."""
         if session_id:
-            record = self._asleep.by_id[xxh3_64_intdigest(session_id) & self._mask].get(session_id)
+            record = self._asleep.by_last_byte[session_id[-1]].get(session_id)
         else:
             record = self._asleep.find(self._indexes.connections.find(tenant, connection_id))
         if record is None or record.tenant != tenant:
