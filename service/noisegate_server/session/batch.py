@@ -13,14 +13,16 @@ import struct
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from itertools import repeat
-from typing import Final
+from typing import Any, Final
 
 from noisegate_server.noise.primitives import InvalidTag
 from noisegate_server.session.aeads import AeadCache
 from noisegate_server.session.constants import DATAGRAM_OVERHEAD, MAX_DATAGRAM_PLAINTEXT, TAG
 from noisegate_server.session.datagram import HEADER
-from noisegate_server.session.fast_path import PLAIN, SealPath, build_context, prepare_open, prepare_seal
+from noisegate_server.session.epoch import Epoch
+from noisegate_server.session.fast_path import PLAIN, build_context, prepare_open, prepare_seal
 from noisegate_server.session.packets import Kind
+from noisegate_server.session.phases import PhaseSender
 from noisegate_server.session.replay import Verdict
 from noisegate_server.session.session import Session
 
@@ -81,17 +83,20 @@ def seal_each(
     All sequences are as long; `sizes` are those of the plaintexts, none of them above LARGEST. It stops before a
     session that is None, or whose case it does not know.
     """
-    paths, counters = _reserve(sessions, sizes, now)
-    headers = _headers(paths, counters)
-    items = zip(paths, counters, headers, plaintexts, associated, strict=False)
+    columns = _columns(sessions, now)
+    if not columns:
+        return 0
+    epochs, senders, starts, stops, idle_timeouts, nonces, ciphers, numbers = columns
+    _fetch(epochs, senders)
+    counters = _reserve(sessions, epochs, stops, idle_timeouts, sizes, now)
+    headers = _headers(starts, counters)
+    items = zip(senders, ciphers, nonces, counters, headers, plaintexts, associated, strict=False)
     bodies = [
-        (path.sender.aead or build_context(path.sender, path.cipher, aeads)).encrypt(
-            path.nonce(counter), plaintext + KIND, header + data
-        )
-        for path, counter, header, plaintext, data in items
+        (sender.aead or build_context(sender, cipher, aeads)).encrypt(nonce(counter), plaintext + KIND, header + data)
+        for sender, cipher, nonce, counter, header, plaintext, data in items
     ]
-    out.lengths += [size + ADDED for size in sizes[: len(paths)]]
-    return _take(paths, counters, headers, bodies, out)
+    out.lengths += [size + ADDED for size in sizes[: len(counters)]]
+    return _take(numbers, counters, headers, bodies, out)
 
 
 def seal_same(
@@ -104,53 +109,86 @@ def seal_same(
 ) -> int:
     """As `seal_each`, one plaintext for every session."""
     size, inner = len(plaintext), plaintext + KIND
-    paths, counters = _reserve(sessions, repeat(size), now)
-    headers = _headers(paths, counters)
+    columns = _columns(sessions, now)
+    if not columns:
+        return 0
+    epochs, senders, starts, stops, idle_timeouts, nonces, ciphers, numbers = columns
+    _fetch(epochs, senders)
+    counters = _reserve(sessions, epochs, stops, idle_timeouts, repeat(size), now)
+    headers = _headers(starts, counters)
     bound = [header + associated_data for header in headers] if associated_data else headers
     bodies = [
-        (path.sender.aead or build_context(path.sender, path.cipher, aeads)).encrypt(path.nonce(counter), inner, header)
-        for path, counter, header in zip(paths, counters, bound, strict=True)
+        (sender.aead or build_context(sender, cipher, aeads)).encrypt(nonce(counter), inner, header)
+        for sender, cipher, nonce, counter, header in zip(senders, ciphers, nonces, counters, bound, strict=False)
     ]
-    out.lengths += [size + ADDED] * len(paths)
-    return _take(paths, counters, headers, bodies, out)
+    out.lengths += [size + ADDED] * len(counters)
+    return _take(numbers, counters, headers, bodies, out)
 
 
-def _reserve(sessions: Sequence[Session | None], sizes: Iterable[int], now: float) -> tuple[list[SealPath], list[int]]:
-    """Consume a counter of each session, in their order, as far as their cases are known; how they seal."""
-    paths: list[SealPath] = []
-    counters: list[int] = []
-    add_path, add_counter = paths.append, counters.append
-    idle_timeout, idle_end = _NEVER, now
-    for session, size in zip(sessions, sizes, strict=False):
-        if session is None:
-            break
-        path = session.seal_path
-        if path is None or now >= path.until:
+def _columns(sessions: Sequence[Session | None], now: float) -> list[tuple[Any, ...]]:
+    """How the sessions seal, in their order, as far as their cases are known: the fields of SealPath, each of all.
+
+    It holds until something else runs. Empty where not even the first one's case is known.
+    """
+    known = [session.seal_path for session in sessions if session is not None]
+    paths = [path for path in known if path is not None]
+    columns = list(zip(*paths, strict=True))
+    if columns and len(paths) == len(sessions) and now < min([epoch.fast_until for epoch in columns[0]]):
+        return columns
+    paths = []
+    for session in sessions:
+        path = None if session is None else session.seal_path
+        if session is not None and (path is None or now >= path.epoch.fast_until):
             path = prepare_seal(session, now)
-            if path is None:
-                break
-        epoch = path.epoch
+        if path is None:
+            break
+        paths.append(path)
+    return list(zip(*paths, strict=True))
+
+
+def _fetch(epochs: Sequence[Epoch], senders: Sequence[PhaseSender]) -> None:
+    """Look at what the next steps need of sessions without a context, of which no cache of the processor has anything.
+
+    In a loop that does more it would wait for each; in one that only looks it fetches the next ones meanwhile.
+    """
+    if senders[0].aead is None:
+        _ = [epoch.sent_bytes for epoch in epochs]
+        _ = [sender.cached_key for sender in senders]
+
+
+def _reserve(
+    sessions: Sequence[Session | None],
+    epochs: Sequence[Epoch],
+    stops: Sequence[int],
+    idle_timeouts: Sequence[float],
+    sizes: Iterable[int],
+    now: float,
+) -> list[int]:
+    """Consume a counter of each session, in their order, up to one of which a limit has to be looked at."""
+    counters: list[int] = []
+    add = counters.append
+    idle_timeout, idle_end = _NEVER, now
+    for session, epoch, stop, timeout, size in zip(sessions, epochs, stops, idle_timeouts, sizes, strict=False):
         counter = epoch.send_counter
-        if counter >= path.stop:
-            path.leave()
+        if counter >= stop or session is None:
+            epoch.leave_fast_path()
             break
         epoch.send_counter = counter + 1
         epoch.sent_bytes += size
-        add_path(path)
-        add_counter(counter)
-        if path.idle_timeout != idle_timeout:
-            idle_timeout = path.idle_timeout
-            idle_end = now + idle_timeout
+        add(counter)
+        if timeout != idle_timeout:
+            idle_timeout = timeout
+            idle_end = now + timeout
         session.last_used = now
         session.expires_at = idle_end
-    return paths, counters
+    return counters
 
 
-def _headers(paths: Sequence[SealPath], counters: Sequence[int]) -> Sequence[bytes]:
+def _headers(starts: Sequence[bytes], counters: Sequence[int]) -> Sequence[bytes]:
     """The header of each record."""
     headers: list[bytes] = []
-    parts: list[bytes | int] = [0] * (2 * len(paths))
-    parts[::2], parts[1::2] = [path.header for path in paths], counters
+    parts: list[bytes | int] = [0] * (2 * len(counters))
+    parts[::2], parts[1::2] = starts[: len(counters)], counters
     for at in range(0, len(parts), 2 * _AT_ONCE):
         some = parts[at : at + 2 * _AT_ONCE]
         in_parts, whole = _layouts(len(some) // 2)
@@ -165,7 +203,7 @@ def _layouts(count: int) -> tuple[struct.Struct, struct.Struct]:
 
 
 def _take(
-    paths: Sequence[SealPath],
+    numbers: Sequence[int],
     counters: Sequence[int],
     headers: Sequence[bytes],
     bodies: Sequence[bytes],
@@ -174,7 +212,7 @@ def _take(
     done = len(bodies)
     out.pieces += interleaved(headers, bodies)
     out.counters += counters
-    out.epochs += [path.number for path in paths]
+    out.epochs += numbers[:done]
     return done
 
 
@@ -198,26 +236,26 @@ def seal_run(
     if session is None:
         return False
     path = session.seal_path
-    if path is None or now >= path.until:
+    if path is None or now >= path.epoch.fast_until:
         path = prepare_seal(session, now)
         if path is None:
             return False
-    epoch, sender = path.epoch, path.sender
+    epoch, sender, start, stop, _, nonce, cipher, number = path
     first = epoch.send_counter
     after = first + len(plaintexts)
-    if after > path.stop:
+    if after > stop:
         return False
-    context = sender.aead or build_context(sender, path.cipher, aeads)
+    context = sender.aead or build_context(sender, cipher, aeads)
     epoch.send_counter = after
-    encrypt, nonce, prefix, add_piece = context.encrypt, path.nonce, path.header, out.pieces.append
+    encrypt, add_piece = context.encrypt, out.pieces.append
     for counter, plaintext, data in zip(range(first, after), plaintexts, associated, strict=True):
-        header = prefix + _COUNTER(counter)
+        header = start + _COUNTER(counter)
         add_piece(header)
         add_piece(encrypt(nonce(counter), plaintext + KIND, header + data))
     epoch.sent_bytes += sum(sizes)
     out.lengths += [size + ADDED for size in sizes]
     out.counters += range(first, after)
-    out.epochs += [epoch.number] * len(sizes)
+    out.epochs += [number] * len(sizes)
     session.touch(now)
     return True
 

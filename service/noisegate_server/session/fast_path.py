@@ -4,8 +4,7 @@ A batch spends on each item about as much for its look at the session as for its
 out is kept for the items to come: where the counter is, what seals, the header but for the counter, and until when all
 of this holds. `DatagramRecords` keeps one object for each direction and lets go of it in `leave_fast_path`.
 
-Why it is safe. It has no state of its own, but for a count of bytes that it hands over when it ends: no counter, no
-window, no key, no AEAD context. The counter is consumed in
+Why it is safe. It has no state of its own: no counter, no window, no key, no AEAD context. The counter is consumed in
 the epoch, where every other way consumes it too; the context is found on the sender, which loses it when its key is
 wiped or changed and when the cache lets go of it; the replay window is the epoch's. So a path that somebody forgot to
 leave cannot use a counter twice, nor a context that was dropped; and a sender that was wiped builds no other. But it
@@ -25,7 +24,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 from noisegate_server.noise.primitives import Aead, Cipher
 from noisegate_server.session.aeads import AeadCache
@@ -42,67 +41,28 @@ _BLOCK: Final = 12
 _NUMBERS: Final = 16_384
 
 
-_HOLDS: Final = 8
-"""Rooms of one session whose paths hold at the same time; the oldest goes first."""
+class SealPath(NamedTuple):
+    """How a session seals, as long as its epoch's `fast_until` says.
 
+    A tuple, so that a batch takes those of its sessions apart in one step. What they lead to is in no cache of the
+    processor where there are very many sessions, and so it is all fetched at the same time.
+    """
 
-class Hold:
-    """Until when what was found out about many sessions together holds: as long as the path of each of them."""
-
-    __slots__ = ("sent", "until")
-
-    def __init__(self, until: float) -> None:
-        self.until = until
-        """As SealPath.until."""
-        self.sent = 0
-        """Bytes that were sealed for each of the sessions: `pending` of its path, which adds them to its epoch's
-        `sent_bytes` when it ends. To add them to each at once would be two cache misses for each record.
-        """
-
-
-class SealPath:
-    """How a session seals."""
-
-    __slots__ = ("cipher", "epoch", "header", "holds", "idle_timeout", "nonce", "number", "sender", "stop", "until")
-
-    def __init__(
-        self, session: Session, records: DatagramRecords, epoch: Epoch, sender: PhaseSender, until: float, stop: int
-    ) -> None:
-        self.cipher: Cipher = records.cipher
-        self.epoch = epoch
-        self.header: bytes = _header(records.connection_id, epoch.number, sender.phase)
-        """The record's header but for its last 4 bytes, the counter."""
-        self.holds: tuple[Hold, ...] = ()
-        self.idle_timeout: float = session.idle_timeout
-        self.nonce: Callable[[int], bytes] = records.nonce
-        self.number = epoch.number
-        self.sender = sender
-        self.stop = stop
-        """The counter from which on a limit has to be looked at."""
-        self.until = until
-        """The moment from which on something may be due, or the session over (monotonic seconds)."""
-
-    def join(self, hold: Hold) -> None:
-        """What `hold` is about holds no longer than this path."""
-        if len(self.holds) >= _HOLDS:
-            self._let_go(self.holds[0])
-        self.holds = (*self.holds[-_HOLDS + 1 :], hold)
-
-    @property
-    def pending(self) -> int:
-        """Bytes that were sealed in the epoch beside its `sent_bytes`."""
-        return sum(hold.sent for hold in self.holds)
+    epoch: Epoch
+    sender: PhaseSender
+    header: bytes
+    """The record's but for its last 4 bytes, the counter."""
+    stop: int
+    """The counter from which on a limit has to be looked at."""
+    idle_timeout: float
+    nonce: Callable[[int], bytes]
+    cipher: Cipher
+    number: int
+    """The epoch's."""
 
     def leave(self) -> None:
         """It holds no more."""
-        self.until = -math.inf
-        for hold in self.holds:
-            self._let_go(hold)
-        self.holds = ()
-
-    def _let_go(self, hold: Hold) -> None:
-        hold.until = -math.inf
-        self.epoch.sent_bytes += hold.sent
+        self.epoch.leave_fast_path()
 
 
 class OpenPath:
@@ -121,7 +81,7 @@ class OpenPath:
         self.nonce: Callable[[int], bytes] = records.nonce
         self.receiver = receiver
         self.until = until
-        """As SealPath.until."""
+        """The moment from which on something may be due, or the session over (monotonic seconds)."""
         self.window: ReplayWindow = epoch.window
 
     def leave(self) -> None:
@@ -154,7 +114,11 @@ def prepare_seal(session: Session, now: float) -> SealPath | None:
         return None
     if records.seal_path is not None:
         records.seal_path.leave()
-    path = session.seal_path = records.seal_path = SealPath(session, records, epoch, sender, until, stop)
+    epoch.fast_until = until
+    header = _header(records.connection_id, epoch.number, sender.phase)
+    path = session.seal_path = records.seal_path = SealPath(
+        epoch, sender, header, stop, session.idle_timeout, records.nonce, records.cipher, epoch.number
+    )
     return path
 
 

@@ -24,7 +24,8 @@ from noisegate_server.noise.primitives import Cipher
 from noisegate_server.session.aeads import AeadCache
 from noisegate_server.session.batch import KIND, interleaved
 from noisegate_server.session.datagram import HEADER
-from noisegate_server.session.fast_path import Hold, SealPath, build_context, prepare_seal
+from noisegate_server.session.epoch import Hold
+from noisegate_server.session.fast_path import SealPath, build_context, prepare_seal
 from noisegate_server.session.session import Session
 
 _COUNTER: Final = 4
@@ -55,12 +56,12 @@ class RoomPath:
         self._idle_timeout = paths[0].idle_timeout
         self._stop = stop
         """The counter from which on a limit of one of them has to be looked at."""
-        self._hold = Hold(min(path.until for path in paths))
-        places = Counter(paths)
+        self._hold = Hold(min(epoch.fast_until for epoch in self._epochs))
+        places = Counter(self._epochs)
         self._places = max(places.values())
         """The most places that one session has."""
-        for path in places:
-            path.join(self._hold)
+        for epoch in places:
+            epoch.join(self._hold)
 
     def holds(self, now: float) -> bool:
         """Whether it may be used at this moment."""
@@ -167,7 +168,7 @@ def prepare_room(sessions: Sequence[Session | None], now: float) -> RoomPath | N
         if session is None:
             return None
         path = session.seal_path
-        if path is None or now >= path.until:
+        if path is None or now >= path.epoch.fast_until:
             path = prepare_seal(session, now)
             if path is None:
                 return None

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from noisegate_server.session.epoch import Epoch
-
-if TYPE_CHECKING:
-    from noisegate_server.session.fast_path import SealPath
 
 
 class Use:
@@ -16,7 +11,6 @@ class Use:
     __slots__ = ()
 
     current: Epoch
-    seal_path: SealPath | None
 
     @property
     def sealed(self) -> int:
@@ -26,8 +20,7 @@ class Use:
     @property
     def sealed_bytes(self) -> int:
         """Bytes of the game's plaintexts that were sealed in this epoch."""
-        path = self.seal_path
-        return self.current.sent_bytes + (0 if path is None else path.pending)
+        return self.current.sealed_bytes
 
     @property
     def opened(self) -> int:

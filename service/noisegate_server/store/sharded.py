@@ -88,7 +88,8 @@ class ShardedStore(Generic[S]):
         """The tenant's session; see `SessionStore.get`."""
         try:
             session = self._by_last_byte[session_id[-1]][session_id]
-        except KeyError:
+        except (KeyError, IndexError):
+            # No such id, or one of no bytes.
             found = self._unpacked(tenant, session_id)
             if found is None:
                 raise self._refusal(tenant, session_id, now) from None

@@ -162,8 +162,8 @@ OF_RECORDS: dict[type, set[str]] = {
         "receive", "renegotiation", "replacement", "reserve", "root", "sealed", "sealed_bytes", "send",
     },
     Epoch: {
-        "began_at", "confirmed", "expires_at", "h", "number", "opened", "receive_tail", "receiver", "root",
-        "send_counter", "send_tail", "sender", "sent_bytes", "window",
+        "began_at", "confirmed", "expires_at", "fast_until", "h", "holds", "number", "opened", "receive_tail",
+        "receiver", "root", "send_counter", "send_tail", "sender", "sent_bytes", "window",
     },
 }  # fmt: skip
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from noisegate_server.session.batch import ADDED
-from noisegate_server.session.fast_path import SealPath
 from noisegate_server.session.room import RoomPath, prepare_room
 from noisegate_server.session.state import TerminationReason
 from tests.support.engines import Engines, Link, establish
@@ -133,9 +132,7 @@ def test_the_oldest_of_too_many_rooms_of_a_session_ends(links: list[Link], engin
     now = engines.clock.now
     rooms = [room_of([links[0], links[number % 2 + 1]], now) for number in range(10)]
     assert [room.holds(now) for room in rooms] == [False] * 2 + [True] * 8
-    path = links[0].responder.session.seal_path
-    assert isinstance(path, SealPath)
-    assert len(path.holds) == 8
+    assert len(links[0].responder.datagrams.current.holds) == 8
 
 
 def test_what_a_room_has_sealed_counts_for_each_session_at_once_and_for_good(

@@ -43,6 +43,14 @@ def test_a_session_is_found_by_its_id() -> None:
     assert store.get("dice", session_id(2), NOW) is second
 
 
+def test_no_bytes_are_the_id_of_nobody() -> None:
+    """A caller that forgot the id is told the same as for one that is unknown."""
+    store = make_store()
+    add(store, FakeSession(1))
+    with pytest.raises(SessionNotFound):
+        store.get("dice", b"", NOW)
+
+
 def test_a_foreign_session_is_answered_exactly_like_an_unknown_one() -> None:
     """Type, text and metadata are equal, so that ids cannot be probed; the session itself is untouched."""
     store = make_store()
