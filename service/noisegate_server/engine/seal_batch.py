@@ -72,7 +72,7 @@ def broadcast_at_once(
 def _path_at_once(parts: Parts, tenant: str, session_ids: bytes, largest: int, now: float) -> RoomPath | None:
     if largest > LARGEST:
         return None
-    room = parts.store.get_room(tenant, session_ids, SESSION_ID)
+    room = parts.store.get_room(tenant, session_ids)
     path: RoomPath | None = room.paths.get(0)
     return path if path is not None and len(room) <= PART and path.holds(now) and path.has_room() else None
 
@@ -234,7 +234,7 @@ class _InRoom(_Work):
         """Seal for a part of the room by its path."""
         if not self.simple or self.scattered:
             return 0
-        room = self.parts.store.get_room(self.tenant, self.session_ids, SESSION_ID)
+        room = self.parts.store.get_room(self.tenant, self.session_ids)
         if not all(room):
             self.scattered, self.at_once = True, _PACKED_AT_ONCE
             return 0
@@ -267,7 +267,7 @@ class _InRoom(_Work):
             return [None] * (stop - start)
         if self.scattered:
             return self.parts.store.get_many(self.tenant, [self.session_id(run) for run in range(start, stop)])
-        return self.parts.store.get_room(self.tenant, self.session_ids, SESSION_ID)[start:stop]
+        return self.parts.store.get_room(self.tenant, self.session_ids)[start:stop]
 
     def straight(self, sessions: Sequence[Session | None], start: int, _at: int, now: float) -> int:
         """Seal as far as the sessions are simple, or packed and can stay so."""

@@ -20,7 +20,7 @@ from noisegate_server.session.aeads import AeadCache
 from noisegate_server.session.constants import DATAGRAM_OVERHEAD, MAX_DATAGRAM_PLAINTEXT, TAG
 from noisegate_server.session.datagram import HEADER
 from noisegate_server.session.epoch import Epoch
-from noisegate_server.session.fast_path import PLAIN, build_context, prepare_open, prepare_seal
+from noisegate_server.session.fast_path import PLAIN, SealPath, build_context, prepare_open, prepare_seal
 from noisegate_server.session.packets import Kind
 from noisegate_server.session.phases import PhaseSender
 from noisegate_server.session.replay import Verdict
@@ -130,12 +130,12 @@ def _columns(sessions: Sequence[Session | None], now: float) -> list[tuple[Any, 
 
     It holds until something else runs. Empty where not even the first one's case is known.
     """
-    known = [session.seal_path for session in sessions if session is not None]
-    paths = [path for path in known if path is not None]
-    columns = list(zip(*paths, strict=True))
-    if columns and len(paths) == len(sessions) and now < min([epoch.fast_until for epoch in columns[0]]):
-        return columns
-    paths = []
+    known: list[Any] = [session and session.seal_path for session in sessions]
+    if all(known):
+        columns = list(zip(*known, strict=True))
+        if columns and now < min([epoch.fast_until for epoch in columns[0]]):
+            return columns
+    paths: list[SealPath] = []
     for session in sessions:
         path = None if session is None else session.seal_path
         if session is not None and (path is None or now >= path.epoch.fast_until):

@@ -227,12 +227,14 @@ class SessionStore(Protocol[S]):
     def get_many(self, tenant: str, session_ids: Sequence[bytes]) -> list[S | None]:
         """For each id what `get` would give, and None where it would raise or take long. Ends and wipes nothing.
 
+        The caller has seen to it that each is of 24 bytes.
+
         A session past `expires_at` may be among them: whoever uses it looks. Packed sessions are None: a whole batch of
         them would hold the loop. `get` unpacks them one by one.
         """
 
-    def get_room(self, tenant: str, packed: bytes, id_size: int) -> Room[S]:
-        """As `get_many`, for ids of `id_size` bytes that lie one behind the other, which are often the same again.
+    def get_room(self, tenant: str, packed: bytes) -> Room[S]:
+        """As `get_many`, for ids that lie one behind the other, which are often the same again.
 
         The caller neither keeps what it gets nor changes the list.
         """

@@ -50,14 +50,14 @@ class ShardedStore(Generic[S]):
         on_given_up: OnEnd[S] = _unheard,
         packer: Packer[S] | None = None,
     ) -> None:
-        """`shards` is a power of two; `resumable` says of a session whose time is over whether a ticket may help.
+        """`shards`: a power of two up to 256; `resumable` says of a session that is over whether a ticket may help.
 
         `on_end` hears of every session that ends, whatever ended it, `on_given_up` of handshakes that never finished;
         the session is in no index any more and not yet wiped. With a `packer` sweeps pack idle ones. Errors: ValueError
         """
         self._limits = limits
         self._table: PackingTable[S] = PackingTable(shards, packer, limits.capacity)
-        # The look-up of every record goes through these two, without a call in between.
+        # The look-up of every record goes through this one, without a call in between.
         self._by_last_byte = self._table.by_last_byte
         self._mask = self._table.mask
         # Suspended sessions: the same handles, so that all indexes stay as they are when one leaves or comes back.
@@ -102,9 +102,9 @@ class ShardedStore(Generic[S]):
         """The tenant's sessions, in the order of their ids; see `SessionStore.get_many`."""
         return self._table.find_many(tenant, session_ids)
 
-    def get_room(self, tenant: str, packed: bytes, id_size: int) -> Room[S]:
+    def get_room(self, tenant: str, packed: bytes) -> Room[S]:
         """As `get_many`, for ids one behind the other; see `SessionStore.get_room`."""
-        return self._table.find_room(tenant, packed, id_size)
+        return self._table.find_room(tenant, packed)
 
     def get_by_connection(self, tenant: str, connection_id: bytes, now: float, *, unpack: bool = True) -> S:
         """The tenant's session that has this connection id; see `SessionStore.get_by_connection`."""

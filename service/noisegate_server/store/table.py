@@ -16,6 +16,7 @@ from noisegate_server.store.base import Room, S
 __all__ = ["SessionTable"]
 
 _BYTES: Final = 256
+_ID: Final = struct.Struct(f"{SESSION_ID}s")
 _KNOWN: Final = 16_384
 """The most sessions of a tenant that are found without their shards: a dict that grows further stops the loop."""
 _MISSED: Final = 8 * _KNOWN
@@ -84,7 +85,7 @@ class SessionTable(Generic[S]):
         return self.by_handle[handle & self.mask].get(handle)
 
     def find_many(self, tenant: str, session_ids: Sequence[bytes]) -> list[S | None]:
-        """The tenant's sessions with these ids, in their order.
+        """The tenant's sessions with these ids of 24 bytes, in their order.
 
         Who asks for many asks for the same ones again a moment later: these are found without their shards.
         """
@@ -126,15 +127,15 @@ class SessionTable(Generic[S]):
                 del self._found[tenant]
                 self._missed = -_PASSED
 
-    def find_room(self, tenant: str, packed: bytes, id_size: int) -> Room[S]:
-        """As `find_many`, for ids of one size that lie one behind the other.
+    def find_room(self, tenant: str, packed: bytes) -> Room[S]:
+        """As `find_many`, for ids that lie one behind the other.
 
         A room is the same bytes tick after tick, until a session leaves: then every room is looked for anew.
         """
         key = (tenant, packed)
         room = self._rooms.get(key)
         if room is None:
-            ids = [session_id for (session_id,) in struct.iter_unpack(f"{id_size}s", packed)]
+            ids = [session_id for (session_id,) in _ID.iter_unpack(packed)]
             room = Room(self.find_many(tenant, ids))
             if all(room):
                 if self._in_rooms + len(room) > _KNOWN:
