@@ -22,6 +22,7 @@ from noisegate_server.config import Config, ConfigError, HostPort
 from noisegate_server.engine import upkeep
 from noisegate_server.engine.keyring import KeyRing
 from noisegate_server.engine.parts import INSTANCE, Parts, make_parts
+from noisegate_server.huge_pages import keep_huge
 from noisegate_server.renewal import Renewal
 from noisegate_server.rpc.admin import ADMIN_SERVICE, build_admin_table
 from noisegate_server.rpc.health import SERVICE, Health, health_methods
@@ -279,6 +280,8 @@ def run(config: Config, announce: Callable[[str], None], destinations: Destinati
         LOG.warning("the system cannot keep other processes of this user from reading this one's memory")
     process.run_in_batches()
     process.keep_freed_memory()
+    if config.huge_pages:
+        keep_huge()
     # A seventh less CPU for a unary call than on asyncio's own loop, measured under grpc.aio.
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(config, announce, destinations))

@@ -30,6 +30,7 @@ from typing import Any, Final
 from noisegate_server import process
 from noisegate_server.bench import scale
 from noisegate_server.bench.crowd import TENANT, Crowd
+from noisegate_server.huge_pages import keep_huge
 
 EXPIRE_PER_SECOND: Final = 10_000
 EXPIRE_SECONDS: Final = 8
@@ -153,4 +154,5 @@ def say(**fields: Any) -> None:
 if __name__ == "__main__":
     process.run_in_batches()
     process.keep_freed_memory()
+    keep_huge()
     asyncio.run(serve())

@@ -187,6 +187,9 @@ class Config(BaseSettings):
     log_format: Literal["json", "console"] = Field(
         "json", description="How it is logged: json, an object a line, or console, for a person."
     )
+    huge_pages: bool = Field(
+        True, description="Put memory into pages of 2 MiB as it comes into use, where the system does so (Linux 6.1)."
+    )
     traceable: bool = Field(
         False, description="For development: let debuggers attach and processes of the same user read the memory."
     )
