@@ -29,8 +29,10 @@ _MAPS: Final = Path("/proc/self/maps")
 """proc(5): a line for each mapping, with its addresses, rights, offset, device, inode and name."""
 _HEAP: Final = {"", "[heap]"}
 _LATER: Final = {errno.EAGAIN, errno.EBUSY, errno.ENOMEM}
-_REST: Final = 2.0
-"""Seconds until it looks for more."""
+_REST: Final = 1.0
+"""Seconds until it looks for more where it has found some."""
+_LONG_REST: Final = 5.0
+"""And where it has not."""
 
 
 def keep_huge() -> threading.Thread:
@@ -46,10 +48,12 @@ def keep_huge() -> threading.Thread:
 def _keep_huge() -> None:
     pages = HugePages()
     while pages.is_supported:
+        found = False
         for seconds in pages.collapse():
             # As long again: who waits for memory comes before the next.
             time.sleep(seconds)
-        time.sleep(_REST)
+            found = True
+        time.sleep(_REST if found else _LONG_REST)
 
 
 class HugePages:
@@ -71,12 +75,12 @@ class HugePages:
             self.is_supported = False
 
     def collapse(self) -> Iterator[float]:
-        """Ask for what has come into use, page by page; the seconds that each has taken."""
+        """Ask for what has come into use, page by page; the seconds of CPU time that each has taken."""
         for start in heap(_MAPS.read_text(encoding="ascii")):
             if self.is_supported and start not in self._asked and self._is_in_use(start):
-                began = time.monotonic()
+                began = time.thread_time()
                 self._ask(start)
-                yield time.monotonic() - began
+                yield time.thread_time() - began
 
     def _is_in_use(self, start: int) -> bool:
         """Whether the system has given memory for each of its pages."""
