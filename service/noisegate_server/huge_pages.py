@@ -29,6 +29,7 @@ _MAPS: Final = Path("/proc/self/maps")
 """proc(5): a line for each mapping, with its addresses, rights, offset, device, inode and name."""
 _HEAP: Final = {"", "[heap]"}
 _LATER: Final = {errno.EAGAIN, errno.EBUSY, errno.ENOMEM}
+"""No such page is free, or the container's limit is reached."""
 _REST: Final = 1.0
 """Seconds until it looks for more where it has found some."""
 _LONG_REST: Final = 5.0
@@ -75,11 +76,20 @@ class HugePages:
             self.is_supported = False
 
     def collapse(self) -> Iterator[float]:
-        """Ask for what has come into use, page by page; the seconds of CPU time that each has taken."""
-        for start in heap(_MAPS.read_text(encoding="ascii")):
-            if self.is_supported and start not in self._asked and self._is_in_use(start):
+        """Ask for what has come into use, page by page; the seconds of CPU time that each has taken.
+
+        It ends where the system has none to give at present: to ask for the next ones would keep it busy for nothing.
+        """
+        try:
+            maps = _MAPS.read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            self.is_supported = False
+            return
+        for start in heap(maps):
+            if start not in self._asked and self._is_in_use(start):
                 began = time.thread_time()
-                self._ask(start)
+                if not self._ask(start):
+                    return
                 yield time.thread_time() - began
 
     def _is_in_use(self, start: int) -> bool:
@@ -87,15 +97,16 @@ class HugePages:
         failed: int = self._mincore(ctypes.c_void_p(start), ctypes.c_size_t(HUGE), self._in_use)
         return not failed and 0 not in self._in_use.raw
 
-    def _ask(self, start: int) -> None:
-        """Ask for one huge page. Where there is none now, there may be later; any other error is for good."""
+    def _ask(self, start: int) -> bool:
+        """Ask for one huge page; False where it makes no sense to ask for another one now, or ever."""
         failed: int = self._madvise(ctypes.c_void_p(start), ctypes.c_size_t(HUGE), _MADV_COLLAPSE)
         error = ctypes.get_errno() if failed else 0
-        if error not in _LATER:
-            self._asked.add(start)
-        if error == errno.EINVAL and self.collapsed == 0:
-            self.is_supported = False
+        if error in _LATER:
+            return False
+        self._asked.add(start)
         self.collapsed += not failed
+        self.is_supported = self.collapsed > 0 or error != errno.EINVAL
+        return self.is_supported
 
 
 def heap(maps: str) -> Iterator[int]:
