@@ -10,12 +10,12 @@ of a call's at once; state moves only after authentication.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from itertools import repeat
 from typing import Any, Final
 
-from noisegate_server.noise.primitives import InvalidTag
+from noisegate_server.noise.primitives import Cipher, InvalidTag
 from noisegate_server.session.aeads import AeadCache
 from noisegate_server.session.constants import DATAGRAM_OVERHEAD, MAX_DATAGRAM_PLAINTEXT, TAG
 from noisegate_server.session.datagram import HEADER
@@ -83,13 +83,10 @@ def seal_each(
     All sequences are as long; `sizes` are those of the plaintexts, none of them above LARGEST. It stops before a
     session that is None, or whose case it does not know.
     """
-    columns = _columns(sessions, now)
-    if not columns:
+    begun = _begin(sessions, sizes, now)
+    if begun is None:
         return 0
-    epochs, senders, starts, stops, idle_timeouts, nonces, ciphers, numbers = columns
-    _fetch(epochs, senders)
-    counters = _reserve(sessions, epochs, stops, idle_timeouts, sizes, now)
-    headers = _headers(starts, counters)
+    counters, headers, senders, nonces, ciphers, numbers = begun
     items = zip(senders, ciphers, nonces, counters, headers, plaintexts, associated, strict=False)
     bodies = [
         (sender.aead or build_context(sender, cipher, aeads)).encrypt(nonce(counter), plaintext + KIND, header + data)
@@ -109,13 +106,10 @@ def seal_same(
 ) -> int:
     """As `seal_each`, one plaintext for every session."""
     size, inner = len(plaintext), plaintext + KIND
-    columns = _columns(sessions, now)
-    if not columns:
+    begun = _begin(sessions, repeat(size), now)
+    if begun is None:
         return 0
-    epochs, senders, starts, stops, idle_timeouts, nonces, ciphers, numbers = columns
-    _fetch(epochs, senders)
-    counters = _reserve(sessions, epochs, stops, idle_timeouts, repeat(size), now)
-    headers = _headers(starts, counters)
+    counters, headers, senders, nonces, ciphers, numbers = begun
     bound = [header + associated_data for header in headers] if associated_data else headers
     bodies = [
         (sender.aead or build_context(sender, cipher, aeads)).encrypt(nonce(counter), inner, header)
@@ -123,6 +117,23 @@ def seal_same(
     ]
     out.lengths += [size + ADDED] * len(counters)
     return _take(numbers, counters, headers, bodies, out)
+
+
+_Begun = tuple[
+    list[int], list[bytes], Sequence[PhaseSender], Sequence[Callable[[int], bytes]], Sequence[Cipher], Sequence[int]
+]
+"""Counters and headers of the records to come; of as many sessions or more what seals, and their epochs' numbers."""
+
+
+def _begin(sessions: Sequence[Session | None], sizes: Iterable[int], now: float) -> _Begun | None:
+    """Consume a counter of each session, from the first on as far as their cases are known; None if of no one."""
+    columns = _columns(sessions, now)
+    if not columns:
+        return None
+    epochs, senders, starts, stops, idle_timeouts, nonces, ciphers, numbers = columns
+    _fetch(epochs, senders)
+    counters = _reserve(sessions, epochs, stops, idle_timeouts, sizes, now)
+    return counters, _headers(starts, counters), senders, nonces, ciphers, numbers
 
 
 def _columns(sessions: Sequence[Session | None], now: float) -> list[tuple[Any, ...]]:
@@ -157,20 +168,20 @@ def _fetch(epochs: Sequence[Epoch], senders: Sequence[PhaseSender]) -> None:
 
 
 def _reserve(
-    sessions: Sequence[Session | None],
+    sessions: Sequence[Any],
     epochs: Sequence[Epoch],
     stops: Sequence[int],
     idle_timeouts: Sequence[float],
     sizes: Iterable[int],
     now: float,
 ) -> list[int]:
-    """Consume a counter of each session, in their order, up to one of which a limit has to be looked at."""
+    """Consume a counter of each session that has an epoch here, up to one of which a limit has to be looked at."""
     counters: list[int] = []
     add = counters.append
     idle_timeout, idle_end = _NEVER, now
     for session, epoch, stop, timeout, size in zip(sessions, epochs, stops, idle_timeouts, sizes, strict=False):
         counter = epoch.send_counter
-        if counter >= stop or session is None:
+        if counter >= stop:
             epoch.leave_fast_path()
             break
         epoch.send_counter = counter + 1
@@ -184,7 +195,7 @@ def _reserve(
     return counters
 
 
-def _headers(starts: Sequence[bytes], counters: Sequence[int]) -> Sequence[bytes]:
+def _headers(starts: Sequence[bytes], counters: Sequence[int]) -> list[bytes]:
     """The header of each record."""
     headers: list[bytes] = []
     parts: list[bytes | int] = [0] * (2 * len(counters))
