@@ -36,7 +36,7 @@ class ShardedStore(Generic[S]):
     """A `SessionStore` in the memory of one event loop."""
 
     __slots__ = (
-        "_asleep", "_by_last_byte", "_deadlines", "_half_open", "_indexes", "_limits", "_looked_at", "_mask", "_on_end",
+        "_asleep", "_by_last_byte", "_deadlines", "_half_open", "_indexes", "_limits", "_looked_at", "_on_end",
         "_on_given_up", "_resumable", "_table", "_tending", "_tombstones", "_unreported",
     )  # fmt: skip
 
@@ -59,7 +59,6 @@ class ShardedStore(Generic[S]):
         self._table: PackingTable[S] = PackingTable(shards, packer, limits.capacity)
         # The look-up of every record goes through this one, without a call in between.
         self._by_last_byte = self._table.by_last_byte
-        self._mask = self._table.mask
         # Suspended sessions: the same handles, so that all indexes stay as they are when one leaves or comes back.
         self._asleep: SessionTable[SuspendedSession] = SessionTable(shards)
         self._indexes = Indexes(shards, buckets_for(limits.capacity, shards))
@@ -209,7 +208,7 @@ class ShardedStore(Generic[S]):
     @property
     def shards(self) -> int:
         """Into how many parts the sessions are split."""
-        return self._mask + 1
+        return self._table.mask + 1
 
     def shard(self, number: int, used_before: float = math.inf) -> Iterator[S]:
         """The sessions of one shard; see `SessionStore.shard`."""

@@ -45,8 +45,8 @@ def test_a_session_is_found_by_its_id() -> None:
     assert store.get("dice", session_id(2), NOW) is second
 
 
-def test_no_bytes_are_the_id_of_nobody() -> None:
-    """A caller that forgot the id is told the same as for one that is unknown."""
+def test_an_id_of_no_bytes_is_unknown() -> None:
+    """A caller that forgot the id is answered as for any other that is not here."""
     store = make_store()
     add(store, FakeSession(1))
     with pytest.raises(SessionNotFound):
