@@ -60,8 +60,9 @@ def _keep_huge() -> None:
 class HugePages:
     """What has been asked for so far. One thread at a time."""
 
-    def __init__(self) -> None:
-        self.is_supported = os.sysconf("SC_PAGE_SIZE") == _PAGE and _MAPS.exists()
+    def __init__(self, maps: Path = _MAPS) -> None:
+        self._maps: Final = maps
+        self.is_supported = os.sysconf("SC_PAGE_SIZE") == _PAGE and maps.exists()
         """Whether it is worth another try."""
         self._asked: set[int] = set()
         """Where the ranges begin that were asked for. One that is given back, and comes again, is left as it is."""
@@ -81,7 +82,7 @@ class HugePages:
         It ends where the system has none to give at present: to ask for the next ones would keep it busy for nothing.
         """
         try:
-            maps = _MAPS.read_text(encoding="utf-8", errors="replace")
+            maps = self._maps.read_text(encoding="utf-8", errors="replace")
         except OSError:
             self.is_supported = False
             return
