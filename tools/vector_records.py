@@ -146,7 +146,7 @@ def sealed(schedule: Schedule, cipher: Cipher, connection_id: bytes, wanted: Wan
     """One record and how it came about; SALTED where its header has a `tail`, base ‖ salt."""
     records, aeads = records_of(schedule, cipher, connection_id, wanted, sends=True)
     epoch = records.current
-    epoch.send_counter = wanted.counter
+    epoch.sender.counter = wanted.counter
     epoch.send_tail = tail
     if isinstance(epoch.sender, PhaseSender):
         for _ in range(wanted.phase):
@@ -183,7 +183,7 @@ def refused(schedule: Schedule, cipher: Cipher, connection_id: bytes) -> list[Ca
 
     def packet(wanted: Wanted) -> bytes:
         records, aeads = records_of(schedule, cipher, connection_id, wanted, sends=True)
-        records.current.send_counter = wanted.counter
+        records.current.sender.counter = wanted.counter
         return records.record(records.current, wanted.kind, wanted.content, wanted.associated_data, aeads)
 
     data = packet(Wanted("i2r", 1, Kind.DATA, b"roll"))

@@ -166,7 +166,7 @@ def both_restored(fixed: Fixed, suite: Suite, schedule: Schedule, cipher: Cipher
             {
                 "from": sender.name, "type": "SALTED" if epoch.send_tail else "RECORD", "epoch": epoch.number,
                 "base": epoch.send_tail[0] if epoch.send_tail else None, "salt": epoch.send_tail[1:].hex(),
-                "counter": epoch.send_counter - 1, "kind": int(kind), "content": content.hex(),
+                "counter": epoch.sender.counter - 1, "kind": int(kind), "content": content.hex(),
                 "packet": packet.hex(), "outcome": outcome,
             }
         )  # fmt: skip

@@ -42,8 +42,8 @@ def counter_is_handed_back(patch: pytest.MonkeyPatch) -> None:
     genuine, count = DatagramRecords.record, iter(range(10**9))
 
     def record(self: DatagramRecords, epoch: Any, *arguments: Any) -> bytes:
-        if next(count) % 9 == 8 and epoch.send_counter and not self.ratchet:
-            epoch.send_counter -= 1
+        if next(count) % 9 == 8 and epoch.sender.counter and not self.ratchet:
+            epoch.sender.counter -= 1
         return genuine(self, epoch, *arguments)
 
     patch.setattr(DatagramRecords, "record", record)

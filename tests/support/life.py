@@ -234,8 +234,8 @@ class Life:
         epoch, limits = records.current, records.limits
         return (
             self.clock.now >= epoch.began_at + limits.hard_age
-            or epoch.send_counter >= limits.data_messages
-            or epoch.sent_bytes >= limits.hard_bytes
+            or epoch.sender.counter >= limits.data_messages
+            or epoch.sender.sent_bytes >= limits.hard_bytes
         )
 
     # ---- what must hold ----------------------------------------------------------------------------------------------

@@ -19,7 +19,6 @@ from noisegate_server.noise.primitives import Cipher, InvalidTag
 from noisegate_server.session.aeads import AeadCache
 from noisegate_server.session.constants import DATAGRAM_OVERHEAD, MAX_DATAGRAM_PLAINTEXT, TAG
 from noisegate_server.session.datagram import HEADER
-from noisegate_server.session.epoch import Epoch
 from noisegate_server.session.fast_path import PLAIN, SealPath, build_context, prepare_open, prepare_seal
 from noisegate_server.session.packets import Kind
 from noisegate_server.session.phases import PhaseSender
@@ -130,9 +129,9 @@ def _begin(sessions: Sequence[Session | None], sizes: Iterable[int], now: float)
     columns = _columns(sessions, now)
     if not columns:
         return None
-    epochs, senders, starts, stops, idle_timeouts, nonces, ciphers, numbers = columns
-    _fetch(epochs, senders)
-    counters = _reserve(sessions, epochs, stops, idle_timeouts, sizes, now)
+    senders, starts, stops, idle_timeouts, nonces, ciphers, numbers = columns
+    _fetch(senders)
+    counters = _reserve(sessions, senders, stops, idle_timeouts, sizes, now)
     return counters, _headers(starts, counters), senders, nonces, ciphers, numbers
 
 
@@ -144,12 +143,12 @@ def _columns(sessions: Sequence[Session | None], now: float) -> list[tuple[Any, 
     known: list[Any] = [session and session.seal_path for session in sessions]
     if all(known):
         columns = list(zip(*known, strict=True))
-        if columns and now < min([epoch.fast_until for epoch in columns[0]]):
+        if columns and now < min([sender.fast_until for sender in columns[0]]):
             return columns
     paths: list[SealPath] = []
     for session in sessions:
         path = None if session is None else session.seal_path
-        if session is not None and (path is None or now >= path.epoch.fast_until):
+        if session is not None and (path is None or now >= path.sender.fast_until):
             path = prepare_seal(session, now)
         if path is None:
             break
@@ -157,35 +156,34 @@ def _columns(sessions: Sequence[Session | None], now: float) -> list[tuple[Any, 
     return list(zip(*paths, strict=True))
 
 
-def _fetch(epochs: Sequence[Epoch], senders: Sequence[PhaseSender]) -> None:
+def _fetch(senders: Sequence[PhaseSender]) -> None:
     """Look at what the next steps need of sessions without a context, of which no cache of the processor has anything.
 
     In a loop that does more it would wait for each; in one that only looks it fetches the next ones meanwhile.
     """
     if senders[0].aead is None:
-        _ = [epoch.sent_bytes for epoch in epochs]
-        _ = [sender.cached_key for sender in senders]
+        _ = [(sender.sent_bytes, sender.cached_key) for sender in senders]
 
 
 def _reserve(
     sessions: Sequence[Any],
-    epochs: Sequence[Epoch],
+    senders: Sequence[PhaseSender],
     stops: Sequence[int],
     idle_timeouts: Sequence[float],
     sizes: Iterable[int],
     now: float,
 ) -> list[int]:
-    """Consume a counter of each session that has an epoch here, up to one of which a limit has to be looked at."""
+    """Consume a counter of each session that has a sender here, up to one of which a limit has to be looked at."""
     counters: list[int] = []
     add = counters.append
     idle_timeout, idle_end = _NEVER, now
-    for session, epoch, stop, timeout, size in zip(sessions, epochs, stops, idle_timeouts, sizes, strict=False):
-        counter = epoch.send_counter
+    for session, sender, stop, timeout, size in zip(sessions, senders, stops, idle_timeouts, sizes, strict=False):
+        counter = sender.counter
         if counter >= stop:
-            epoch.leave_fast_path()
+            sender.leave_fast_path()
             break
-        epoch.send_counter = counter + 1
-        epoch.sent_bytes += size
+        sender.counter = counter + 1
+        sender.sent_bytes += size
         add(counter)
         if timeout != idle_timeout:
             idle_timeout = timeout
@@ -247,23 +245,23 @@ def seal_run(
     if session is None:
         return False
     path = session.seal_path
-    if path is None or now >= path.epoch.fast_until:
+    if path is None or now >= path.sender.fast_until:
         path = prepare_seal(session, now)
         if path is None:
             return False
-    epoch, sender, start, stop, _, nonce, cipher, number = path
-    first = epoch.send_counter
+    sender, start, stop, _, nonce, cipher, number = path
+    first = sender.counter
     after = first + len(plaintexts)
     if after > stop:
         return False
     context = sender.aead or build_context(sender, cipher, aeads)
-    epoch.send_counter = after
+    sender.counter = after
     encrypt, add_piece = context.encrypt, out.pieces.append
     for counter, plaintext, data in zip(range(first, after), plaintexts, associated, strict=True):
         header = start + _COUNTER(counter)
         add_piece(header)
         add_piece(encrypt(nonce(counter), plaintext + KIND, header + data))
-    epoch.sent_bytes += sum(sizes)
+    sender.sent_bytes += sum(sizes)
     out.lengths += [size + ADDED for size in sizes]
     out.counters += range(first, after)
     out.epochs += [number] * len(sizes)

@@ -154,11 +154,12 @@ class DatagramRecords(Use):
         if size > MAX_DATAGRAM_PLAINTEXT:
             raise MessageTooLarge("plaintext", MAX_DATAGRAM_PLAINTEXT)
         epoch = self.current
-        counter = epoch.send_counter
+        sender = epoch.sender
+        counter = sender.counter
         if counter >= self.look_at:
             self.look(epoch)
         packet = self.record(epoch, Kind.DATA, plaintext, associated_data, aeads)
-        epoch.sent_bytes += size
+        sender.sent_bytes += size
         return _new(Sealed, (packet, counter, epoch.number, self.due, ()))
 
     def fall_due(self) -> None:
@@ -177,14 +178,14 @@ class DatagramRecords(Use):
     @property
     def has_room(self) -> bool:
         """Whether the current epoch may seal one more control record."""
-        return self.current.send_counter < self.control_limit
+        return self.current.sender.counter < self.control_limit
 
     def control(self, kind: Kind, content: bytes, aeads: AeadCache) -> bytes:
         """Seal a control record, from the reserved counters where need be. RekeyRequired when these are used up."""
         if not self.has_room:
             raise RekeyRequired("this epoch has sealed as many records as its keys may, those of rotation too")
         packet = self.record(self.current, kind, content, b"", aeads)
-        if not self.due and self.limits.is_soft_passed(self.current.send_counter, self.sealed_bytes):
+        if not self.due and self.limits.is_soft_passed(self.current.sender.counter, self.sealed_bytes):
             self.fall_due()
         return packet
 
@@ -197,11 +198,11 @@ class DatagramRecords(Use):
         tail = epoch.send_tail
         if tail and len(content) >= MAX_SALTED_INNER:
             raise MessageTooLarge("plaintext", MAX_SALTED_INNER - 1)
-        counter = epoch.send_counter
+        sender = epoch.sender
+        counter = sender.counter
         if counter >= MAX_COUNTER:
             raise RekeyRequired("this epoch's counters are used up")
-        epoch.send_counter = counter + 1
-        sender = epoch.sender
+        sender.counter = counter + 1
         context = sender.aead or sender.context(counter, self.cipher, aeads)
         kind |= self.wants_rotation
         if self.padded:
@@ -318,7 +319,7 @@ class DatagramRecords(Use):
         if now >= self.former_until:
             self.former_connection_ids, self.former_until = (), math.inf
         records: tuple[bytes, ...] = ()
-        if (said := self.reminder.due(self.current.send_counter, now)) is not None:
+        if (said := self.reminder.due(self.current.sender.counter, now)) is not None:
             records = self.aside(*said, aeads)
         if self.repeat_timer.due(now):
             records = (self.last_step, *records)
@@ -348,7 +349,7 @@ class DatagramRecords(Use):
 
     def look(self, epoch: Epoch) -> None:
         """Compare the epoch's use with the limits; RekeyRequired at the hard one."""
-        counter, sent = epoch.send_counter, self.sealed_bytes
+        counter, sent = epoch.sender.counter, self.sealed_bytes
         if self.limits.is_hard_passed(counter, sent):
             raise RekeyRequired("this epoch's keys have sealed as much as they may")
         if not self.due and self.limits.is_soft_passed(counter, sent):

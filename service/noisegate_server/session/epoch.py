@@ -8,7 +8,6 @@ of the traffic secrets.
 from __future__ import annotations
 
 import math
-from typing import Final
 
 from noisegate_server.noise.primitives import wipe
 from noisegate_server.session.aeads import AeadCache
@@ -21,31 +20,7 @@ Sender = PhaseSender | RatchetSender
 Receiver = PhaseReceiver | RatchetReceiver
 
 
-_HOLDS: Final = 8
-"""Rooms of one session whose paths hold at the same time; the oldest goes first."""
-
-
-class Hold:
-    """Until when what was found out about many sessions together holds: as long as the fast path of each of them."""
-
-    __slots__ = ("sent", "until")
-
-    def __init__(self, until: float) -> None:
-        self.until = until
-        """As Epoch.fast_until."""
-        self.sent = 0
-        """Bytes that were sealed for each of the sessions: its epoch adds them to `sent_bytes` when the hold ends. To
-        add them to each at once would be two cache misses for each record.
-        """
-
-
-class _Touched:
-    """What every packet touches, side by side in memory; see session.py."""
-
-    __slots__ = ("fast_until", "opened", "send_counter", "sent_bytes")
-
-
-class Epoch(_Touched):
+class Epoch:
     """Keys, counters and window of one epoch. Owned by one session; secrets are wiped by `wipe()`."""
 
     __slots__ = (
@@ -53,8 +28,8 @@ class Epoch(_Touched):
         "confirmed",
         "expires_at",
         "h",
-        "holds",
         "number",
+        "opened",
         "receive_tail",
         "receiver",
         "root",
@@ -78,13 +53,6 @@ class Epoch(_Touched):
         self.h = h
         self.root = root
         self.sender = sender
-        self.send_counter = 0
-        self.sent_bytes = 0
-        """Bytes of the game's plaintexts, but for what `holds` have and has not been added yet."""
-        self.fast_until = -math.inf
-        """Until when the fast path of what this epoch seals holds (monotonic seconds); see session/fast_path.py."""
-        self.holds: tuple[Hold, ...] = ()
-        """Those of the rooms that the session is in; see session/room.py."""
         self.receiver = receiver
         self.window = ReplayWindow()
         self.opened = 0
@@ -100,28 +68,6 @@ class Epoch(_Touched):
 
     def __repr__(self) -> str:
         return f"Epoch(number={self.number}, confirmed={self.confirmed})"
-
-    @property
-    def sealed_bytes(self) -> int:
-        """Bytes of the game's plaintexts that were sealed in this epoch."""
-        return self.sent_bytes + sum(hold.sent for hold in self.holds)
-
-    def join(self, hold: Hold) -> None:
-        """What `hold` is about holds no longer than the fast path of this epoch."""
-        if len(self.holds) >= _HOLDS:
-            self._let_go(self.holds[0])
-        self.holds = (*self.holds[-_HOLDS + 1 :], hold)
-
-    def leave_fast_path(self) -> None:
-        """It holds no more, nor does anything that joined it."""
-        self.fast_until = -math.inf
-        for hold in self.holds:
-            self._let_go(hold)
-        self.holds = ()
-
-    def _let_go(self, hold: Hold) -> None:
-        hold.until = -math.inf
-        self.sent_bytes += hold.sent
 
     def stop_sending(self, aeads: AeadCache) -> None:
         """Wipe what seals; what opens lives on until the grace ends."""

@@ -5,7 +5,7 @@ out is kept for the items to come: where the counter is, what seals, the header 
 of this holds. `DatagramRecords` keeps one object for each direction and lets go of it in `leave_fast_path`.
 
 Why it is safe. It has no state of its own: no counter, no window, no key, no AEAD context. The counter is consumed in
-the epoch, where every other way consumes it too; the context is found on the sender, which loses it when its key is
+the sender, where every other way consumes it too; the context is found there as well, and is lost when its key is
 wiped or changed and when the cache lets go of it; the replay window is the epoch's. So a path that somebody forgot to
 leave cannot use a counter twice, nor a context that was dropped; and a sender that was wiped builds no other. But it
 could send a header that no longer fits its key, or miss what is due; so it is left for:
@@ -42,13 +42,12 @@ _NUMBERS: Final = 16_384
 
 
 class SealPath(NamedTuple):
-    """How a session seals, as long as its epoch's `fast_until` says.
+    """How a session seals, as long as its sender's `fast_until` says.
 
     A tuple, so that a batch takes those of its sessions apart in one step. What they lead to is in no cache of the
     processor where there are very many sessions, and so it is all fetched at the same time.
     """
 
-    epoch: Epoch
     sender: PhaseSender
     header: bytes
     """The record's but for its last 4 bytes, the counter."""
@@ -58,11 +57,11 @@ class SealPath(NamedTuple):
     nonce: Callable[[int], bytes]
     cipher: Cipher
     number: int
-    """The epoch's."""
+    """The epoch's number."""
 
     def leave(self) -> None:
         """It holds no more."""
-        self.epoch.leave_fast_path()
+        self.sender.leave_fast_path()
 
 
 class OpenPath:
@@ -109,15 +108,15 @@ def prepare_seal(session: Session, now: float) -> SealPath | None:
     sender = epoch.sender
     if records.padded or records.mask_key or records.due or records.wants_rotation or epoch.send_tail:
         return None
-    until, stop = _until(session, records, now), _stop(records.look_at, epoch.send_counter)
-    if now >= until or epoch.send_counter >= stop or not isinstance(sender, PhaseSender):
+    until, stop = _until(session, records, now), _stop(records.look_at, sender.counter)
+    if now >= until or sender.counter >= stop or not isinstance(sender, PhaseSender):
         return None
     if records.seal_path is not None:
         records.seal_path.leave()
-    epoch.fast_until = until
+    sender.fast_until = until
     header = _header(records.connection_id, epoch.number, sender.phase)
     path = session.seal_path = records.seal_path = SealPath(
-        epoch, sender, header, stop, session.idle_timeout, records.nonce, records.cipher, epoch.number
+        sender, header, stop, session.idle_timeout, records.nonce, records.cipher, epoch.number
     )
     return path
 

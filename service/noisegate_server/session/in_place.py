@@ -139,13 +139,13 @@ def _seal_datagram(
         raise BufferTooSmall(before, start, "before the content")
     if end > len(view):
         raise BufferTooSmall(end, len(view))
-    counter = epoch.send_counter
+    sender = epoch.sender
+    counter = sender.counter
     if counter >= records.look_at:
         records.look(epoch)
     if counter >= MAX_COUNTER:
         raise RekeyRequired("this epoch's counters are used up")
-    epoch.send_counter = counter + 1
-    sender = epoch.sender
+    sender.counter = counter + 1
     context = sender.aead or sender.context(counter, records.cipher, aeads)
     view[start + size] = Kind.DATA | records.wants_rotation
     view[start + size + 1 : start + inner] = bytes(inner - size - 1)
@@ -159,7 +159,7 @@ def _seal_datagram(
     if records.mask_key is not None:
         header = masked(header[:HEADER], records.mask_key, bytes(body[:16])) + tail
     view[start - before : start] = header
-    epoch.sent_bytes += size
+    sender.sent_bytes += size
     return SealedAt(start - before, before + inner + TAG, counter, epoch.number, records.due)
 
 

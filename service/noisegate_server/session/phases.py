@@ -17,16 +17,16 @@ from noisegate_server.session.constants import GRACE_S, MAX_PHASES
 from noisegate_server.session.errors import DecryptFailed
 from noisegate_server.session.keys import next_phase, phase_key
 from noisegate_server.session.replay import nearest
+from noisegate_server.session.sending import Sending
 
 
-class PhaseSender(Keyed):
+class PhaseSender(Sending):
     """Keys of what we seal. The secret is this object's from here on."""
 
     __slots__ = ("cached_key", "phase", "secret")
 
     def __init__(self, secret: bytearray) -> None:
-        self.aead = None
-        self.asked = 0
+        super().__init__()
         self.secret = secret
         self.cached_key = bytearray()
         """The phase's AEAD key, once it was needed: to derive it costs more than to build its context from it."""

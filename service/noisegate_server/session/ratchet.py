@@ -19,6 +19,7 @@ from noisegate_server.session.constants import GRACE_S, MAX_PHASES, RATCHET_MESS
 from noisegate_server.session.errors import DecryptFailed
 from noisegate_server.session.keys import chain_start, message_key, next_chain, next_phase
 from noisegate_server.session.look_ahead import LookAhead
+from noisegate_server.session.sending import Sending
 
 _SHIFT: Final = RATCHET_MESSAGES.bit_length() - 1
 
@@ -72,15 +73,13 @@ class Ratchet:
         wipe(secret)
 
 
-class RatchetSender:
-    """Keys of what we seal."""
+class RatchetSender(Sending):
+    """Keys of what we seal. A message's context is used once, and never kept."""
 
     __slots__ = ("phase", "ratchet")
 
-    aead: Final = None
-    """A message's context is used once, and never kept."""
-
     def __init__(self, ratchet: Ratchet) -> None:
+        super().__init__()
         self.ratchet = ratchet
         self.phase = max(ratchet.at - 1, 0) >> _SHIFT
         """That of the message sealed last."""

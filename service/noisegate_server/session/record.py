@@ -237,7 +237,7 @@ def _of_datagrams(session: Session, records: DatagramRecords) -> tuple[Numbers, 
         epoch=epoch.number,
         opened=epoch.opened,
         sealed_bytes=records.sealed_bytes,
-        send_counter=epoch.send_counter,
+        send_counter=sender.counter,
         refused=session.refused,
         due_told=session.due_told + 1,
         send_phase=send_phase,
@@ -338,6 +338,7 @@ def _datagram_records(
             PhaseReceiver(of_directions[1]),
         )
         sender.phase, receiver.phase = numbers.send_phase, numbers.receive_phase
+    sender.counter, sender.sent_bytes = numbers.send_counter, numbers.sealed_bytes
     epoch = Epoch(
         number=numbers.epoch,
         h=some.h,
@@ -347,8 +348,6 @@ def _datagram_records(
         now=head.began_at,
         confirmed=True,
     )
-    epoch.send_counter = numbers.send_counter
-    epoch.sent_bytes = numbers.sealed_bytes
     epoch.opened = numbers.opened
     epoch.window = window
     records = DatagramRecords(

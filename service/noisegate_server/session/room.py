@@ -24,15 +24,15 @@ from noisegate_server.noise.primitives import Cipher
 from noisegate_server.session.aeads import AeadCache
 from noisegate_server.session.batch import KIND, interleaved
 from noisegate_server.session.datagram import HEADER
-from noisegate_server.session.epoch import Hold
 from noisegate_server.session.fast_path import SealPath, build_context, prepare_seal
+from noisegate_server.session.sending import Hold
 from noisegate_server.session.session import Session
 
 _COUNTER: Final = 4
 """Bytes at the end of a header."""
 _STATIC: Final = HEADER - _COUNTER
 # Going through all of them in C, a processor fetches several at a time: in a loop of ours it waits for each.
-_counter_of: Final = attrgetter("send_counter")
+_counter_of: Final = attrgetter("counter")
 _context_of: Final = attrgetter("aead")
 
 
@@ -40,13 +40,12 @@ class RoomPath:
     """How the sessions of a room seal, while each of them is on its fast path."""
 
     __slots__ = (
-        "_cipher", "_epochs", "_headers", "_hold", "_idle_timeout", "_places", "_senders", "_sessions", "_stop",
+        "_cipher", "_headers", "_hold", "_idle_timeout", "_places", "_senders", "_sessions", "_stop",
         "epochs",
     )  # fmt: skip
 
     def __init__(self, sessions: Sequence[Session], paths: Sequence[SealPath], stop: int) -> None:
         self._sessions = sessions
-        self._epochs = [path.epoch for path in paths]
         self._senders = [path.sender for path in paths]
         self.epochs = [path.number for path in paths]
         """The number of each one's epoch."""
@@ -56,12 +55,12 @@ class RoomPath:
         self._idle_timeout = paths[0].idle_timeout
         self._stop = stop
         """The counter from which on a limit of one of them has to be looked at."""
-        self._hold = Hold(min(epoch.fast_until for epoch in self._epochs))
-        places = Counter(self._epochs)
+        self._hold = Hold(min(sender.fast_until for sender in self._senders))
+        places = Counter(self._senders)
         self._places = max(places.values())
         """The most places that one session has."""
-        for epoch in places:
-            epoch.join(self._hold)
+        for sender in places:
+            sender.join(self._hold)
 
     def holds(self, now: float) -> bool:
         """Whether it may be used at this moment."""
@@ -69,7 +68,7 @@ class RoomPath:
 
     def has_room(self) -> bool:
         """Whether each session can seal for all of its places before a limit has to be looked at."""
-        furthest: int = max(map(_counter_of, self._epochs))
+        furthest: int = max(map(_counter_of, self._senders))
         return furthest + self._places <= self._stop
 
     def seal_each(
@@ -103,12 +102,12 @@ class RoomPath:
         add, stop, idle_end = counters.append, self._stop, now + self._idle_timeout
         # A copy, which has touched each of them, as above.
         sessions = self._sessions[:]
-        for session, epoch in zip(sessions, self._epochs, strict=True):
-            counter = epoch.send_counter
+        for session, sender in zip(sessions, self._senders, strict=True):
+            counter = sender.counter
             if counter >= stop:
                 self._hold.until = -math.inf
                 break
-            epoch.send_counter = counter + 1
+            sender.counter = counter + 1
             session.last_used = now
             session.expires_at = idle_end
             add(counter)
@@ -116,11 +115,11 @@ class RoomPath:
 
     def _count(self, sizes: Sequence[int]) -> None:
         """Count the bytes that are sealed: at once for all of them where these are as many for each."""
-        if self._places == 1 and len(sizes) == len(self._epochs) and sizes.count(sizes[0]) == len(sizes):
+        if self._places == 1 and len(sizes) == len(self._senders) and sizes.count(sizes[0]) == len(sizes):
             self._hold.sent += sizes[0]
             return
-        for epoch, size in zip(self._epochs, sizes, strict=False):
-            epoch.sent_bytes += size
+        for sender, size in zip(self._senders, sizes, strict=False):
+            sender.sent_bytes += size
 
     def _seal(
         self,
@@ -147,7 +146,7 @@ class RoomPath:
         count = len(counters)
         in_bytes, whole = _layouts(count)
         packed, headers = in_bytes.pack(*counters), self._headers
-        if count < len(self._epochs):
+        if count < len(self._senders):
             headers = headers[: count * HEADER]
         for at in range(_COUNTER):
             headers[_STATIC + at :: HEADER] = packed[at::_COUNTER]
@@ -168,7 +167,7 @@ def prepare_room(sessions: Sequence[Session | None], now: float) -> RoomPath | N
         if session is None:
             return None
         path = session.seal_path
-        if path is None or now >= path.epoch.fast_until:
+        if path is None or now >= path.sender.fast_until:
             path = prepare_seal(session, now)
             if path is None:
                 return None
@@ -176,6 +175,6 @@ def prepare_room(sessions: Sequence[Session | None], now: float) -> RoomPath | N
         present.append(session)
     kinds = {(path.cipher.name, path.idle_timeout) for path in paths}
     stop = min(path.stop for path in paths)
-    if len(kinds) != 1 or max(path.epoch.send_counter for path in paths) >= stop:
+    if len(kinds) != 1 or max(path.sender.counter for path in paths) >= stop:
         return None
     return RoomPath(present, paths, stop)

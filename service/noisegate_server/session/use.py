@@ -15,12 +15,12 @@ class Use:
     @property
     def sealed(self) -> int:
         """Records sealed in this epoch."""
-        return self.current.send_counter
+        return self.current.sender.counter
 
     @property
     def sealed_bytes(self) -> int:
         """Bytes of the game's plaintexts that were sealed in this epoch."""
-        return self.current.sealed_bytes
+        return self.current.sender.sealed_bytes
 
     @property
     def opened(self) -> int:

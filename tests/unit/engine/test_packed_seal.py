@@ -167,7 +167,7 @@ def test_a_count_that_outgrows_its_record_is_kept_by_an_object(engines: Engines)
         were_packed.append(packed(link.responder))
         doze(engines)
     assert were_packed == [1, 1, 0, 1]
-    assert link.responder.datagrams.current.sent_bytes == 400 + 2 * len(b"ping")
+    assert link.responder.datagrams.current.sender.sent_bytes == 400 + 2 * len(b"ping")
 
 
 def test_limits_hold(engines: Engines) -> None:

@@ -102,7 +102,7 @@ def test_where_no_record_may_be_sealed_no_rotation_begins(engines: Engines, who:
     """Past the hard limit of control records: REKEY_REQUIRED, without a trace, and the session still opens."""
     link = establish(engines)
     end: End = getattr(link, who)
-    end.datagrams.current.send_counter = HARD_MESSAGES
+    end.datagrams.current.sender.counter = HARD_MESSAGES
     before = fingerprint(end.session)
     with pytest.raises(RekeyRequired):
         end.renegotiate()

@@ -232,5 +232,5 @@ def _use(end: End, messages: int, sealed_bytes: int) -> None:
     if end.session.mode is NOISE:
         end.noise.sealed, end.noise.sealed_bytes, end.noise.look_at = messages, sealed_bytes, 0
     else:
-        end.datagrams.current.send_counter, end.datagrams.current.sent_bytes = messages, sealed_bytes
+        end.datagrams.current.sender.counter, end.datagrams.current.sender.sent_bytes = messages, sealed_bytes
         end.datagrams.look_at = 0

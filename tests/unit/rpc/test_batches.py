@@ -222,7 +222,7 @@ def test_a_session_with_two_places_in_a_room_seals_for_both_up_to_its_limit(meth
     assert isinstance(session.records, DatagramRecords)
     assert session.seal_path is not None
     last = session.seal_path.stop - 1
-    session.records.current.send_counter = last
+    session.records.current.sender.counter = last
     ids = b"".join(places)
     request: Any = pb.BroadcastRequest(session_ids=ids, plaintext=b"tick")
     if method == "EncryptBatch":

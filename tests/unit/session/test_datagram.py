@@ -178,7 +178,7 @@ def test_the_hard_limit_refuses_data_and_keeps_counters_for_control(engines: Eng
     policy = Policy(limits=limits)
     link = establish(engines, initiator=engines.make(policy=policy), responder=engines.make(policy=policy))
     sealed = []
-    while link.initiator.datagrams.current.send_counter < 8:
+    while link.initiator.datagrams.current.sender.counter < 8:
         sealed.append(link.initiator.engine.encrypt(link.initiator.session_id, b"roll").rotation_due)
     assert sealed[-1] is True
     before = fingerprint(link.initiator.session)
@@ -194,7 +194,7 @@ def test_the_hard_limit_refuses_data_and_keeps_counters_for_control(engines: Eng
 def test_the_last_counter_is_never_sealed(engines: Engines) -> None:
     """Not even a control record goes out under a counter at the nonce's end, and none is opened (rows 10, 11)."""
     link = establish(engines)
-    link.initiator.datagrams.current.send_counter = MAX_COUNTER
+    link.initiator.datagrams.current.sender.counter = MAX_COUNTER
     before = fingerprint(link.initiator.session)
     records = link.initiator.datagrams
     with pytest.raises(RekeyRequired):
@@ -210,7 +210,7 @@ def test_control_records_stop_at_the_hard_limit_and_opening_goes_on(engines: Eng
     link = establish(engines, initiator=engines.make(policy=policy), responder=engines.make(policy=policy))
     end: End = getattr(link, who)
     peer, aeads = link.peer_of(end), end.engine.parts.aeads
-    end.datagrams.current.send_counter = hard - 1
+    end.datagrams.current.sender.counter = hard - 1
     asks = [peer.datagrams.control(Kind.KEEP_ALIVE, b"\x01" + bytes(8), peer.engine.parts.aeads) for _ in range(2)]
     assert [len(end.open(ask).to_peer) for ask in asks] == [1, 0]
     before = fingerprint(end.session)
@@ -287,7 +287,7 @@ def test_passed_keys_are_wiped_at_the_next_call_after_their_grace(engines: Engin
 
 def test_rekey_needs_no_round_trip_and_counters_run_on(link: Link) -> None:
     """REKEY moves the phase alone: the next record has the next counter, under the same epoch."""
-    before = link.responder.datagrams.current.send_counter
+    before = link.responder.datagrams.current.sender.counter
     done = link.responder.rekey()
     assert (done.to_peer, done.epoch, done.counter) == ((), 0, before)
     link.talk()

@@ -71,7 +71,7 @@ def test_a_limit_in_the_middle_of_a_batch_stops_it_there(link: Link) -> None:
     sealed(link, [session])
     assert session.seal_path is not None
     stop = session.seal_path.stop
-    records.current.send_counter = stop - 2
+    records.current.sender.counter = stop - 2
     assert len(sealed(link, [session] * 5)) == 2
     assert records.sealed == stop
     assert sealed(link, [session]) == []

@@ -81,7 +81,7 @@ def state(records: Records) -> tuple[object, ...]:
         return (*streams, records.sealed, records.sealed_bytes, records.opened, records.due, records.look_at)
     epoch = records.current
     return (
-        epoch.send_counter, epoch.sent_bytes, epoch.opened, epoch.window.highest, epoch.window.pack(),
+        epoch.sender.counter, epoch.sender.sent_bytes, epoch.opened, epoch.window.highest, epoch.window.pack(),
         records.due, records.look_at,
     )  # fmt: skip
 
@@ -210,7 +210,7 @@ def test_limits_are_those_of_seal(kind: str, cipher: str) -> None:
     if isinstance(records, NoiseRecords):
         records.send.n = MAX_COUNTER - RESERVED_COUNTERS
     else:
-        records.current.send_counter = records.control_limit - RESERVED_COUNTERS
+        records.current.sender.counter = records.control_limit - RESERVED_COUNTERS
         records.look_at = 0
     before = state(records)
     with pytest.raises(RekeyRequired):

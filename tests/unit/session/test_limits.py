@@ -201,10 +201,10 @@ def test_with_the_ratchet_the_limits_are_below_the_jump(engines: Engines) -> Non
     link = linked(engines, ratchet=True)
     limits = link.initiator.datagrams.limits
     assert (limits.soft_messages, limits.hard_messages) == (8_192, RATCHET_HARD_MESSAGES)
-    start = link.initiator.datagrams.current.send_counter
+    start = link.initiator.datagrams.current.sender.counter
     whole = range(start, RATCHET_HARD_MESSAGES - RESERVED_COUNTERS - 2)
     sealed = [link.initiator.engine.encrypt(link.initiator.session_id, b"") for _ in whole]
-    while link.initiator.datagrams.current.send_counter < RATCHET_HARD_MESSAGES - RESERVED_COUNTERS:
+    while link.initiator.datagrams.current.sender.counter < RATCHET_HARD_MESSAGES - RESERVED_COUNTERS:
         sealed.append(link.initiator.engine.encrypt(link.initiator.session_id, b""))
     with pytest.raises(RekeyRequired):
         link.initiator.seal(b"")
@@ -225,7 +225,7 @@ def test_without_room_for_control_the_policy_is_silent(engines: Engines, who: in
     opened = [peer.seal(b"roll") for _ in range(4)]
     full = RATCHET_HARD_MESSAGES if ratchet else RotationLimits().hard_messages
     if when == "before":
-        end.datagrams.current.send_counter = full
+        end.datagrams.current.sender.counter = full
     for packet in opened:
         engines.clock.step(125.0)
         answer = end.engine.decrypt(end.session_id, packet)
@@ -234,12 +234,12 @@ def test_without_room_for_control_the_policy_is_silent(engines: Engines, who: in
             assert (answer.to_peer, answer.rotation_due) == ((), True)
             assert end.session.state is SessionState.ESTABLISHED
             assert end.datagrams.rotate_at > engines.clock.now
-        elif end.datagrams.current.send_counter == full:
+        elif end.datagrams.current.sender.counter == full:
             assert answer.to_peer == ()
-        end.datagrams.current.send_counter = full
+        end.datagrams.current.sender.counter = full
     with pytest.raises(RekeyRequired):
         end.renegotiate()
-    assert end.datagrams.current.send_counter == full
+    assert end.datagrams.current.sender.counter == full
 
 
 @pytest.mark.parametrize("limits", [RotationLimits(soft_messages=3), RotationLimits(soft_bytes=30)])

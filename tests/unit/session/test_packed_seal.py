@@ -73,7 +73,7 @@ def test_a_record_seals_as_its_object_does_up_to_every_edge(case: Case, seals: b
     link = establish(engines)
     now, session, records = engines.clock.now, link.responder.session, link.responder.datagrams
     epoch = records.current
-    epoch.send_counter, epoch.sent_bytes, epoch.sender.phase = case.sealed, case.sent, case.phase
+    epoch.sender.counter, epoch.sender.sent_bytes, epoch.sender.phase = case.sealed, case.sent, case.phase
     epoch.began_at, session.last_used = now - case.age, now - case.unused
     session.expires_at, session.lifetime_end = now + case.ends_in, now + case.lives
     shared, record = pack(session)

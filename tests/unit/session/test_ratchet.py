@@ -202,7 +202,7 @@ def test_a_jump_of_64_phases_opens_and_65_cost_nothing(engines: Engines, hmacs: 
         assert outcome_of(link.responder, forged(link.responder, beyond)) is DecryptFailed
         assert outcome_of(link.responder, forged(link.responder, beyond, phase)) is DecryptFailed
     assert hmacs[0] == 0
-    link.initiator.datagrams.current.send_counter = beyond - 1
+    link.initiator.datagrams.current.sender.counter = beyond - 1
     assert outcome_of(link.responder, link.initiator.datagrams.record(
         link.initiator.datagrams.current, 1, b"far", b"", link.initiator.engine.parts.aeads
     )) == b"far"  # fmt: skip
@@ -286,7 +286,7 @@ def test_any_flipped_bit_is_refused_without_a_trace(link: Link) -> None:
 def test_rekey_is_answered_as_done(link: Link) -> None:
     """There is nothing to do, however often: the next message has a new key anyway."""
     done = [link.responder.rekey() for _ in range(MAX_PHASES + 6)][-1]
-    assert (done.to_peer, done.epoch, done.counter) == ((), 0, link.responder.datagrams.current.send_counter)
+    assert (done.to_peer, done.epoch, done.counter) == ((), 0, link.responder.datagrams.current.sender.counter)
     link.talk()
 
 

@@ -22,6 +22,8 @@ from noisegate_server.session.limits import LowerLimits
 from noisegate_server.session.network import Network
 from noisegate_server.session.noise_records import NoiseRecords
 from noisegate_server.session.packets import Kind
+from noisegate_server.session.phases import PhaseSender
+from noisegate_server.session.ratchet import RatchetSender
 from noisegate_server.session.record import RecordRefused, pack, packable, unpack
 from noisegate_server.session.record_layout import glance
 from noisegate_server.session.session import Session
@@ -162,8 +164,14 @@ OF_RECORDS: dict[type, set[str]] = {
         "receive", "renegotiation", "replacement", "reserve", "root", "sealed", "sealed_bytes", "send",
     },
     Epoch: {
-        "began_at", "confirmed", "expires_at", "fast_until", "h", "holds", "number", "opened", "receive_tail",
-        "receiver", "root", "send_counter", "send_tail", "sender", "sent_bytes", "window",
+        "began_at", "confirmed", "expires_at", "h", "number", "opened", "receive_tail", "receiver", "root", "send_tail",
+        "sender", "window",
+    },
+    PhaseSender: {
+        "aead", "asked", "cached_key", "counter", "fast_until", "holds", "phase", "place", "secret", "sent_bytes",
+    },
+    RatchetSender: {
+        "aead", "asked", "counter", "fast_until", "holds", "phase", "place", "ratchet", "sent_bytes",
     },
 }  # fmt: skip
 

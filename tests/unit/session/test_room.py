@@ -83,7 +83,7 @@ def test_a_room_stops_before_a_limit_has_to_be_looked_at(links: list[Link], engi
     path = room_of(links, now)
     stop = links[1].responder.session.seal_path
     assert stop is not None
-    links[1].responder.datagrams.current.send_counter = stop.stop
+    links[1].responder.datagrams.current.sender.counter = stop.stop
     before = counters(links)
     packets, _ = sealed(links, path, b"to some")
     assert [links[0].initiator.open(packet).plaintext for packet in packets] == [b"to some"]
@@ -96,7 +96,7 @@ def test_a_room_knows_whether_a_limit_comes(links: list[Link], engines: Engines)
     path = room_of(links, engines.clock.now)
     stop = links[1].responder.session.seal_path
     assert stop is not None
-    links[1].responder.datagrams.current.send_counter = stop.stop - 1
+    links[1].responder.datagrams.current.sender.counter = stop.stop - 1
     assert path.has_room()
     sealed(links, path, b"the last")
     assert not path.has_room()
@@ -132,7 +132,7 @@ def test_the_oldest_of_too_many_rooms_of_a_session_ends(links: list[Link], engin
     now = engines.clock.now
     rooms = [room_of([links[0], links[number % 2 + 1]], now) for number in range(10)]
     assert [room.holds(now) for room in rooms] == [False] * 2 + [True] * 8
-    assert len(links[0].responder.datagrams.current.holds) == 8
+    assert len(links[0].responder.datagrams.current.sender.holds) == 8
 
 
 def test_what_a_room_has_sealed_counts_for_each_session_at_once_and_for_good(
@@ -152,13 +152,13 @@ def test_what_a_room_has_sealed_counts_for_each_session_at_once_and_for_good(
         each.leave_fast_path()
         each.leave_fast_path()
     assert [each.sealed_bytes for each in records] == [before[0] + 15, before[1] + 10, before[2] + 10]
-    assert [each.current.sent_bytes for each in records] == [each.sealed_bytes for each in records]
+    assert [each.current.sender.sent_bytes for each in records] == [each.sealed_bytes for each in records]
 
 
 def test_the_limit_of_bytes_counts_what_rooms_have_sealed(links: list[Link], engines: Engines) -> None:
     """Sealed for a room or alone: past the soft limit a rotation is due, no byte later."""
     now, records = engines.clock.now, links[0].responder.datagrams
-    records.current.sent_bytes = records.limits.soft_bytes - 5
+    records.current.sender.sent_bytes = records.limits.soft_bytes - 5
     sealed(links, room_of(links, now), b"12345")
     assert not records.due
     records.look(records.current)

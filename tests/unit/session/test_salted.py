@@ -91,10 +91,10 @@ def test_a_salted_record_is_49_bytes_longer_and_the_largest_fits_a_datagram(engi
         if not options.pad:
             assert len(owner.seal(b"x" * 100)) == 149
         largest = bytes(MAX_UDP_PAYLOAD - SALTED_OVERHEAD)
-        before = records.current.send_counter
+        before = records.current.sender.counter
         with pytest.raises(MessageTooLarge, match="65458"):
             owner.seal(largest + b"\0")
-        assert records.current.send_counter == before
+        assert records.current.sender.counter == before
         packet = owner.seal(largest)
         assert len(packet) == MAX_UDP_PAYLOAD
         assert link.initiator.open(packet).plaintext == largest
