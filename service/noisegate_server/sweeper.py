@@ -2,7 +2,8 @@
 
 A slice counts time and not entries, because to end a session takes six times as long as to find that it still lives.
 Between two slices there is always a pause: without one gRPC's own threads may wait for the core until the system's next
-tick, 4 ms, and calls with them. So what is far behind gets longer slices, and no pause is left out for it.
+tick, 4 ms, and calls with them. So what is far behind gets longer slices, the further the longer, and no pause is left
+out for it.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ _SLICE: Final = 0.0007
 """Seconds, as all here."""
 _LATE: Final = 1.0
 """Behind what is due after which slices are longer. Less means nothing: what is due comes up by the second."""
-_LATE_SLICE: Final = 0.0015
+_LONGER: Final = 0.0008
+"""For each second behind. A slice that stays the same where more comes than it ends falls behind ever further."""
+_LONGEST: Final = 0.003
 _PAUSE: Final = 0.001
 """Until the next slice while more is due; what the loop's timer adds comes on top."""
 _REST: Final = 0.1
@@ -52,7 +55,7 @@ class Sweeper:
             dropped = self._repeats.expire(now, _STEP) + self._repeats.cut(_STEP)
             due = store.next_expiry()
             if due is not None and now - due >= _LATE:
-                limit = _LATE_SLICE
+                limit = min(_SLICE + _LONGER * (now - due), _LONGEST)
             more = more or dropped >= _STEP or (due is not None and due <= now)
             if not more or self._clock() >= now + limit:
                 break

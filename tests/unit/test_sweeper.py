@@ -58,9 +58,16 @@ def test_a_slice_ends_with_its_time_and_more_is_due_soon() -> None:
 def test_a_slice_is_longer_where_much_is_late_and_a_pause_follows_all_the_same() -> None:
     """Threads of the transport that wait for the core get it between two slices."""
     usual, _ = ended_in_a_slice(END)
-    ended, pause = ended_in_a_slice(END + 5.0)
+    ended, pause = ended_in_a_slice(END + 1.0)
     assert 1.5 * usual < ended < 4 * usual
     assert 0.0 < pause < 0.01
+
+
+def test_the_further_behind_the_longer_a_slice_up_to_a_few_milliseconds() -> None:
+    """Where more comes than a slice ends, it must not stay as it is; nor may a call wait for all that has piled up."""
+    second, seconds, hour = (ended_in_a_slice(END + late) for late in (1.0, 2.0, 3_600.0))
+    assert 1.2 * second[0] < seconds[0] < hour[0] < 2.5 * second[0]
+    assert 0.0 < hour[1] < 0.01
 
 
 def test_a_call_that_met_a_session_whose_time_is_over_makes_no_slice_longer() -> None:
