@@ -234,8 +234,8 @@ class Life:
         epoch, limits = records.current, records.limits
         return (
             self.clock.now >= epoch.began_at + limits.hard_age
-            or epoch.sender.counter >= limits.data_messages
-            or epoch.sender.sent_bytes >= limits.hard_bytes
+            or records.sealed >= limits.data_messages
+            or records.sealed_bytes >= limits.hard_bytes
         )
 
     # ---- what must hold ----------------------------------------------------------------------------------------------

@@ -195,7 +195,7 @@ def cause_of(session: Session, records: DatagramRecords, now: float) -> Cause:
     current, limits = records.current, records.limits
     if records.sealed_bytes >= limits.soft_bytes:
         return Cause.BYTES
-    if current.sender.counter >= limits.soft_messages:
+    if records.sealed >= limits.soft_messages:
         return Cause.MESSAGES
     if now >= current.began_at + limits.soft_age:
         return Cause.AGE

@@ -81,7 +81,7 @@ def _datagram(parts: Parts, session: Session, records: DatagramRecords, command:
         to_peer = rotation.wish(records, now, parts.aeads)
     to_peer += see_to(parts, session, now)
     parts.counts.settle(session, Cause.CALLER)
-    return Rotation(to_peer=to_peer, state=session.state, epoch=records.epoch, counter=records.current.sender.counter)
+    return Rotation(to_peer=to_peer, state=session.state, epoch=records.epoch, counter=records.sealed)
 
 
 def _noise_rekey(parts: Parts, session: Session, records: NoiseRecords, command: RotateCommand) -> Rotation:

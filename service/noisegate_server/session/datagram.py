@@ -178,14 +178,14 @@ class DatagramRecords(Use):
     @property
     def has_room(self) -> bool:
         """Whether the current epoch may seal one more control record."""
-        return self.current.sender.counter < self.control_limit
+        return self.sealed < self.control_limit
 
     def control(self, kind: Kind, content: bytes, aeads: AeadCache) -> bytes:
         """Seal a control record, from the reserved counters where need be. RekeyRequired when these are used up."""
         if not self.has_room:
             raise RekeyRequired("this epoch has sealed as many records as its keys may, those of rotation too")
         packet = self.record(self.current, kind, content, b"", aeads)
-        if not self.due and self.limits.is_soft_passed(self.current.sender.counter, self.sealed_bytes):
+        if not self.due and self.limits.is_soft_passed(self.sealed, self.sealed_bytes):
             self.fall_due()
         return packet
 
@@ -319,7 +319,7 @@ class DatagramRecords(Use):
         if now >= self.former_until:
             self.former_connection_ids, self.former_until = (), math.inf
         records: tuple[bytes, ...] = ()
-        if (said := self.reminder.due(self.current.sender.counter, now)) is not None:
+        if (said := self.reminder.due(self.sealed, now)) is not None:
             records = self.aside(*said, aeads)
         if self.repeat_timer.due(now):
             records = (self.last_step, *records)

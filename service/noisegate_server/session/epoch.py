@@ -1,4 +1,4 @@
-"""One key epoch of a DATAGRAM session: its keys of both directions, its counters and its replay window.
+"""One key epoch of a DATAGRAM session: what seals and what opens in it, and its replay window.
 
 docs/protocol.md, section 3. How keys follow from the traffic secrets is the business of `session.phases` (ratchet off)
 and `session.ratchet` (on), which have one interface. Nothing kept here yields an earlier key, and the root is a sibling
@@ -21,7 +21,7 @@ Receiver = PhaseReceiver | RatchetReceiver
 
 
 class Epoch:
-    """Keys, counters and window of one epoch. Owned by one session; secrets are wiped by `wipe()`."""
+    """Sender, receiver and window of one epoch. Owned by one session; secrets are wiped by `wipe()`."""
 
     __slots__ = (
         "began_at",

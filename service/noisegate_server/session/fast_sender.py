@@ -1,7 +1,7 @@
-"""What the sender of an epoch counts, and until when its fast path holds.
+"""A sender that may have a fast path: what it counts, until when its path holds, and which rooms have joined it.
 
-It stands beside what seals, in one object: of very many sessions each further object is one that no cache of the
-processor has. How the keys follow is the business of `session.phases` (ratchet off) and `session.ratchet` (on).
+It stands beside the key, in one object: of very many sessions each further object is one that no cache of the processor
+has. How keys follow is the business of `session.phases`; what a fast path is, of session/fast_path.py.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ class Hold:
 
     def __init__(self, until: float) -> None:
         self.until = until
-        """As Sending.fast_until."""
+        """As FastSender.fast_until."""
         self.sent = 0
         """Bytes that were sealed for each of the sessions: its sender adds them to `sent_bytes` when the hold ends. To
-        add them to each at once would cost a write for each record.
+        add them to each at once would be a cache miss for each record.
         """
 
 
-class Sending(Keyed):
-    """The part of a sender that counts. Owned by one epoch, and as old as that: a rekey changes nothing of it."""
+class FastSender(Keyed):
+    """Counter, bytes and fast path of one epoch. A rekey ends the path; the counts go on."""
 
     __slots__ = ("counter", "fast_until", "holds", "sent_bytes")
 

@@ -15,13 +15,13 @@ from noisegate_server.noise.primitives import Aead, Cipher, wipe
 from noisegate_server.session.aeads import AeadCache, Keyed
 from noisegate_server.session.constants import GRACE_S, MAX_PHASES
 from noisegate_server.session.errors import DecryptFailed
+from noisegate_server.session.fast_sender import FastSender
 from noisegate_server.session.keys import next_phase, phase_key
 from noisegate_server.session.replay import nearest
-from noisegate_server.session.sending import Sending
 
 
-class PhaseSender(Sending):
-    """Keys of what we seal. The secret is this object's from here on."""
+class PhaseSender(FastSender):
+    """Keys and counts of what we seal. The secret is this object's from here on."""
 
     __slots__ = ("cached_key", "phase", "secret")
 
@@ -49,7 +49,8 @@ class PhaseSender(Sending):
         return True
 
     def wipe(self, aeads: AeadCache) -> None:
-        """Wipe what seals."""
+        """Wipe what seals; no fast path leads here any more."""
+        self.leave_fast_path()
         aeads.drop(self)
         wipe(self.secret)
         wipe(self.cached_key)

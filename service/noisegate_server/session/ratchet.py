@@ -19,7 +19,6 @@ from noisegate_server.session.constants import GRACE_S, MAX_PHASES, RATCHET_MESS
 from noisegate_server.session.errors import DecryptFailed
 from noisegate_server.session.keys import chain_start, message_key, next_chain, next_phase
 from noisegate_server.session.look_ahead import LookAhead
-from noisegate_server.session.sending import Sending
 
 _SHIFT: Final = RATCHET_MESSAGES.bit_length() - 1
 
@@ -73,16 +72,27 @@ class Ratchet:
         wipe(secret)
 
 
-class RatchetSender(Sending):
-    """Keys of what we seal. A message's context is used once, and never kept."""
+class RatchetSender:
+    """Keys and counts of what we seal."""
 
-    __slots__ = ("phase", "ratchet")
+    __slots__ = ("counter", "phase", "ratchet", "sent_bytes")
+
+    aead: Final = None
+    """A message's context is used once, and never kept."""
 
     def __init__(self, ratchet: Ratchet) -> None:
-        super().__init__()
+        self.counter = 0
+        """That of the next record."""
+        self.sent_bytes = 0
+        """Bytes of the game's plaintexts."""
         self.ratchet = ratchet
         self.phase = max(ratchet.at - 1, 0) >> _SHIFT
         """That of the message sealed last."""
+
+    @property
+    def sealed_bytes(self) -> int:
+        """As FastSender.sealed_bytes: a ratchet has no fast path."""
+        return self.sent_bytes
 
     def context(self, counter: int, cipher: Cipher, _aeads: AeadCache) -> Aead:
         """The context of one message, whose key exists nowhere else from here on. ValueError for a passed one.

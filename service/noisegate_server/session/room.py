@@ -25,7 +25,7 @@ from noisegate_server.session.aeads import AeadCache
 from noisegate_server.session.batch import KIND, interleaved
 from noisegate_server.session.datagram import HEADER
 from noisegate_server.session.fast_path import SealPath, build_context, prepare_seal
-from noisegate_server.session.sending import Hold
+from noisegate_server.session.fast_sender import Hold
 from noisegate_server.session.session import Session
 
 _COUNTER: Final = 4

@@ -73,7 +73,7 @@ def begin_due(
     elif not initiator and records.next is None and records.current.confirmed:
         # Everything that is sent says so from here on; after a second of silence a keep-alive does.
         records.wants_rotation = WANTS_ROTATION
-        records.reminder.nudge(records.current.sender.counter, now)
+        records.reminder.nudge(records.sealed, now)
         _postpone(records, math.inf)
     else:
         _postpone(records, now + REMIND_LAST_S)
