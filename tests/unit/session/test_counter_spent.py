@@ -29,29 +29,35 @@ class Failing:
 
 
 def one(end: End) -> None:
+    """A record by itself."""
     end.datagrams.seal(TEXT, b"", end.engine.clock.now, end.engine.parts.aeads)
 
 
 def in_place(end: End) -> None:
+    """A record where its content lies."""
     buffer = bytearray(len(TEXT) + DATAGRAM_OVERHEAD)
     seal_into(end.datagrams, buffer, HEADER, len(TEXT), b"", end.engine.clock.now, end.engine.parts.aeads)
 
 
 def each(end: End) -> None:
+    """One of a batch."""
     now, aeads = end.engine.clock.now, end.engine.parts.aeads
     seal_each([end.session], [TEXT], [len(TEXT)], [b""], now, aeads, SealedRecords())
 
 
 def same(end: End) -> None:
+    """One of a broadcast."""
     seal_same([end.session], TEXT, b"", end.engine.clock.now, end.engine.parts.aeads, SealedRecords())
 
 
 def run(end: End) -> None:
+    """One of several for the same session."""
     now, aeads = end.engine.clock.now, end.engine.parts.aeads
     seal_run(end.session, [TEXT], [len(TEXT)], [b""], now, aeads, SealedRecords())
 
 
 def room(end: End) -> None:
+    """One of a room that is sealed for again."""
     now, aeads = end.engine.clock.now, end.engine.parts.aeads
     path = prepare_room([end.session], now)
     assert path is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from noisegate_server.session.batch import ADDED
+from noisegate_server.session.phases import PhaseSender
 from noisegate_server.session.room import RoomPath, prepare_room
 from noisegate_server.session.state import TerminationReason
 from tests.support.engines import Engines, Link, establish
@@ -132,7 +133,9 @@ def test_the_oldest_of_too_many_rooms_of_a_session_ends(links: list[Link], engin
     now = engines.clock.now
     rooms = [room_of([links[0], links[number % 2 + 1]], now) for number in range(10)]
     assert [room.holds(now) for room in rooms] == [False] * 2 + [True] * 8
-    assert len(links[0].responder.datagrams.current.sender.holds) == 8
+    sender = links[0].responder.datagrams.current.sender
+    assert isinstance(sender, PhaseSender)
+    assert len(sender.holds) == 8
 
 
 def test_what_a_room_has_sealed_counts_for_each_session_at_once_and_for_good(
