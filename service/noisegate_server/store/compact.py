@@ -19,7 +19,8 @@ _ENTRY: Final = struct.Struct("=Qq")
 """Key and value."""
 _NUMBER: Final = struct.Struct("=Q")
 _WIDTH: Final = _NUMBER.size
-_INSIDE: Final = _ENTRY.size - 1
+_ENTRY_WIDTH: Final = _ENTRY.size
+_INSIDE: Final = _ENTRY_WIDTH - 1
 
 
 def buckets_for(capacity: int, shards: int) -> int:
@@ -30,15 +31,14 @@ def buckets_for(capacity: int, shards: int) -> int:
 class CompactIndex:
     """A multimap from numbers of 64 bits, of which the low ones say the shard, to positive integers of 63."""
 
-    __slots__ = ("_bits", "_buckets", "_each", "_mask", "_size")
+    __slots__ = ("_buckets", "_places", "_shards", "_size")
 
     def __init__(self, shards: int, each: int = 1) -> None:
         """`shards`: a power of two; `each`: buckets of a shard."""
-        self._mask = shards - 1
-        self._bits = shards.bit_length() - 1
-        self._each = each
-        self._buckets: list[bytearray | None] = [None] * (shards * each)
-        """Entries in the order of insertion."""
+        self._shards = shards
+        self._places = shards * each
+        self._buckets: list[bytearray | None] = [None] * self._places
+        """Entries in the order of insertion. Those of shard n are in every `shards`-th bucket from n on."""
         self._size = 0
 
     def __len__(self) -> int:
@@ -46,7 +46,7 @@ class CompactIndex:
 
     def first(self, key: int) -> int:
         """The value that was put under the key first; 0 for none."""
-        bucket = self._buckets[(key & self._mask) * self._each + (key >> self._bits) % self._each]
+        bucket = self._buckets[key % self._places]
         if bucket is None:
             return 0
         sought = _NUMBER.pack(key)
@@ -58,7 +58,7 @@ class CompactIndex:
 
     def add(self, key: int, value: int) -> None:
         """Put another value under the key."""
-        place = (key & self._mask) * self._each + (key >> self._bits) % self._each
+        place = key % self._places
         bucket = self._buckets[place]
         if bucket is None:
             self._buckets[place] = bytearray(_ENTRY.pack(key, value))
@@ -68,7 +68,7 @@ class CompactIndex:
 
     def remove(self, key: int, value: int) -> bool:
         """Take one entry out; False if it is not here."""
-        place = (key & self._mask) * self._each + (key >> self._bits) % self._each
+        place = key % self._places
         bucket = self._buckets[place]
         if bucket is None:
             return False
@@ -79,16 +79,34 @@ class CompactIndex:
         if at < 0:
             return False
         # What is behind moves up, some hundred bytes.
-        del bucket[at : at + len(entry)]
+        del bucket[at : at + _ENTRY_WIDTH]
         if not bucket:
             self._buckets[place] = None
         self._size -= 1
         return True
 
+    def pop(self, key: int) -> int:
+        """Take out the value that was put under the key first; 0 for none."""
+        place = key % self._places
+        bucket = self._buckets[place]
+        if bucket is None:
+            return 0
+        sought = _NUMBER.pack(key)
+        at = bucket.find(sought)
+        while at > 0 and at & _INSIDE:
+            at = bucket.find(sought, at + 1)
+        if at < 0:
+            return 0
+        value: int = _NUMBER.unpack_from(bucket, at + _WIDTH)[0]
+        del bucket[at : at + _ENTRY_WIDTH]
+        if not bucket:
+            self._buckets[place] = None
+        self._size -= 1
+        return value
+
     def shard(self, number: int) -> Iterator[int]:
         """Every key of one shard; a bucket at a time as it is then."""
-        start = (number & self._mask) * self._each
-        for place in range(start, start + self._each):
+        for place in range(number % self._shards, self._places, self._shards):
             bucket = self._buckets[place]
             if bucket is not None:
                 yield from [key for key, _ in _ENTRY.iter_unpack(bucket)]

@@ -80,16 +80,15 @@ class PostingIndex:
     def remove(self, key: Key, handle: int) -> None:
         """Take a handle out, and the key with the last one; one that is not there is left alone."""
         number = hash(key) & _KEY
-        if self._single.remove(number, handle):
-            return
         shard = self._shards[number & self._mask]
         handles = shard.get(number)
         if handles is None:
+            self._single.remove(number, handle)
             return
         if isinstance(handles, HandleSet):
             handles.remove(handle)
             # Half of _SMALL, so that a key at the boundary does not change its form at every step.
-            if len(handles) <= _SMALL // 2:
+            if handles.size <= _SMALL // 2:
                 shard[number] = tuple(handles.page(-1, _SMALL))
             return
         left = tuple(each for each in handles if each != handle)

@@ -34,6 +34,19 @@ def test_it_answers_as_a_dict_of_lists(steps: list[tuple[str, int, int]], size: 
         assert sorted(index.shard(number)) == expected
 
 
+def test_the_first_value_of_a_key_is_taken_out() -> None:
+    """Not what merely has the same bytes: a value, or two halves of numbers that follow each other."""
+    index = CompactIndex(1)
+    index.add(1, 7)
+    index.add(7 << 32, 3 << 32)
+    index.add(7, 5)
+    index.add(7, 6)
+    assert [index.pop(7) for _ in range(3)] == [5, 6, 0]
+    assert [index.pop(key) for key in (1, 7 << 32, 1)] == [7, 3 << 32, 0]
+    assert len(index) == 0
+    assert not list(index.shard(0))
+
+
 def test_a_million_entries_would_fill_buckets_of_some_sixty() -> None:
     """The buckets are as many as the capacity asks for, at least one for each shard."""
     assert 1_000_000 / (256 * buckets_for(1_000_000, 256)) < 70
