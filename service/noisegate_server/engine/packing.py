@@ -7,11 +7,11 @@ from functools import lru_cache
 from typing import Final
 
 from noisegate_server.engine.policy import Policy, tenant_limits
-from noisegate_server.session import record
+from noisegate_server.session import record, record_layout
 from noisegate_server.session.aeads import AeadCache
 from noisegate_server.session.limits import LowerLimits, RotationLimits
 from noisegate_server.session.packed_seal import PackedSealing, sealing_of
-from noisegate_server.session.record_layout import Glance, Shared, expires_at, glance, owner
+from noisegate_server.session.record_layout import Shared
 from noisegate_server.session.session import Session
 from noisegate_server.session.state import RecordMode
 from noisegate_server.session.suites import Suite
@@ -25,6 +25,11 @@ class SessionPacker:
     """The `Packer` of sessions."""
 
     __slots__ = ("_aeads", "_last", "_limits_of", "_sealing_of")
+
+    # What a record shows without being unpacked. A sweep asks it of every session: no call in between.
+    owner = staticmethod(record_layout.owner)
+    expires_at = staticmethod(record_layout.expires_at)
+    glance = staticmethod(record_layout.glance)
 
     def __init__(self, policy: Policy, aeads: AeadCache) -> None:
         self._aeads: Final = aeads
@@ -53,10 +58,6 @@ class SessionPacker:
         """The session of a record."""
         return record.unpack(shared, packed, aeads=self._aeads, limits_of=self._limits_of)
 
-    def owner(self, shared: Shared, packed: memoryview) -> tuple[str, bytes]:
-        """Tenant and session id of a record."""
-        return owner(shared, packed)
-
     def sealing(self, shared: Shared) -> PackedSealing | None:
         """How the sessions of a kind seal while they are packed; None where they cannot."""
         kind, sealing = self._last
@@ -65,16 +66,8 @@ class SessionPacker:
             self._last = (shared, sealing)
         return sealing
 
-    def expires_at(self, packed: memoryview) -> float:
-        """When the session of a record ends by itself."""
-        return expires_at(packed)
-
     def _work_out(self, shared: Shared) -> PackedSealing | None:
         return sealing_of(shared, self._limits_of(shared))
-
-    def glance(self, shared: Shared, packed: memoryview, handle: int) -> Glance:
-        """What can be seen of a record."""
-        return glance(shared, packed, handle)
 
 
 def _remembered(policy: Policy) -> Callable[[Session | Shared], RotationLimits]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import struct
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from noisegate_server.session.constants import CONNECTION_ID, HASH, SESSION_ID
 from noisegate_server.session.limits import LowerLimits
@@ -107,6 +107,17 @@ FORMER: Final = struct.Struct(f">{CONNECTION_ID}sd")
 NUMBERS: Final = tuple(struct.Struct(f">{len(Numbers._fields)}{width}") for width in "BHIQ")
 WIDEST: Final = tuple(256 ** (each.size // len(Numbers._fields)) - 1 for each in NUMBERS)
 _HASHES: Final = (Has.REMOTE_STATIC, Has.H, Has.PROLOGUE)
+_EPOCH: Final = Numbers._fields.index("epoch")
+_SIZES: Final = {
+    Has.REMOTE_STATIC: HASH,
+    Has.H: HASH,
+    Has.PROLOGUE: HASH,
+    Has.ROTATED_AT: TIME.size,
+    Has.FORMER: FORMER.size,
+}
+"""Of what only some records have, in the order in which it lies behind the head."""
+_NAMES_AT: Final = tuple(HEAD.size + sum(_SIZES[each] for each in _SIZES if has & each) for has in range(256))
+"""Where the names begin, by what a record has."""
 NO_PROLOGUE: Final = bytes.fromhex("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")
 """SHA-256 of nothing: what most callers bind their handshakes to."""
 
@@ -129,8 +140,14 @@ class Public(NamedTuple):
     """What stands in a record before the window and the secrets."""
 
     shared: Shared
-    head: Head
-    numbers: Numbers
+    head: tuple[Any, ...]
+    """The fields of a Head."""
+    numbers: tuple[int, ...]
+    """Those of Numbers."""
+
+    def named(self) -> tuple[Shared, Head, Numbers]:
+        """The same by name, as a listing wants it: who glances at a session mostly ends it."""
+        return self.shared, Head._make(self.head), Numbers._make(self.numbers)
 
 
 class Glance(NamedTuple):
@@ -204,23 +221,29 @@ def expires_at(record: memoryview) -> float:
 
 def glance(shared: Shared, record: memoryview, handle: int) -> Glance:
     """What can be seen of a record: its names and times, no secret."""
-    head = Head._make(HEAD.unpack_from(record))
-    some = read_some(head, record)
-    group = some.end + head.peer_id
-    end = group + head.group
-    numbers = Numbers._make(NUMBERS[head.width].unpack_from(record, end))
+    head = HEAD.unpack_from(record)
+    expires_at, last_used, lifetime_end, _, _, _, session_id, connection_id, _, has, width, peer_size, group_size = head
+    peer_at = _NAMES_AT[has]
+    group_at = peer_at + peer_size
+    end = group_at + group_size
+    numbers = NUMBERS[width].unpack_from(record, end)
+    bound: tuple[bytes, ...] = ()
+    if shared.mode is RecordMode.DATAGRAM:
+        bound = (connection_id,)
+        if has & Has.FORMER:
+            bound = (connection_id, FORMER.unpack_from(record, peer_at - FORMER.size)[0])
     return Glance(
-        head.session_id,
+        session_id,
         shared.tenant,
-        str(record[some.end : group], "utf-8"),
-        str(record[group:end], "utf-8"),
-        (head.connection_id, *some.former) if shared.mode is RecordMode.DATAGRAM else (),
-        numbers.epoch,
+        str(record[peer_at:group_at], "utf-8"),
+        str(record[group_at:end], "utf-8"),
+        bound,
+        numbers[_EPOCH],
         shared.ticket_given,
-        head.expires_at,
-        head.last_used,
-        head.lifetime_end,
+        expires_at,
+        last_used,
+        lifetime_end,
         handle,
-        some.remote_static,
+        bytes(record[HEAD.size : HEAD.size + HASH]) if has & Has.REMOTE_STATIC else b"",
         Public(shared, head, numbers),
     )
