@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Final
 
 from noisegate_server.engine.counts import Counts
@@ -129,7 +130,7 @@ def make_parts(
         random_bytes=random_bytes,
         store=ShardedStore(
             limits,
-            resumable=lambda session: session.ticket_given,
+            resumable=attrgetter("ticket_given"),
             on_end=events.ended,
             on_given_up=events.given_up,
             packer=packer,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from noisegate_server.session.record_layout import Glance
 from noisegate_server.session.state import SessionState, TerminationReason
@@ -165,8 +165,7 @@ class StoreCounts:
     """Sessions in each shard, in the shards' order."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
+class Ended(NamedTuple):
     """A session that the store ended because its time was over."""
 
     session_id: bytes

@@ -45,35 +45,44 @@ class Deadlines(Generic[S]):
         """The session is new, or its deadline has moved back: let a sweep come by in time."""
         session.expiry_second = self._wheel.arm(session.handle, session.expires_at, now, session.expiry_second)
 
-    def sweep(self, now: float, budget: int, over: Callable[[S | Glance | SuspendedSession], None]) -> int:
+    def sweep(self, now: float, budget: int, over: Callable[[S | Glance | SuspendedSession, float], None]) -> int:
         """Hand each session whose time is over to `over`, looking at `budget` entries at most; how many it looked at.
 
         A suspended session that is on its way is let go there first, and comes up again.
         """
-        wheel, table = self._wheel, self._table
+        wheel, table, idle = self._wheel, self._table, self._table.idle
         wheel.turn(now)
         looked_at = 0
         while looked_at < budget and (handle := wheel.pop()):
             looked_at += 1
-            known = table.expiry(handle)
-            if known is None:
+            if (session := table.awake(handle)) is not None:
+                if session.expiry_second != wheel.second:
+                    continue
+                if session.expires_at > now:
+                    session.expiry_second = wheel.arm(handle, session.expires_at, now)
+                else:
+                    over(session, now)
+            elif idle is not None and (known := idle.expiry(handle)) is not None:
+                expires_at, second, slot = known
+                if second != wheel.second:
+                    continue
+                if expires_at > now:
+                    idle.note_expiry(slot, wheel.arm(handle, expires_at, now))
+                else:
+                    over(idle.glance_at(slot), now)
+            else:
                 self._look_at_asleep(handle, now, over)
-            elif known[1] == wheel.second:
-                if known[0] > now:
-                    table.note_expiry(handle, wheel.arm(handle, known[0], now))
-                elif (found := table.look(handle)) is not None:
-                    over(found)
         return looked_at
 
     def next_due(self) -> float | None:
         """When the next entry comes up; None while there is none."""
         return self._wheel.next_due()
 
-    def _look_at_asleep(self, handle: int, now: float, over: Callable[[SuspendedSession], None]) -> None:
+    def _look_at_asleep(self, handle: int, now: float, over: Callable[[SuspendedSession, float], None]) -> None:
         record = self._asleep.find(handle)
         if record is None or record.expiry_second != self._wheel.second:
             return
         if record.expires_at > now or record.moving:
             record.expiry_second = self._wheel.arm(handle, max(record.expires_at, now), now)
         else:
-            over(record)
+            over(record, now)

@@ -146,35 +146,41 @@ class PackedSessions(Generic[S]):
     def glance(self, handle: int) -> Glance | None:
         """What can be seen of the session with this handle; None where it is not here."""
         reference = self._by_handle.first(handle)
-        return self._glance(reference) if reference else None
+        return self.glance_at(self._slots.slot(reference)) if reference else None
 
-    def expiry(self, handle: int) -> tuple[float, int] | None:
-        """When it ends by itself, and in which second the entry for that comes up; None where it is not here."""
+    def glance_at(self, slot: memoryview) -> Glance:
+        """The same, where its slot is known."""
+        handle, number, _, record = _read(slot)
+        return self._packer.glance(self._shared.rows[number][0], record, handle)
+
+    def expiry(self, handle: int) -> tuple[float, int, memoryview] | None:
+        """When it ends by itself, in which second the entry for that comes up, and its slot, good until the next call.
+
+        None where it is not here.
+        """
         reference = self._by_handle.first(handle)
         if not reference:
             return None
         slot = self._slots.slot(reference)
-        return self._packer.expires_at(slot[_HEAD.size :]), _SECOND.unpack_from(slot, _SECOND_AT)[0]
+        return self._packer.expires_at(slot[_HEAD.size :]), _SECOND.unpack_from(slot, _SECOND_AT)[0], slot
 
-    def note_expiry(self, handle: int, second: int) -> None:
+    def note_expiry(self, slot: memoryview, second: int) -> None:
         """The entry for its end comes up in another second now."""
-        reference = self._by_handle.first(handle)
-        if reference:
-            _SECOND.pack_into(self._slots.slot(reference), _SECOND_AT, second)
+        _SECOND.pack_into(slot, _SECOND_AT, second)
 
     def record_of(self, tenant: str, session_id: bytes) -> tuple[Any, memoryview] | None:
         """What the tenant's session of this id shares, and its record, to read and to write at once."""
         reference = self._by_id.first(xxh3_64_intdigest(session_id))
         if not reference:
             return None
-        _, number, _, record = self._read(reference)
+        _, number, _, record = _read(self._slots.slot(reference))
         shared = self._shared.rows[number][0]
         return (shared, record) if self._packer.owner(shared, record) == (tenant, session_id) else None
 
     def glance_by_id(self, session_id: bytes) -> Glance | None:
         """Likewise, by its id."""
         reference = self._by_id.first(xxh3_64_intdigest(session_id))
-        glance = self._glance(reference) if reference else None
+        glance = self.glance_at(self._slots.slot(reference)) if reference else None
         return glance if glance is not None and glance.session_id == session_id else None
 
     def take(self, handle: int) -> S | None:
@@ -182,18 +188,20 @@ class PackedSessions(Generic[S]):
         reference = self._by_handle.first(handle)
         if not reference:
             return None
-        _, number, second, record = self._read(reference)
+        _, number, second, record = _read(self._slots.slot(reference))
         session = self._packer.unpack(self._shared.rows[number][0], record)
         session.handle, session.expiry_second = handle, second
+        self._by_handle.remove(handle, reference)
         self._forget(handle, session.session_id, session.tenant, reference, number)
         return session
 
     def drop(self, glance: Glance) -> bool:
         """Wipe the record of a session that has ended; False if it is not here."""
-        reference = self._by_handle.first(glance.handle)
+        reference = self._by_handle.pop(glance.handle)
         if not reference:
             return False
-        self._forget(glance.handle, glance.session_id, glance.tenant, reference, self._read(reference)[1])
+        number = _HEAD.unpack_from(self._slots.slot(reference))[1]
+        self._forget(glance.handle, glance.session_id, glance.tenant, reference, number)
         return True
 
     def shard(self, number: int) -> Iterator[int]:
@@ -204,26 +212,22 @@ class PackedSessions(Generic[S]):
         """(handle, what it shares, record) of each of one shard, as it is when it comes up; a view, to read at once."""
         for handle in list(self._by_handle.shard(number)):
             if reference := self._by_handle.first(handle):
-                _, shared, _, record = self._read(reference)
+                _, shared, _, record = _read(self._slots.slot(reference))
                 yield handle, self._shared.rows[shared][0], record
 
     def is_empty(self) -> bool:
         """Whether nothing is left, what sessions shared among it."""
         return not (len(self._by_handle) or len(self._by_id) or len(self._shared) or len(self._slots))
 
-    def _read(self, reference: int) -> tuple[int, int, int, memoryview]:
-        """Handle, number of what is shared, second of the entry for its end, and record."""
-        slot = self._slots.slot(reference)
-        handle, number, length, second = _HEAD.unpack_from(slot)
-        return handle, number, second, slot[_HEAD.size : _HEAD.size + length]
-
-    def _glance(self, reference: int) -> Glance:
-        handle, number, _, record = self._read(reference)
-        return self._packer.glance(self._shared.rows[number][0], record, handle)
-
     def _forget(self, handle: int, session_id: bytes, tenant: str, reference: int, number: int) -> None:
+        """Wipe the record of a session that its handle finds no more."""
         self._slots.free(reference)
         self._shared.give_back(number, tenant)
-        self._by_handle.remove(handle, reference)
         self._by_id.remove(xxh3_64_intdigest(session_id), reference)
         self.per_shard[handle % len(self.per_shard)] -= 1
+
+
+def _read(slot: memoryview) -> tuple[int, int, int, memoryview]:
+    """Handle, number of what is shared, second of the entry for its end, and record."""
+    handle, number, length, second = _HEAD.unpack_from(slot)
+    return handle, number, second, slot[_HEAD.size : _HEAD.size + length]

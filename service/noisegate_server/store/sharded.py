@@ -229,7 +229,7 @@ class ShardedStore(Generic[S]):
 
     def sweep(self, now: float, budget: int) -> list[Ended]:
         """End sessions whose time is over; see `SessionStore.sweep`."""
-        left = budget - self._deadlines.sweep(now, budget, lambda found: self._expire(found, now))
+        left = budget - self._deadlines.sweep(now, budget, self._expire)
         left -= self._tending.sweep(now, left, self._table.awake)
         left -= self._tombstones.expire(now, left)
         left -= self._table.pack_idle(now, left)
@@ -333,20 +333,9 @@ class ShardedStore(Generic[S]):
     def _expire(self, session: S | SuspendedSession | Glance, now: float) -> None:
         """End a session whose time is over."""
         reason = session.expiry_cause(now)
-        self._report(session, reason)
+        self._unreported.append(Ended(session.session_id, session.tenant, session.peer_id, session.group, reason))
         resumable = session.resumable if isinstance(session, SuspendedSession) else self._resumable(session)
         self.end(session, reason, now, resumable=resumable)
-
-    def _report(self, session: S | SuspendedSession | Glance, reason: TerminationReason) -> None:
-        self._unreported.append(
-            Ended(
-                session_id=session.session_id,
-                tenant=session.tenant,
-                peer_id=session.peer_id,
-                group=session.group,
-                reason=reason,
-            )
-        )
 
     def _unless_over(self, record: SuspendedSession, now: float) -> SuspendedSession | None:
         """The record, or None where its time is over, which ends it; one that is on its way is let go there first."""

@@ -20,6 +20,7 @@ _CHUNK: Final = 256 * 1024
 """Bytes of a chunk, of which the system gives memory only for what was written."""
 _SIZE_BITS: Final = 7
 """Of a reference, the low ones: how many steps its slot has. The others are the slot's number."""
+_SIZE_MASK: Final = (1 << _SIZE_BITS) - 1
 _LINK: Final = struct.Struct(">I")
 
 
@@ -62,16 +63,17 @@ class Slots:
 
     def slot(self, reference: int) -> memoryview:
         """The slot's bytes, to read and to write. Nobody keeps the view."""
-        steps = reference & (1 << _SIZE_BITS) - 1
+        steps = reference & _SIZE_MASK
         size = steps * _STEP
-        chunk, place = divmod(reference >> _SIZE_BITS, _CHUNK // size)
-        return self._chunks[steps][chunk][place * size : (place + 1) * size]
+        number, in_chunk = reference >> _SIZE_BITS, _CHUNK // size
+        start = number % in_chunk * size
+        return self._chunks[steps][number // in_chunk][start : start + size]
 
     def free(self, reference: int) -> None:
         """Wipe a slot that is in use, and keep it for the next of its size."""
         slot = self.slot(reference)
-        slot[:] = bytes(len(slot))
-        steps = reference & (1 << _SIZE_BITS) - 1
+        steps = reference & _SIZE_MASK
+        slot[:] = bytes(steps * _STEP)
         _LINK.pack_into(slot, 0, self._free[steps])
         self._free[steps] = (reference >> _SIZE_BITS) + 1
         self._used -= 1
