@@ -1,6 +1,6 @@
 """How what nobody calls for is done beside the calls: in slices of time, with pauses between them.
 
-A slice counts time and not entries, because to end a session takes six times as long as to find that it still lives.
+A slice counts time and not entries, because to end a session takes several times as long as to find that it still lives.
 Between two slices there is always a pause: without one gRPC's own threads may wait for the core until the system's next
 tick, 4 ms, and calls with them. So what is far behind gets longer slices, the further the longer, and no pause is left
 out for it.
@@ -21,7 +21,7 @@ from noisegate_server.telemetry.logs import LOG
 __all__ = ["Sweeper"]
 
 _STEP: Final = 6
-"""Entries of each table between two looks at the clock: a sixth of a millisecond as a rule."""
+"""Entries of each table between two looks at the clock: a fifth of a millisecond as a rule."""
 _SLICE: Final = 0.0007
 """Seconds, as all here."""
 _LATE: Final = 1.0

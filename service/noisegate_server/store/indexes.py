@@ -88,7 +88,7 @@ class PostingIndex:
         if isinstance(handles, HandleSet):
             handles.remove(handle)
             # Half of _SMALL, so that a key at the boundary does not change its form at every step.
-            if handles.size <= _SMALL // 2:
+            if len(handles) <= _SMALL // 2:
                 shard[number] = tuple(handles.page(-1, _SMALL))
             return
         left = tuple(each for each in handles if each != handle)
