@@ -1,6 +1,6 @@
 """How what nobody calls for is done beside the calls: in slices of time, with pauses between them.
 
-A slice counts time and not entries, because to end a session takes several times as long as to find that it still lives.
+A slice counts time and not entries, because to end a session takes several times as long as to find that it lives.
 Between two slices there is always a pause: without one gRPC's own threads may wait for the core until the system's next
 tick, 4 ms, and calls with them. So what is far behind gets longer slices, the further the longer, and no pause is left
 out for it.

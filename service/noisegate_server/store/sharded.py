@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, Generic
 
 from noisegate_server.session.errors import NotEstablished, Overloaded, SessionClosed, SessionNotFound, SessionQuota
@@ -37,7 +39,7 @@ class ShardedStore(Generic[S]):
 
     __slots__ = (
         "_asleep", "_by_last_byte", "_deadlines", "_half_open", "_indexes", "_limits", "_looked_at", "_on_end",
-        "_on_given_up", "_resumable", "_table", "_tending", "_tombstones", "_unreported",
+        "_on_given_up", "_queues", "_resumable", "_table", "_tending", "_tombstones", "_unreported",
     )  # fmt: skip
 
     def __init__(
@@ -71,6 +73,15 @@ class ShardedStore(Generic[S]):
         self._on_end = on_end
         self._on_given_up = on_given_up
         self._looked_at = 0
+        self._queues: deque[Callable[[float, int], int]] = deque(
+            (
+                partial(self._deadlines.sweep, over=self._expire),
+                partial(self._tending.sweep, find=self._table.awake),
+                self._tombstones.expire,
+                self._table.pack_idle,
+            )
+        )
+        """What a sweep looks through: given the time and a budget, how many entries were looked at."""
 
     def add(self, session: S, now: float) -> None:
         """Keep a new session; see `SessionStore.add`."""
@@ -229,10 +240,11 @@ class ShardedStore(Generic[S]):
 
     def sweep(self, now: float, budget: int) -> list[Ended]:
         """End sessions whose time is over; see `SessionStore.sweep`."""
-        left = budget - self._deadlines.sweep(now, budget, self._expire)
-        left -= self._tending.sweep(now, left, self._table.awake)
-        left -= self._tombstones.expire(now, left)
-        left -= self._table.pack_idle(now, left)
+        left = budget
+        for look_through in self._queues:
+            left -= look_through(now, left)
+        # Each has its turn to be the first: of one in which more comes up than a sweep may do, no other waits for ever.
+        self._queues.rotate(-1)
         self._looked_at += budget - left
         ended, self._unreported = self._unreported, []
         return ended

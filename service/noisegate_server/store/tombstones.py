@@ -71,14 +71,12 @@ class Tombstones:
         return Tombstone(tenant, TerminationReason(reason), resumable, expires_at)
 
     def expire(self, now: float, budget: int) -> int:
-        """Drop those whose time is over, `budget` at most; how many were looked at."""
-        looked_at = 0
-        while looked_at < budget and self._order:
-            looked_at += 1
-            if self._end_of(self._order[0]) > now:
-                break
+        """Drop those whose time is over, `budget` at most; how many there were."""
+        dropped = 0
+        while dropped < budget and self._order and self._end_of(self._order[0]) <= now:
             self._drop_oldest()
-        return looked_at
+            dropped += 1
+        return dropped
 
     def next_expiry(self) -> float | None:
         """When the oldest one's time is over; None if there is none."""

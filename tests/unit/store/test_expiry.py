@@ -139,6 +139,24 @@ def test_a_finished_handshake_outlives_the_deadline_of_handshakes() -> None:
     assert [each.reason for each in store.sweep(NOW + 101, 10)] == [TerminationReason.IDLE]
 
 
+def test_however_many_sessions_end_keys_are_wiped_in_time_and_idle_ones_packed() -> None:
+    """Where more ends than a sweep may look at, the other queues have their turns all the same."""
+    store: ShardedStore[FakeSession] = ShardedStore(StoreLimits(), packer=FakePacker())
+    store.sweep(NOW, 6)
+    keeper, idle = FakeSession(0), FakeSession(1)
+    keeper.keeps = [NOW + 5]
+    store.add(keeper, NOW)
+    store.tend(keeper, NOW + 5, NOW)
+    for number in range(2, 102):
+        store.add(FakeSession(number, expires_at=NOW + 5), NOW)
+    store.add(idle, NOW)
+    for _ in range(4):
+        store.sweep(NOW + 30, 6)
+    assert store.counts().sessions > 50
+    assert store.wiped == 1
+    assert idle.is_packed
+
+
 def test_a_sweep_looks_at_no_more_entries_than_its_budget() -> None:
     """A mass expiry is spread over many sweeps, and so is the end of its tombstones."""
     store = make_store()
