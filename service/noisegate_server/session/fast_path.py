@@ -5,9 +5,9 @@ out is kept for the items to come: where the counter is, what seals, the header 
 of this holds. `DatagramRecords` keeps one object for each direction and lets go of it in `leave_fast_path`.
 
 Why it is safe. It has no state of its own: no counter, no window, no key, no AEAD context. The counter is consumed in
-the sender, where every other way consumes it too; the context is found there as well, and is lost when its key is
-wiped or changed and when the cache lets go of it; the replay window is the epoch's. So a path that somebody forgot to
-leave cannot use a counter twice, nor a context that was dropped; and a sender that was wiped builds no other. But it
+the sender, where every other way consumes it too; the context is found there as well, and is lost when its key is wiped
+or changed and when the cache lets go of it; the replay window is the epoch's. So a path that somebody forgot to leave
+cannot use a counter twice, nor a context that was dropped; and a sender that is wiped leaves its path by itself. But it
 could send a header that no longer fits its key, or miss what is due; so it is left for:
 
 - another epoch, a rekey, another connection id, padding: the header or what follows it is another one;

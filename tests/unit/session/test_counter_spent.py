@@ -7,12 +7,19 @@ from typing import Any, Final
 
 import pytest
 
+from noisegate_server.engine.policy import Options
+from noisegate_server.noise import primitives
+from noisegate_server.session.aeads import Keyed
 from noisegate_server.session.batch import SealedRecords, seal_each, seal_run, seal_same
 from noisegate_server.session.constants import DATAGRAM_OVERHEAD
 from noisegate_server.session.datagram import HEADER
 from noisegate_server.session.in_place import seal_into
-from noisegate_server.session.phases import PhaseSender
+from noisegate_server.session.limits import RotationLimits
+from noisegate_server.session.packed_seal import SOON_S, seal_packed, sealing_of
+from noisegate_server.session.packets import Kind
+from noisegate_server.session.record import pack
 from noisegate_server.session.room import prepare_room
+from noisegate_server.session.state import RecordMode
 from tests.support.engines import End, Engines, establish
 
 TEXT: Final = b"tick"
@@ -30,13 +37,21 @@ class Failing:
 
 def one(end: End) -> None:
     """A record by itself."""
-    end.datagrams.seal(TEXT, b"", end.engine.clock.now, end.engine.parts.aeads)
+    records = end.session.records
+    assert records is not None
+    records.seal(TEXT, b"", end.engine.clock.now, end.engine.parts.aeads)
+
+
+def control(end: End) -> None:
+    """One that is not the game's."""
+    end.datagrams.control(Kind.KEEP_ALIVE, b"", end.engine.parts.aeads)
 
 
 def in_place(end: End) -> None:
     """A record where its content lies."""
-    buffer = bytearray(len(TEXT) + DATAGRAM_OVERHEAD)
-    seal_into(end.datagrams, buffer, HEADER, len(TEXT), b"", end.engine.clock.now, end.engine.parts.aeads)
+    records, buffer = end.session.records, bytearray(len(TEXT) + DATAGRAM_OVERHEAD)
+    assert records is not None
+    seal_into(records, buffer, HEADER, len(TEXT), b"", end.engine.clock.now, end.engine.parts.aeads)
 
 
 def each(end: End) -> None:
@@ -64,22 +79,59 @@ def room(end: End) -> None:
     path.seal_same(TEXT, b"", now, aeads)
 
 
-@pytest.mark.parametrize("way", [one, in_place, each, same, run, room])
-def test_a_counter_whose_record_came_to_nothing_is_not_used_again(way: Callable[[End], None], engines: Engines) -> None:
+Way = Callable[[End], None]
+DATAGRAM: Final[tuple[Way, ...]] = (one, control, in_place, each, same, run, room)
+WAYS: Final = [
+    *((RecordMode.DATAGRAM, Options(), way) for way in DATAGRAM),
+    *((RecordMode.DATAGRAM, Options(ratchet=True), way) for way in (one, control, in_place)),
+    *((RecordMode.NOISE, options, way) for options in (Options(), Options(ratchet=True)) for way in (one, in_place)),
+]
+
+
+@pytest.mark.parametrize(("mode", "options", "way"), WAYS)
+def test_a_counter_whose_record_came_to_nothing_is_not_used_again(
+    mode: RecordMode, options: Options, way: Way, engines: Engines, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Whatever has become of the ciphertext, no other one may come to be under its nonce."""
-    link = establish(engines)
+    link = establish(engines, mode=mode, options=options)
     link.initiator.send(b"here")
     link.responder.send(b"welcome")
     link.settle()
-    end, sender = link.responder, link.responder.datagrams.current.sender
-    assert isinstance(sender, PhaseSender)
-    before, context = sender.counter, sender.aead
-    assert context is not None
-    failing: Any = Failing()
-    sender.aead = failing
-    with pytest.raises(MemoryError):
-        way(end)
-    sender.aead = context
-    sealed = end.datagrams.seal(TEXT, b"", end.engine.clock.now, end.engine.parts.aeads)
+    end, records, aeads = link.responder, link.responder.session.records, link.responder.engine.parts.aeads
+    assert records is not None
+    before = records.sealed
+    sender = end.datagrams.current.sender if mode is RecordMode.DATAGRAM else end.noise.send
+    if isinstance(sender, Keyed):
+        aeads.drop(sender)
+    with monkeypatch.context() as patch:
+        patch.setattr(primitives, "new_aead", lambda *_: Failing())
+        with pytest.raises(MemoryError):
+            way(end)
+    if isinstance(sender, Keyed):
+        aeads.drop(sender)
+    sealed = records.seal(TEXT, b"", end.engine.clock.now, aeads)
     assert sealed.counter == before + 1
-    assert link.initiator.open(sealed.ciphertext).plaintext == TEXT
+    if mode is RecordMode.DATAGRAM:
+        assert link.initiator.open(sealed.ciphertext).plaintext == TEXT
+
+
+def test_nor_is_one_of_a_session_at_rest(engines: Engines, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is the record that says which comes next."""
+    link = establish(engines)
+    link.initiator.send(b"here")
+    link.settle()
+    shared, record = pack(link.responder.session)
+    sealing, view = sealing_of(shared, RotationLimits()), memoryview(record)
+    assert sealing is not None
+    now = engines.clock.now + SOON_S
+    first = seal_packed(sealing, view, TEXT, b"", now)
+    now += SOON_S
+    with monkeypatch.context() as patch:
+        patch.setattr(primitives, "new_aead", lambda *_: Failing())
+        with pytest.raises(MemoryError):
+            seal_packed(sealing, view, TEXT, b"", now)
+    last = seal_packed(sealing, view, TEXT, b"", now + SOON_S)
+    assert first is not None
+    assert last is not None
+    assert last.counter == first.counter + 2
+    assert link.initiator.open(last.ciphertext).plaintext == TEXT
