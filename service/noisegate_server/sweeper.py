@@ -48,19 +48,23 @@ class Sweeper:
         """End what is over and drop what was kept long enough, for the time of a slice; the pause that follows it."""
         parts, store, now, wall = self._parts, self._parts.store, self._clock(), self._wall()
         parts.counts.sweeps += 1
-        wiped, over, limit = store.wiped, list[Ended](), _SLICE
+        wiped, over = store.wiped, list[Ended]()
         while True:
             ended, more = upkeep.sweep(parts, now, wall, _STEP)
             over += ended
             dropped = self._repeats.expire(now, _STEP) + self._repeats.cut(_STEP)
             due = store.next_expiry()
-            if due is not None and now - due >= _LATE:
-                limit = min(_SLICE + _LONGER * (now - due), _LONGEST)
+            behind = 0.0 if due is None else now - due
             more = more or dropped >= _STEP or (due is not None and due <= now)
-            if not more or self._clock() >= now + limit:
+            if not more or self._clock() >= now + _slice(behind):
                 break
         _log_swept(over, store.wiped - wiped)
         return _PAUSE if more else _REST
+
+
+def _slice(behind: float) -> float:
+    """How long a slice may be where the oldest of what is due was due so long ago."""
+    return _SLICE if behind < _LATE else min(_SLICE + _LONGER * behind, _LONGEST)
 
 
 def _log_swept(ended: list[Ended], wiped: int) -> None:

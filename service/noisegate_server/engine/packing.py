@@ -26,7 +26,7 @@ class SessionPacker:
 
     __slots__ = ("_aeads", "_last", "_limits_of", "_sealing_of")
 
-    # What a record shows without being unpacked. A sweep asks it of every session: no call in between.
+    # What a record shows without being unpacked: no call in between, since sweeps ask it of every session.
     owner = staticmethod(record_layout.owner)
     expires_at = staticmethod(record_layout.expires_at)
     glance = staticmethod(record_layout.glance)

@@ -104,7 +104,7 @@ class KeyPair:
 
 
 PublicKey = X25519PublicKey
-"""A peer's X25519 public key, loaded: loading takes a sixteenth of an exchange, and a handshake uses a key twice."""
+"""A peer's X25519 public key, loaded: loading takes a twentieth of an exchange, and a handshake uses a key twice."""
 
 
 _PUBLIC_KEY_INFO: Final = bytes.fromhex("302a300506032b656e032100")

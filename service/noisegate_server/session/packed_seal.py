@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from noisegate_server.noise.primitives import CIPHERS, Cipher, wipe
-from noisegate_server.session.constants import HASH, KEY
+from noisegate_server.session.constants import KEY
 from noisegate_server.session.datagram import RECORD
 from noisegate_server.session.fast_path import PLAIN
 from noisegate_server.session.hello import Flags
@@ -24,7 +24,7 @@ from noisegate_server.session.keys import phase_key
 from noisegate_server.session.limits import RotationLimits
 from noisegate_server.session.network import PROFILES
 from noisegate_server.session.packets import RECORD_HEADER, Kind
-from noisegate_server.session.record_layout import HEAD, NUMBERS, TIME, WIDEST, Has, Numbers, Shared
+from noisegate_server.session.record_layout import HEAD, NAMES_AT, NUMBERS, WIDEST, Has, Numbers, Shared
 from noisegate_server.session.sealed import Sealed
 from noisegate_server.session.state import RecordMode
 from noisegate_server.session.suites import SUITES
@@ -33,13 +33,8 @@ __all__ = ["PackedSealing", "seal_packed", "sealing_of"]
 
 SOON_S: Final = 1.0
 """Who was used so short a time before is about to be used again, and better off as an object."""
-_HASHES: Final = (Has.REMOTE_STATIC, Has.H, Has.PROLOGUE)
 _SPECIAL: Final = min(Has.FORMER, Has.MASK, Has.DUE)
-_NAMES_AT: Final = tuple(
-    HEAD.size + HASH * sum(bool(has & each) for each in _HASHES) + TIME.size * bool(has & Has.ROTATED_AT)
-    for has in range(_SPECIAL)
-)
-"""Where the names begin, by what the record has. All that it may have here is below `_SPECIAL`."""
+"""What a record may have here is below."""
 _USED: Final = struct.Struct(">2d")
 """A record's first two fields: when it ends, and when it was used last."""
 _SENT: Final = tuple(struct.Struct(f">2{width}") for width in "BHIQ")
@@ -88,7 +83,7 @@ def seal_packed(
     )
     if has >= _SPECIAL or now >= expires_at or now < last_used + SOON_S or now >= began_at + sealing.due_age:
         return None
-    at = _NAMES_AT[has] + peer_id + group
+    at = NAMES_AT[has] + peer_id + group
     epoch, _, _, sent, counter, _, _, _, phase, _, _, _ = NUMBERS[width].unpack_from(record, at)
     if counter >= sealing.messages or sent >= sealing.sent_bytes:
         return None

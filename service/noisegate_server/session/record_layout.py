@@ -116,7 +116,7 @@ _SIZES: Final = {
     Has.FORMER: FORMER.size,
 }
 """Of what only some records have, in the order in which it lies behind the head."""
-_NAMES_AT: Final = tuple(HEAD.size + sum(_SIZES[each] for each in _SIZES if has & each) for has in range(256))
+NAMES_AT: Final = tuple(HEAD.size + sum(_SIZES[each] for each in _SIZES if has & each) for has in range(256))
 """Where the names begin, by what a record has."""
 NO_PROLOGUE: Final = bytes.fromhex("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")
 """SHA-256 of nothing: what most callers bind their handshakes to."""
@@ -222,8 +222,8 @@ def expires_at(record: memoryview) -> float:
 def glance(shared: Shared, record: memoryview, handle: int) -> Glance:
     """What can be seen of a record: its names and times, no secret."""
     head = HEAD.unpack_from(record)
-    expires_at, last_used, lifetime_end, _, _, _, session_id, connection_id, _, has, width, peer_size, group_size = head
-    peer_at = _NAMES_AT[has]
+    ends_at, last_used, lifetime_end, _, _, _, session_id, connection_id, _, has, width, peer_size, group_size = head
+    peer_at = NAMES_AT[has]
     group_at = peer_at + peer_size
     end = group_at + group_size
     numbers = NUMBERS[width].unpack_from(record, end)
@@ -240,7 +240,7 @@ def glance(shared: Shared, record: memoryview, handle: int) -> Glance:
         bound,
         numbers[_EPOCH],
         shared.ticket_given,
-        expires_at,
+        ends_at,
         last_used,
         lifetime_end,
         handle,

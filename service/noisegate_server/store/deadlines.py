@@ -50,7 +50,7 @@ class Deadlines(Generic[S]):
 
         A suspended session that is on its way is let go there first, and comes up again.
         """
-        wheel, table, idle = self._wheel, self._table, self._table.idle
+        wheel, table, packed = self._wheel, self._table, self._table.resting
         wheel.turn(now)
         looked_at = 0
         while looked_at < budget and (handle := wheel.pop()):
@@ -62,14 +62,14 @@ class Deadlines(Generic[S]):
                     session.expiry_second = wheel.arm(handle, session.expires_at, now)
                 else:
                     over(session, now)
-            elif idle is not None and (known := idle.expiry(handle)) is not None:
+            elif packed is not None and (known := packed.expiry(handle)) is not None:
                 expires_at, second, slot = known
                 if second != wheel.second:
                     continue
                 if expires_at > now:
-                    idle.note_expiry(slot, wheel.arm(handle, expires_at, now))
+                    packed.note_expiry(slot, wheel.arm(handle, expires_at, now))
                 else:
-                    over(idle.glance_at(slot), now)
+                    over(packed.glance_at(slot), now)
             else:
                 self._look_at_asleep(handle, now, over)
         return looked_at

@@ -154,9 +154,9 @@ class PackedSessions(Generic[S]):
         return self._packer.glance(self._shared.rows[number][0], record, handle)
 
     def expiry(self, handle: int) -> tuple[float, int, memoryview] | None:
-        """When it ends by itself, in which second the entry for that comes up, and its slot, good until the next call.
+        """When the session with this handle ends by itself, and in which second the entry for that comes up; its slot.
 
-        None where it is not here.
+        The slot is good until the next call. None where the session is not here.
         """
         reference = self._by_handle.first(handle)
         if not reference:

@@ -31,12 +31,12 @@ _COST: Final = 2
 class PackingTable(SessionTable[S]):
     """A `SessionTable` that packs. Without a packer every session stays an object."""
 
-    __slots__ = ("_now", "_packer", "_wheel", "idle")
+    __slots__ = ("_now", "_packer", "_wheel", "resting")
 
     def __init__(self, shards: int, packer: Packer[S] | None, capacity: int) -> None:
         super().__init__(shards)
         self._packer = packer
-        self.idle = None if packer is None else PackedSessions(packer, shards, buckets_for(capacity, shards))
+        self.resting = None if packer is None else PackedSessions(packer, shards, buckets_for(capacity, shards))
         """The packed sessions; None where none can be."""
         self._wheel = ExpiryWheel()
         self._now = 0.0
@@ -48,7 +48,7 @@ class PackingTable(SessionTable[S]):
     @property
     def packed(self) -> int:
         """How many of the sessions are packed now."""
-        return 0 if self.idle is None else len(self.idle)
+        return 0 if self.resting is None else len(self.resting)
 
     def place(self, session: S) -> None:
         """Keep a session under the handle that it carries already; once it is idle, it will be packed."""
@@ -62,34 +62,34 @@ class PackingTable(SessionTable[S]):
     def find(self, handle: int) -> S | None:
         """The session with this handle, unpacked if need be; None once it has ended."""
         session = super().find(handle)
-        if session is None and self.idle is not None and (session := self.idle.take(handle)) is not None:
+        if session is None and self.resting is not None and (session := self.resting.take(handle)) is not None:
             self._size -= 1
             # Who unpacks it may not come to use it: a packet of somebody else's that does not open.
             self._place(session, _UNUSED_S)
         return session
 
     def awake(self, handle: int) -> S | None:
-        """The session with this handle if it is an object at present."""
+        """The session with this handle if it is an object at present: `SessionTable.find` without a call in between."""
         return self.by_handle[handle & self.mask].get(handle)
 
     def look(self, handle: int) -> S | Glance | None:
         """The session with this handle as it is at present; None once it has ended."""
         session = super().find(handle)
-        return session if session is not None or self.idle is None else self.idle.glance(handle)
+        return session if session is not None or self.resting is None else self.resting.glance(handle)
 
     def glance(self, session_id: bytes) -> Glance | None:
         """What can be seen of the packed session with this id."""
-        return None if self.idle is None else self.idle.glance_by_id(session_id)
+        return None if self.resting is None else self.resting.glance_by_id(session_id)
 
     def packed_record(self, tenant: str, session_id: bytes) -> tuple[Any, memoryview] | None:
         """What the tenant's packed session of this id shares, and its record, to read and to write at once."""
-        return None if self.idle is None else self.idle.record_of(tenant, session_id)
+        return None if self.resting is None else self.resting.record_of(tenant, session_id)
 
     def remove(self, session: S | Glance) -> bool:
         """Let go of a session, and wipe its record if it is packed; False if it is not here."""
         if not isinstance(session, Glance):
             return super().remove(session)
-        if self.idle is None or not self.idle.drop(session):
+        if self.resting is None or not self.resting.drop(session):
             return False
         self._size -= 1
         return True
@@ -97,8 +97,8 @@ class PackingTable(SessionTable[S]):
     def shard(self, number: int, used_before: float = math.inf) -> Iterator[S]:
         """The sessions of one shard that were last used before: each unpacked when it comes up, if need be."""
         handles = list(self.by_handle[number & self.mask])
-        if self.idle is not None:
-            handles += self.idle.shard(number)
+        if self.resting is not None:
+            handles += self.resting.shard(number)
         for handle in handles:
             # Asked now: whoever iterates may wait in between, and then sessions are packed and unpacked.
             found = self.look(handle)
@@ -109,31 +109,32 @@ class PackingTable(SessionTable[S]):
 
     def packed_records(self, number: int) -> Iterator[tuple[int, Any, memoryview]]:
         """(handle, what it shares, record) of the packed sessions of one shard, each when it comes up."""
-        return iter(()) if self.idle is None else self.idle.records(number)
+        return iter(()) if self.resting is None else self.resting.records(number)
 
     def everything(self) -> Iterator[S | Glance]:
         """Every session as it is at present, so that each may be removed on the way."""
         yield from self.drain()
-        if self.idle is not None:
+        if self.resting is not None:
             for number in range(self.mask + 1):
-                for handle in list(self.idle.shard(number)):
-                    if (glance := self.idle.glance(handle)) is not None:
+                for handle in list(self.resting.shard(number)):
+                    if (glance := self.resting.glance(handle)) is not None:
                         yield glance
 
     def pack_idle(self, now: float, budget: int) -> int:
         """Pack sessions that were not used for `IDLE_S`; how much of the budget that took."""
         self._now = now
-        if self._packer is None or self.idle is None:
+        if self._packer is None or self.resting is None:
             return 0
         self._wheel.turn(now)
         spent = 0
         while spent + _COST <= budget and (handle := self._wheel.pop()):
             spent += 1
             session = super().find(handle)
-            if session is None or session.idle_second != self._wheel.second:
+            if session is None or session.idle_second != self._wheel.second or session.expires_at <= now:
+                # Gone, or looked at again later, or over: that is another queue's.
                 continue
             due = self._packer.idle_since(session) + IDLE_S
-            if due <= now and self._packer.packable(session) and self.idle.put(session):
+            if due <= now and self._packer.packable(session) and self.resting.put(session):
                 spent += _COST - 1
                 super().remove(session)
                 self._size += 1
@@ -148,9 +149,9 @@ class PackingTable(SessionTable[S]):
 
     def is_empty(self) -> bool:
         """Whether no session is left."""
-        return super().is_empty() and (self.idle is None or self.idle.is_empty())
+        return super().is_empty() and (self.resting is None or self.resting.is_empty())
 
     def per_shard(self) -> tuple[int, ...]:
         """Sessions in each shard, packed or not."""
         awake = super().per_shard()
-        return awake if self.idle is None else tuple(map(sum, zip(awake, self.idle.per_shard, strict=True)))
+        return awake if self.resting is None else tuple(map(sum, zip(awake, self.resting.per_shard, strict=True)))

@@ -76,12 +76,13 @@ class ShardedStore(Generic[S]):
         self._queues: deque[Callable[[float, int], int]] = deque(
             (
                 partial(self._deadlines.sweep, over=self._expire),
+                # Behind ends, so that these come first in three sweeps of four where the others are empty, as is usual.
+                self._table.pack_idle,
                 partial(self._tending.sweep, find=self._table.awake),
                 self._tombstones.expire,
-                self._table.pack_idle,
             )
         )
-        """What a sweep looks through: given the time and a budget, how many entries were looked at."""
+        """What a sweep looks through: given the time and a budget, how much of the budget that took."""
 
     def add(self, session: S, now: float) -> None:
         """Keep a new session; see `SessionStore.add`."""
@@ -241,10 +242,10 @@ class ShardedStore(Generic[S]):
     def sweep(self, now: float, budget: int) -> list[Ended]:
         """End sessions whose time is over; see `SessionStore.sweep`."""
         left = budget
-        for look_through in self._queues:
-            left -= look_through(now, left)
         # Each has its turn to be the first: of one in which more comes up than a sweep may do, no other waits for ever.
         self._queues.rotate(-1)
+        for look_through in self._queues:
+            left -= look_through(now, left)
         self._looked_at += budget - left
         ended, self._unreported = self._unreported, []
         return ended

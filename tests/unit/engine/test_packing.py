@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 
 import pytest
@@ -10,6 +11,7 @@ from noisegate_server.engine import open_batch, revoke, sessions
 from noisegate_server.engine.events import EventKind, SessionEvent, Watch
 from noisegate_server.engine.policy import Options
 from noisegate_server.session.errors import DecryptFailed, ReplayDetected, SessionClosed, SessionNotFound
+from noisegate_server.session.packets import Kind
 from noisegate_server.session.state import RecordMode, TerminationReason
 from noisegate_server.store import packed
 from noisegate_server.store.packing import IDLE_S
@@ -171,7 +173,20 @@ def test_a_packed_session_ends_as_any_other(engines: Engines, end: str) -> None:
     assert [(each.kind, each.session_id, each.reason) for each in heard] == [
         (EventKind.ENDED, session_id, TerminationReason[reason])
     ]
-    assert "sessions" not in engine.parts.store.leftovers()
+    assert set(engine.parts.store.leftovers()) <= {"tombstones", "expiry", "tended", "unreported"}
+
+
+def test_nothing_leads_to_a_packed_session_that_has_ended_not_its_former_connection_id_either(engines: Engines) -> None:
+    """A player that has just moved, and then stays away."""
+    link = establish(engines, options=Options(idle_timeout=20.0))
+    player, engine = link.initiator, link.responder.engine
+    link.responder.open(player.datagrams.control(Kind.CONNECTION_ID, os.urandom(8), player.engine.parts.aeads))
+    assert len(link.responder.session.connection_ids()) == 2
+    doze(engines)
+    assert packed_in(engine) == 1
+    engines.clock.step(6.0)
+    engine.sweep()
+    assert set(engine.parts.store.leftovers()) <= {"tombstones", "expiry", "tended"}
 
 
 def test_a_listing_has_packed_sessions_in_their_place(engines: Engines) -> None:

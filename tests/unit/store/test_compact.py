@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from noisegate_server.store.compact import CompactIndex, buckets_for
 
 keys = st.sampled_from([0, 1, 2, 4, 99, 256, 257, 2**32, 2**63, 2**64 - 1])
-steps = st.lists(st.tuples(st.sampled_from(["add", "add", "remove", "remove other"]), keys, st.integers(1, 5)))
+steps = st.lists(st.tuples(st.sampled_from(["add", "add", "pop", "remove", "remove other"]), keys, st.integers(1, 5)))
 
 
 @given(steps, st.sampled_from([(1, 1), (4, 1), (256, 3)]))
@@ -20,6 +20,8 @@ def test_it_answers_as_a_dict_of_lists(steps: list[tuple[str, int, int]], size: 
         if what == "add":
             index.add(key, value)
             there.append(value)
+        elif what == "pop":
+            assert index.pop(key) == (there.pop(0) if there else 0)
         else:
             wanted = value if what == "remove" else 99
             assert index.remove(key, wanted) == (wanted in there)
