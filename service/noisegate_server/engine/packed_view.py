@@ -5,7 +5,7 @@ from __future__ import annotations
 from noisegate_server.engine.outcomes import Established, SessionView
 from noisegate_server.session.constants import DATAGRAM_OVERHEAD, NOISE_OVERHEAD
 from noisegate_server.session.network import KEEP_ALIVES, PROFILES
-from noisegate_server.session.record_layout import Glance, Head, Shared
+from noisegate_server.session.record_layout import Glance, Public
 from noisegate_server.session.state import RecordMode, SessionState
 from noisegate_server.session.suites import NOISE_NAMES
 
@@ -14,7 +14,7 @@ def packed_view(seen: Glance, now: float) -> SessionView:
     """What `sessions.view` would say of it, were it an object."""
     if seen.public is None:
         raise TypeError("a record of another kind")
-    shared, head, numbers = seen.public.named()
+    shared, head, numbers = seen.public
     return SessionView(
         session_id=seen.session_id,
         state=SessionState.ESTABLISHED,
@@ -22,7 +22,7 @@ def packed_view(seen: Glance, now: float) -> SessionView:
         role=shared.role,
         peer_id=seen.peer_id,
         group=seen.group,
-        established=_established(seen, shared, head, now),
+        established=_established(seen, seen.public, now),
         epoch=seen.epoch,
         sealed=numbers.send_counter if shared.mode is RecordMode.DATAGRAM else numbers.sealed,
         opened=numbers.opened,
@@ -35,7 +35,8 @@ def packed_view(seen: Glance, now: float) -> SessionView:
     )
 
 
-def _established(seen: Glance, shared: Shared, head: Head, now: float) -> Established:
+def _established(seen: Glance, public: Public, now: float) -> Established:
+    shared, head, _ = public
     return Established(
         remote_static_key=seen.remote_static,
         handshake_hash=head.handshake_hash,

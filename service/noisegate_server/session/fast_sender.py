@@ -25,7 +25,7 @@ class Hold:
         """As FastSender.fast_until."""
         self.sent = 0
         """Bytes that were sealed for each of the sessions: its sender adds them to `sent_bytes` when the hold ends. To
-        add them to each at once would be a cache miss for each record.
+        add them to each at once would fetch each one's number, which is an object of its own.
         """
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import struct
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from noisegate_server.session.constants import CONNECTION_ID, HASH, SESSION_ID
 from noisegate_server.session.limits import LowerLimits
@@ -107,7 +107,6 @@ FORMER: Final = struct.Struct(f">{CONNECTION_ID}sd")
 NUMBERS: Final = tuple(struct.Struct(f">{len(Numbers._fields)}{width}") for width in "BHIQ")
 WIDEST: Final = tuple(256 ** (each.size // len(Numbers._fields)) - 1 for each in NUMBERS)
 _HASHES: Final = (Has.REMOTE_STATIC, Has.H, Has.PROLOGUE)
-_EPOCH: Final = Numbers._fields.index("epoch")
 _SIZES: Final = {
     Has.REMOTE_STATIC: HASH,
     Has.H: HASH,
@@ -140,14 +139,8 @@ class Public(NamedTuple):
     """What stands in a record before the window and the secrets."""
 
     shared: Shared
-    head: tuple[Any, ...]
-    """The fields of a Head."""
-    numbers: tuple[int, ...]
-    """Those of Numbers."""
-
-    def named(self) -> tuple[Shared, Head, Numbers]:
-        """The same by name, as a listing wants it: who glances at a session mostly ends it."""
-        return self.shared, Head._make(self.head), Numbers._make(self.numbers)
+    head: Head
+    numbers: Numbers
 
 
 class Glance(NamedTuple):
@@ -221,29 +214,28 @@ def expires_at(record: memoryview) -> float:
 
 def glance(shared: Shared, record: memoryview, handle: int) -> Glance:
     """What can be seen of a record: its names and times, no secret."""
-    head = HEAD.unpack_from(record)
-    ends_at, last_used, lifetime_end, _, _, _, session_id, connection_id, _, has, width, peer_size, group_size = head
-    peer_at = NAMES_AT[has]
-    group_at = peer_at + peer_size
-    end = group_at + group_size
-    numbers = NUMBERS[width].unpack_from(record, end)
+    head = Head._make(HEAD.unpack_from(record))
+    peer_at = NAMES_AT[head.has]
+    group_at = peer_at + head.peer_id
+    end = group_at + head.group
+    numbers = Numbers._make(NUMBERS[head.width].unpack_from(record, end))
     bound: tuple[bytes, ...] = ()
     if shared.mode is RecordMode.DATAGRAM:
-        bound = (connection_id,)
-        if has & Has.FORMER:
-            bound = (connection_id, FORMER.unpack_from(record, peer_at - FORMER.size)[0])
+        bound = (head.connection_id,)
+        if head.has & Has.FORMER:
+            bound = (head.connection_id, FORMER.unpack_from(record, peer_at - FORMER.size)[0])
     return Glance(
-        session_id,
+        head.session_id,
         shared.tenant,
         str(record[peer_at:group_at], "utf-8"),
         str(record[group_at:end], "utf-8"),
         bound,
-        numbers[_EPOCH],
+        numbers.epoch,
         shared.ticket_given,
-        ends_at,
-        last_used,
-        lifetime_end,
+        head.expires_at,
+        head.last_used,
+        head.lifetime_end,
         handle,
-        bytes(record[HEAD.size : HEAD.size + HASH]) if has & Has.REMOTE_STATIC else b"",
+        bytes(record[HEAD.size : HEAD.size + HASH]) if head.has & Has.REMOTE_STATIC else b"",
         Public(shared, head, numbers),
     )

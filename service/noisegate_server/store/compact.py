@@ -19,8 +19,7 @@ _ENTRY: Final = struct.Struct("=Qq")
 """Key and value."""
 _NUMBER: Final = struct.Struct("=Q")
 _WIDTH: Final = _NUMBER.size
-_ENTRY_WIDTH: Final = _ENTRY.size
-_INSIDE: Final = _ENTRY_WIDTH - 1
+_INSIDE: Final = _ENTRY.size - 1
 
 
 def buckets_for(capacity: int, shards: int) -> int:
@@ -79,30 +78,11 @@ class CompactIndex:
         if at < 0:
             return False
         # What is behind moves up, some hundred bytes.
-        del bucket[at : at + _ENTRY_WIDTH]
+        del bucket[at : at + len(entry)]
         if not bucket:
             self._buckets[place] = None
         self._size -= 1
         return True
-
-    def pop(self, key: int) -> int:
-        """Take out the value that was put under the key first; 0 for none."""
-        place = key % self._places
-        bucket = self._buckets[place]
-        if bucket is None:
-            return 0
-        sought = _NUMBER.pack(key)
-        at = bucket.find(sought)
-        while at > 0 and at & _INSIDE:
-            at = bucket.find(sought, at + 1)
-        if at < 0:
-            return 0
-        value: int = _NUMBER.unpack_from(bucket, at + _WIDTH)[0]
-        del bucket[at : at + _ENTRY_WIDTH]
-        if not bucket:
-            self._buckets[place] = None
-        self._size -= 1
-        return value
 
     def shard(self, number: int) -> Iterator[int]:
         """Every key of one shard; a bucket at a time as it is then."""

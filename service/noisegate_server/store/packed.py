@@ -191,13 +191,12 @@ class PackedSessions(Generic[S]):
         _, number, second, record = _read(self._slots.slot(reference))
         session = self._packer.unpack(self._shared.rows[number][0], record)
         session.handle, session.expiry_second = handle, second
-        self._by_handle.remove(handle, reference)
         self._forget(handle, session.session_id, session.tenant, reference, number)
         return session
 
     def drop(self, glance: Glance) -> bool:
         """Wipe the record of a session that has ended; False if it is not here."""
-        reference = self._by_handle.pop(glance.handle)
+        reference = self._by_handle.first(glance.handle)
         if not reference:
             return False
         number = _HEAD.unpack_from(self._slots.slot(reference))[1]
@@ -220,9 +219,9 @@ class PackedSessions(Generic[S]):
         return not (len(self._by_handle) or len(self._by_id) or len(self._shared) or len(self._slots))
 
     def _forget(self, handle: int, session_id: bytes, tenant: str, reference: int, number: int) -> None:
-        """Wipe the record of a session that its handle finds no more."""
         self._slots.free(reference)
         self._shared.give_back(number, tenant)
+        self._by_handle.remove(handle, reference)
         self._by_id.remove(xxh3_64_intdigest(session_id), reference)
         self.per_shard[handle % len(self.per_shard)] -= 1
 

@@ -69,8 +69,8 @@ class PackingTable(SessionTable[S]):
         return session
 
     def awake(self, handle: int) -> S | None:
-        """The session with this handle if it is an object at present: `SessionTable.find` without a call in between."""
-        return self.by_handle[handle & self.mask].get(handle)
+        """The session with this handle if it is an object at present."""
+        return super().find(handle)
 
     def look(self, handle: int) -> S | Glance | None:
         """The session with this handle as it is at present; None once it has ended."""
