@@ -32,7 +32,7 @@ from noisegate_server.rpc.running import Running
 from noisegate_server.rpc.table import build_table
 from noisegate_server.rpc.unary import Rpc
 from noisegate_server.session.sealing import SealingKeys
-from noisegate_server.sweeper import Sweeper
+from noisegate_server.sweeper import REST, Sweeper
 from noisegate_server.telemetry.destinations import NOWHERE, Destinations
 from noisegate_server.telemetry.logs import LOG, log_defect, log_loop_defect
 from noisegate_server.telemetry.pipeline import Telemetry
@@ -257,16 +257,16 @@ class Server:
         self._renewal.renew_all()
 
     async def _sweep(self, sweeper: Sweeper, keeper: Keeper) -> None:
-        """Do what is due, in slices; between two slices calls have their turn."""
+        """Do what is due, in slices; between two slices calls have their turns."""
         while True:
             pause = _RETRY_SECONDS
             try:
                 self._renewal.look(self._clock())
-                pause = sweeper.sweep()
+                pause = 0.0 if sweeper.sweep() else REST
                 await keeper.tick()
             except Exception as error:  # noqa: BLE001  # the outermost frame of its task: it must outlive a defect
                 log_defect("sweep", error)
-            await asyncio.sleep(pause)
+            await (asyncio.sleep(pause) if pause else sweeper.give_way())
 
 
 def run(config: Config, announce: Callable[[str], None], destinations: Destinations = NOWHERE) -> None:

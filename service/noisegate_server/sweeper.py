@@ -1,51 +1,76 @@
-"""How what nobody calls for is done beside the calls: in slices of time, with pauses between them.
+"""How what nobody calls for is done beside the calls: in slices of time, between which others run.
 
 A slice counts time and not entries, because to end a session takes several times as long as to find that it lives.
-Between two slices there is always a pause: without one gRPC's own threads may wait for the core until the system's next
-tick, 4 ms, and calls with them. So what is far behind gets longer slices, the further the longer, and no pause is left
-out for it.
+
+A call on grpc.aio is some ten turns of the loop: gRPC's threads tell of each event by a byte, a turn reads one byte,
+and what it begins is another event. With a slice in each turn a call would wait for ten of them; so after a slice come
+as many turns as a call has. Before these the thread sleeps: where there is but one core, gRPC's threads would wait for
+it until the system's next tick, 4 ms, and calls with them.
 """
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
 from noisegate_server.engine import upkeep
 from noisegate_server.engine.parts import Parts
+from noisegate_server.engine.waiting import turn
 from noisegate_server.rpc.repeats import Repeats
 from noisegate_server.store.base import Ended
 from noisegate_server.telemetry.logs import LOG
 
-__all__ = ["Sweeper"]
+__all__ = ["REST", "Sweeper"]
 
 _STEP: Final = 6
 """Entries of each table between two looks at the clock: a fifth of a millisecond as a rule."""
-_SLICE: Final = 0.0007
+_SLICE: Final = 0.0003
 """Seconds, as all here."""
 _LATE: Final = 1.0
 """Behind what is due after which slices are longer. Less means nothing: what is due comes up by the second."""
 _LONGER: Final = 0.0008
 """For each second behind. A slice that stays the same where more comes than it ends falls behind ever further."""
 _LONGEST: Final = 0.003
-_PAUSE: Final = 0.001
-"""Until the next slice while more is due; what the loop's timer adds comes on top."""
-_REST: Final = 0.1
-"""Until the next look while nothing is."""
+_SLEEP: Final = 0.000001
+"""Of the thread, after a slice; the system's timers make some 60 microseconds of it."""
+_TURNS: Final = 12
+"""Of the loop, after a slice: those of a call, and some in which gRPC's threads are on their way."""
+_GIVEN: Final = 0.001
+"""How long these may take: where calls fill every turn, the sweeper has its share all the same."""
+REST: Final = 0.1
+"""Until the next look while nothing is due."""
 
 
 class Sweeper:
     """Sweeps one service. Of its event loop."""
 
-    def __init__(self, parts: Parts, repeats: Repeats, clock: Callable[[], float], wall: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        repeats: Repeats,
+        clock: Callable[[], float],
+        wall: Callable[[], float],
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         self._parts: Final = parts
         self._repeats: Final = repeats
         self._clock: Final = clock
         self._wall: Final = wall
+        self._sleep: Final = sleep
 
-    def sweep(self) -> float:
-        """End what is over and drop what was kept long enough, for the time of a slice; the pause that follows it."""
+    async def give_way(self) -> None:
+        """Let others run between two slices: gRPC's threads, and then the calls that they have brought."""
+        self._sleep(_SLEEP)
+        until = self._clock() + _GIVEN
+        for _ in range(_TURNS):
+            await turn()
+            if self._clock() >= until:
+                break
+
+    def sweep(self) -> bool:
+        """End what is over and drop what was kept long enough, for the time of a slice; whether more is due."""
         parts, store, now, wall = self._parts, self._parts.store, self._clock(), self._wall()
         parts.counts.sweeps += 1
         wiped, over = store.wiped, list[Ended]()
@@ -59,7 +84,7 @@ class Sweeper:
             if not more or self._clock() >= now + _slice(behind):
                 break
         _log_swept(over, store.wiped - wiped)
-        return _PAUSE if more else _REST
+        return more
 
 
 def _slice(behind: float) -> float:
