@@ -25,7 +25,7 @@ RPC = "service/noisegate_server/rpc"
 EXCEPTIONS: Mapping[str, str] = {
     "service/noisegate_server/rpc/unary.py::unary": "the straight path of every call: each function split off costs it",
     "service/noisegate_server/rpc/unary.py::answer": "as `unary`, of which it is the inside",
-    "service/noisegate_server/rpc/handlers/records.py::decrypt": "hot: fields are set in the open, without a call each",
+    "service/noisegate_server/rpc/convert/one_content.py::_read": "hot: fields are read in the open, with no call each",
 }
 
 

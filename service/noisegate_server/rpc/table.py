@@ -13,9 +13,10 @@ from typing import Any, Final
 from noisegate.v1 import session_crypto_service_pb2 as pb
 from noisegate_server.rpc import limits
 from noisegate_server.rpc.call import Method, Table, Unary
+from noisegate_server.rpc.convert import one_content, packed
 from noisegate_server.rpc.convert.batches import encode_opened, encode_sealed_batch
 from noisegate_server.rpc.convert.forgotten import opened_for
-from noisegate_server.rpc.convert.packed import reader
+from noisegate_server.rpc.convert.opened import encode_opened_record
 from noisegate_server.rpc.convert.sealed import encode_sealed
 from noisegate_server.rpc.convert.session import encode_listed
 from noisegate_server.rpc.handlers import (
@@ -71,16 +72,24 @@ METHODS: Final[Mapping[str, Row]] = {
     "Encrypt": Row(
         request=pb.EncryptRequest,
         handle=records.encrypt,
+        parse=one_content.reader(pb.EncryptRequest, "session_id", "plaintext"),
         encode=encode_sealed,
         repeat_for=_SHORT,
         owner_of=_named,
     ),
-    "Decrypt": Row(request=pb.DecryptRequest, handle=records.decrypt, repeat_for=_SHORT, owner_of=_answered),
+    "Decrypt": Row(
+        request=pb.DecryptRequest,
+        handle=records.decrypt,
+        parse=one_content.reader(pb.DecryptRequest, "session_id", "ciphertext"),
+        encode=encode_opened_record,
+        repeat_for=_SHORT,
+        owner_of=_answered,
+    ),
     "EncryptBatch": Row(
         request=pb.EncryptBatchRequest,
         handle=batches.encrypt_batch,
         at_once=batches.encrypt_at_once,
-        parse=reader(pb.EncryptBatchRequest, "plaintexts"),
+        parse=packed.reader(pb.EncryptBatchRequest, "plaintexts"),
         encode=encode_sealed_batch,
         repeat_for=_SHORT,
         owner_of=_nobody,
@@ -91,7 +100,7 @@ METHODS: Final[Mapping[str, Row]] = {
     "DecryptBatch": Row(
         request=pb.DecryptBatchRequest,
         handle=batches.decrypt_batch,
-        parse=reader(pb.DecryptBatchRequest, "ciphertexts"),
+        parse=packed.reader(pb.DecryptBatchRequest, "ciphertexts"),
         encode=encode_opened,
         repeat_for=_SHORT,
         owner_of=opened_for,
@@ -103,6 +112,7 @@ METHODS: Final[Mapping[str, Row]] = {
         request=pb.BroadcastRequest,
         handle=batches.broadcast,
         at_once=batches.broadcast_at_once,
+        parse=one_content.reader(pb.BroadcastRequest, "session_ids", "plaintext"),
         encode=partial(encode_sealed_batch, answer=pb.BroadcastResponse),
         repeat_for=_SHORT,
         owner_of=_nobody,

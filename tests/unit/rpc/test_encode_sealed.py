@@ -1,4 +1,4 @@
-"""The one message that is written by hand."""
+"""EncryptResponse, written by hand."""
 
 from __future__ import annotations
 

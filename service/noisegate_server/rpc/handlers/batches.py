@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from noisegate.v1 import session_crypto_service_pb2 as pb
 from noisegate_server.engine import open_batch, seal_batch
 from noisegate_server.engine.batch import Steps
 from noisegate_server.engine.parts import Parts
 from noisegate_server.rpc.convert import batches
+from noisegate_server.rpc.convert.one_content import OneContent
 from noisegate_server.rpc.convert.packed import Packed
 from noisegate_server.rpc.limits import MAX_BATCH_BYTES, SESSION_ID_BYTES
 from noisegate_server.session.errors import InvalidField, MessageTooLarge
@@ -29,13 +29,13 @@ def encrypt_at_once(parts: Parts, tenant: str, request: Packed, now: float) -> b
     return None if sealed is None else batches.encode_at_once(sealed, sizes)
 
 
-def broadcast_at_once(parts: Parts, tenant: str, request: pb.BroadcastRequest, now: float) -> bytes | None:
+def broadcast_at_once(parts: Parts, tenant: str, request: OneContent, now: float) -> bytes | None:
     """Likewise."""
-    session_ids = request.session_ids
+    session_ids = request.session_id
     count, rest = divmod(len(session_ids), SESSION_ID_BYTES)
     if rest or not 0 < count <= seal_batch.PART:
         return None
-    plaintext, associated = request.plaintext, request.associated_data
+    plaintext, associated = request.content, request.associated_data
     if count * (len(plaintext) + len(associated)) > MAX_BATCH_BYTES:
         return None
     sealed = seal_batch.broadcast_at_once(parts, tenant, session_ids, plaintext, associated, now)
@@ -71,12 +71,11 @@ def decrypt_batch(parts: Parts, tenant: str, request: Packed, now: float, wall: 
     return open_batch.decrypt_batch(parts, tenant, session_ids, packets, associated, now, wall)
 
 
-def broadcast(
-    parts: Parts, tenant: str, request: pb.BroadcastRequest, now: float, wall: float
-) -> Steps[seal_batch.SealedBatch]:
+def broadcast(parts: Parts, tenant: str, request: OneContent, now: float, wall: float) -> Steps[seal_batch.SealedBatch]:
     """Seal one plaintext for many sessions."""
-    session_ids, count = request.session_ids, batches.count_ids(request.session_ids)
-    plaintext, associated = request.plaintext, request.associated_data
+    session_ids = request.session_id
+    count = batches.count_ids(session_ids)
+    plaintext, associated = request.content, request.associated_data
     if count * (len(plaintext) + len(associated)) > MAX_BATCH_BYTES:
         raise MessageTooLarge("plaintext", MAX_BATCH_BYTES // count)
     return seal_batch.broadcast(parts, tenant, session_ids, plaintext, associated, now, wall)
