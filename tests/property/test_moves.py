@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 from noisegate.v1 import session_crypto_service_pb2 as pb
 from noisegate.v1 import session_pb2
-from noisegate_server.engine.slumber import suspend_idle
 from noisegate_server.rpc.call import Call, Caller, Reply
 from noisegate_server.rpc.table import SERVICE_PREFIX, build_table
 from noisegate_server.rpc.unary import Rpc
 from noisegate_server.session.errors import Overloaded
 from noisegate_server.session.state import RecordMode, SessionState
 from tests.support.engines import TENANT, Engines, Link, establish
+from tests.support.idle import suspend_idle
 from tests.support.rpc_table import error_info
 from tests.support.slow_vault import SlowVault
 from tests.support.suspending import turns
@@ -50,7 +50,7 @@ async def run(link: Link, vault: SlowVault, script: list[str]) -> list[Reply]:
 
     async def sleep() -> None:
         with suppress(Overloaded):
-            await suspend_idle(parts, range(parts.store.shards), clock.now, clock.wall, unused_for=0.0)
+            await suspend_idle(parts, range(parts.store.shards), clock.now, clock.wall)
 
     sleeping: list[asyncio.Future[None]] = []
     for step in script:

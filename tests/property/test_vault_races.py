@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from noisegate_server.engine import records, sessions, slumber, suspend
+from noisegate_server.engine import records, sessions, suspend
 from noisegate_server.engine.restore import restore, restore_blob, wake
 from noisegate_server.engine.revoke import revoke
 from noisegate_server.engine.waiting import turn
@@ -22,6 +22,7 @@ from noisegate_server.session.state import RecordMode, TerminationReason
 from noisegate_server.store.suspended import Dormant
 from noisegate_server.store.vault import KeptSession, MemoryVault, Revocation, VaultFailed
 from tests.support.engines import TENANT, End, Engines, establish
+from tests.support.idle import suspend_idle
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -121,7 +122,7 @@ def uses(end: End, packets: list[bytes], blobs: list[bytes], random: Random) -> 
         lambda: records.encrypt(parts, TENANT, session_id, b"again", b"", now),
         opened,
         lambda: suspend.suspend(parts, TENANT, session_id, return_blob=False, now=now, wall=wall),
-        lambda: slumber.suspend_idle(parts, [end_shard(end)], now, wall, unused_for=0.0),
+        lambda: suspend_idle(parts, [end_shard(end)], now, wall),
         lambda: restore(parts, TENANT, session_id, now, wall),
         blob_is_returned,
         lambda: restore_blob(parts, TENANT, random.choice(blobs or [b""]), now, wall),

@@ -172,7 +172,7 @@ class Engine:
         """How many sessions in memory rotate, looked at one by one."""
         store = self.parts.store
         sessions = (session for shard in range(store.shards) for session in store.shard(shard))
-        return sum(session.state is SessionState.ROTATING for session in sessions)
+        return sum(session is not None and session.state is SessionState.ROTATING for session in sessions)
 
     def leftovers(self) -> list[str]:
         """The names of all that is not empty."""

@@ -61,7 +61,7 @@ def _packed(parts: Parts, number: int, issuer: IssuerOf, clock: Clock, wall: Clo
 def _awake(parts: Parts, number: int, issuer: IssuerOf, clock: Clock, wall: Clock) -> Iterator[KeptSession]:
     for session in parts.store.shard(number):
         now, today = clock(), wall()
-        if session.handle == NO_HANDLE or session.records is None or session.expires_at <= now:
+        if session is None or session.handle == NO_HANDLE or session.records is None or session.expires_at <= now:
             continue
         with suppress(ValueError):
             # Likewise.

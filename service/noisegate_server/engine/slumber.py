@@ -6,36 +6,36 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from noisegate_server.engine.parts import Parts
-from noisegate_server.engine.suspend import put_away
 from noisegate_server.session.session import Session
 from noisegate_server.store.suspended import NO_HANDLE
 
+__all__ = ["leaving"]
+
 _SLICE: Final = 128
 """Sessions that are sealed at once and share a commit: some 20 ms, after which calls have their turn."""
-
-
-async def suspend_idle(parts: Parts, shards: Iterable[int], now: float, wall: float, *, unused_for: float) -> None:
-    """Suspend the established sessions of some shards that were not used for so many seconds.
-
-    Overloaded where the vault fails: those that have not left go on.
-    """
-    for group in leaving(parts, shards, used_before=now - unused_for):
-        await put_away(parts, group, by_service=True, now=now, wall=wall)
+_LOOKS: Final = 128
+"""Sessions that are looked at for it: some 2 ms."""
 
 
 def leaving(parts: Parts, shards: Iterable[int], *, used_before: float) -> Iterator[list[Session]]:
     """The established sessions of some shards that were last used at `used_before` (monotonic seconds) or before.
 
-    In slices: whoever takes one suspends it before it takes the next.
+    In slices, empty ones too: whoever takes one suspends it, and lets others run, before it takes the next.
     """
     group: list[Session] = []
+    looked_at = 0
     for shard in shards:
         for session in parts.store.shard(shard, used_before):
+            looked_at += 1
             # Asked now, because while the slice before was written it may have ended, or be on its way out already.
-            if session.handle != NO_HANDLE and session.records is not None and session.last_used <= used_before:
+            if session is not None and _can_leave(session, used_before):
                 group.append(session)
-            if len(group) == _SLICE:
+            if len(group) == _SLICE or looked_at == _LOOKS:
                 yield group
-                group = []
+                group, looked_at = [], 0
     if group:
         yield group
+
+
+def _can_leave(session: Session, used_before: float) -> bool:
+    return session.handle != NO_HANDLE and session.records is not None and session.last_used <= used_before

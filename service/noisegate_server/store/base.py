@@ -291,11 +291,11 @@ class SessionStore(Protocol[S]):
     def shards(self) -> int:
         """Into how many parts the sessions are split."""
 
-    def shard(self, number: int, used_before: float = math.inf) -> Iterator[S]:
+    def shard(self, number: int, used_before: float = math.inf) -> Iterator[S | None]:
         """The sessions of one part, suspended ones not; by any number: who counts on comes by all of them.
 
         They are those that are there now, each handed out when it comes up; of the idle ones only those that were last
-        used at `used_before` (monotonic seconds) or before.
+        used at `used_before` (monotonic seconds) or before. None in the place of every other: looks count.
         """
 
     def packed_record(self, tenant: str, session_id: bytes) -> tuple[Any, memoryview] | None:

@@ -94,8 +94,11 @@ class PackingTable(SessionTable[S]):
         self._size -= 1
         return True
 
-    def shard(self, number: int, used_before: float = math.inf) -> Iterator[S]:
-        """The sessions of one shard that were last used before: each unpacked when it comes up, if need be."""
+    def shard(self, number: int, used_before: float = math.inf) -> Iterator[S | None]:
+        """The sessions of one shard that were last used before: each unpacked when it comes up, if need be.
+
+        None for each of the others, so that who iterates knows how many it has looked at.
+        """
         handles = list(self.by_handle[number & self.mask])
         if self.resting is not None:
             handles += self.resting.shard(number)
@@ -104,8 +107,7 @@ class PackingTable(SessionTable[S]):
             found = self.look(handle)
             if isinstance(found, Glance):
                 found = self.find(handle) if found.last_used <= used_before else None
-            if found is not None:
-                yield found
+            yield found
 
     def packed_records(self, number: int) -> Iterator[tuple[int, Any, memoryview]]:
         """(handle, what it shares, record) of the packed sessions of one shard, each when it comes up."""

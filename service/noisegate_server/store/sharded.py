@@ -222,7 +222,7 @@ class ShardedStore(Generic[S]):
         """Into how many parts the sessions are split."""
         return self._table.mask + 1
 
-    def shard(self, number: int, used_before: float = math.inf) -> Iterator[S]:
+    def shard(self, number: int, used_before: float = math.inf) -> Iterator[S | None]:
         """The sessions of one shard; see `SessionStore.shard`."""
         return self._table.shard(number, used_before)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Final
 
@@ -12,8 +12,11 @@ from noisegate_server.engine.departure import departures
 from noisegate_server.engine.parts import Parts
 from noisegate_server.engine.restore import recall_suspended
 from noisegate_server.engine.revoke import recall
-from noisegate_server.engine.slumber import suspend_idle
+from noisegate_server.engine.slumber import leaving
+from noisegate_server.engine.suspend import put_away
+from noisegate_server.engine.waiting import turn
 from noisegate_server.session.errors import Overloaded
+from noisegate_server.session.session import Session
 from noisegate_server.store.vault import KeptSession, VaultFailed
 from noisegate_server.telemetry.logs import LOG
 from noisegate_server.vault.troubles import trouble
@@ -22,8 +25,12 @@ __all__ = ["Keeper"]
 
 _EXPIRE_SECONDS: Final = 1.0
 _EXPIRE_BUDGET: Final = 1_000
-_SHARDS_A_TICK: Final = 8
-"""Looked at for idle sessions: some 3 s for all, at ten ticks a second."""
+_LOOK_SECONDS: Final = 0.1
+"""Between two looks for idle sessions."""
+_SHARDS_A_LOOK: Final = 8
+"""At most: some 3 s for all."""
+_SLICES_A_LOOK: Final = 4
+"""Likewise: 512 sessions, a millisecond for each hundred where none is idle. A million are looked at in 4 minutes."""
 _GROUP: Final = 256
 """Sessions that leave at a stop together: some 10 ms, after which probes have their turn."""
 _SILENCE_SECONDS: Final = 60.0
@@ -43,7 +50,10 @@ class Keeper:
         self._lasting: Final = parts.vault.survives and config.blob_key is not None
         """Whether what is suspended can come back in another process."""
         self._expire_at = 0.0
+        self._look_at = 0.0
         self._shard = 0
+        self._leaving: Iterator[list[Session]] = iter(())
+        """Of the shards that are being looked through."""
         self._said_at = -_SILENCE_SECONDS
         self._at_work: asyncio.Task[None] | None = None
 
@@ -63,7 +73,7 @@ class Keeper:
     async def tick(self) -> None:
         """What is due, in slices: forget what is over, suspend what is idle."""
         now = self._clock()
-        if now >= self._expire_at or self._idle:
+        if now >= self._expire_at or (self._idle and now >= self._look_at):
             # A task, because half of it would lose sessions: whoever is cancelled here leaves it at work.
             self._at_work = asyncio.create_task(self._tick(now), name="keeper")
             await asyncio.shield(self._at_work)
@@ -73,12 +83,23 @@ class Keeper:
             if now >= self._expire_at:
                 self._expire_at = now + _EXPIRE_SECONDS
                 await self._parts.vault.expire(self._wall(), _EXPIRE_BUDGET)
-            if self._idle:
-                shards = range(self._shard, self._shard + _SHARDS_A_TICK)
-                self._shard = shards.stop
-                await suspend_idle(self._parts, shards, now, self._wall(), unused_for=self._idle)
+            if self._idle and now >= self._look_at:
+                self._look_at = now + _LOOK_SECONDS
+                await self._suspend_idle(now)
         except (VaultFailed, Overloaded) as failure:
             self._complain(failure, now)
+
+    async def _suspend_idle(self, now: float) -> None:
+        """Overloaded where the vault fails: those that have not left go on."""
+        for _ in range(_SLICES_A_LOOK):
+            group = next(self._leaving, None)
+            if group is None:
+                shards = range(self._shard, self._shard + _SHARDS_A_LOOK)
+                self._shard = shards.stop
+                self._leaving = leaving(self._parts, shards, used_before=now - self._idle)
+            elif group:
+                await put_away(self._parts, group, by_service=True, now=now, wall=self._wall())
+            await turn()
 
     async def drain(self, seconds: float) -> None:
         """At a stop: suspend every session, where another process can bring them back, for so long at most.

@@ -20,7 +20,7 @@ def two_of_one_shard(engines: Engines, engine: Engine) -> tuple[int, list[End]]:
     while True:
         establish(engines, responder=engine)
         for number in range(store.shards):
-            if len(shard := list(store.shard(number))) > 1:
+            if len(shard := [each for each in store.shard(number) if each is not None]) > 1:
                 return number, [End(engine=engine, session_id=session.session_id) for session in shard]
 
 
@@ -60,3 +60,14 @@ async def test_a_session_that_is_on_its_way_out_already_does_not_leave_again(
     await waiting
     assert list(slumber.leaving(engine.parts, [number], used_before=math.inf)) == [[first.session]]
     await engine.parts.vault.forget([second.session_id])
+
+
+def test_looks_at_sessions_that_stay_are_counted_too(engines: Engines, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nobody is idle, whoever takes the slices has a turn between so many looks."""
+    monkeypatch.setattr(slumber, "_LOOKS", 2)
+    engine = engines.make(limits=StoreLimits(sessions_per_peer=1_000))
+    for _ in range(5):
+        establish(engines, responder=engine)
+    shards = range(engine.parts.store.shards)
+    assert list(slumber.leaving(engine.parts, shards, used_before=engines.clock.now - 1.0)) == [[], []]
+    assert sum(map(len, slumber.leaving(engine.parts, shards, used_before=math.inf))) == 5

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from noisegate_server.config import Config, read_config
+from noisegate_server.engine import slumber
 from noisegate_server.store.base import StoreLimits
 from noisegate_server.store.vault import KeptSession
 from noisegate_server.vault import keeper
@@ -101,7 +102,7 @@ async def test_a_tick_that_is_cancelled_loses_nothing(
     engine = engines.make(vault=vault, limits=StoreLimits(sessions_per_peer=1_000))
     for _ in range(COUNT):
         establish(engines, responder=engine)
-    monkeypatch.setattr(keeper, "_SHARDS_A_TICK", engine.parts.store.shards)
+    monkeypatch.setattr(keeper, "_SHARDS_A_LOOK", engine.parts.store.shards)
     engine.clock.step(2.0)
     ticking_keeper = keeper_of(engine, suspend_idle=1)
     ticking = asyncio.ensure_future(ticking_keeper.tick())
@@ -115,6 +116,22 @@ async def test_a_tick_that_is_cancelled_loses_nothing(
     await stopping
     assert len(await vault.kept()) == engine.parts.counts.suspended == COUNT
     assert engine.parts.store.counts().sessions == 0
+
+
+async def test_looks_for_idle_sessions_are_few_however_often_sweeps_come(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten times a second at most, and a few slices each time: of very many sessions a look must not go through all."""
+    monkeypatch.setattr(keeper, "_SHARDS_A_LOOK", engine.parts.store.shards)
+    monkeypatch.setattr(slumber, "_SLICE", 1)
+    ticking, left = keeper_of(engine, suspend_idle=1), []
+    engine.clock.step(2.0)
+    for _ in range(4):
+        for _ in range(3):
+            await ticking.tick()
+        left.append(engine.parts.counts.suspended)
+        engine.clock.step(0.11)
+    assert left == [3, 5, 5, 5]
 
 
 async def test_a_vault_that_fails_is_said_once_and_ends_the_stop(
