@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 from google.rpc import error_details_pb2, status_pb2
@@ -12,10 +13,13 @@ PUSHBACK_KEY: Final = "grpc-retry-pushback-ms"
 Trailers = tuple[tuple[str, str | bytes], ...]
 
 
+@lru_cache(maxsize=64)
 def trailers(status: bytes) -> tuple[str, Trailers]:
     """`grpc-message` and the trailing metadata of a refusal.
 
     `grpc-retry-pushback-ms` (gRFC A6) repeats RetryInfo for the retry logic that gRPC libraries have of their own.
+
+    Kept for the next one: most refusals are of a few kinds, above all those of packets that strangers send.
     """
     parsed = status_pb2.Status.FromString(status)
     pairs: list[tuple[str, str | bytes]] = [(DETAILS_KEY, status)]

@@ -27,7 +27,7 @@ _CONTINUES: Final = 0x80
 class OneContent:
     """A request's fields. Filled in by its readers, without a call in between."""
 
-    __slots__ = ("associated_data", "content", "request_id", "session_id", "ticket")
+    __slots__ = ("associated_data", "content", "request_id", "session_id", "size", "ticket")
 
     session_id: bytes
     """Broadcast: those of all sessions, one behind the other."""
@@ -37,10 +37,12 @@ class OneContent:
     request_id: str
     ticket: bool
     """Decrypt's own field; a request that has it is left to protobuf."""
+    size: int
+    """Bytes of the request."""
 
     def ByteSize(self) -> int:  # noqa: N802  # as protobuf's messages have it
-        """Bytes of the request, more or less."""
-        return len(self.session_id) + len(self.content) + len(self.associated_data)
+        """Bytes of the request."""
+        return self.size
 
 
 def reader(message: Any, session_id: str, content: str) -> Callable[[bytes], OneContent]:
@@ -51,6 +53,7 @@ def reader(message: Any, session_id: str, content: str) -> Callable[[bytes], One
         found.session_id, found.content = getattr(request, session_id), getattr(request, content)
         found.associated_data, found.request_id = request.associated_data, request.request_id
         found.ticket = getattr(request, "ticket", False)
+        found.size = len(body)
         return found
 
     return partial(_read, by_protobuf)
@@ -61,7 +64,7 @@ def _read(otherwise: Callable[[bytes], OneContent], body: bytes) -> OneContent:
     found.session_id = found.content = found.associated_data = b""
     found.request_id, found.ticket = "", False
     at = before = 0
-    whole = len(body)
+    found.size = whole = len(body)
     try:
         while at < whole:
             tag, size = body[at], body[at + 1]

@@ -34,7 +34,7 @@ def encode_opened_record(opened: Decrypted) -> bytes:
         # Of the two contents the one that there is stands here even where it is empty.
         body += _PLAINTEXT + varint(len(plaintext)) + plaintext
     else:
-        inside = _KIND + varint(control)
+        inside = _KIND + varint(control) if control else b""
         if answered:
             inside += _ANSWERED + varint(len(answered)) + answered
         body += _CONTROL + varint(len(inside)) + inside
