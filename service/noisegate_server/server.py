@@ -257,13 +257,14 @@ class Server:
         self._renewal.renew_all()
 
     async def _sweep(self, sweeper: Sweeper, keeper: Keeper) -> None:
-        """Do what is due, in slices; between two slices calls have their turns."""
+        """Do what is due, in slices; between two slices others have some turns."""
         while True:
             pause = _RETRY_SECONDS
             try:
                 self._renewal.look(self._clock())
-                pause = 0.0 if sweeper.sweep() else REST
+                more = sweeper.sweep()
                 await keeper.tick()
+                pause = 0.0 if more else REST
             except Exception as error:  # noqa: BLE001  # the outermost frame of its task: it must outlive a defect
                 log_defect("sweep", error)
             await (asyncio.sleep(pause) if pause else sweeper.give_way())

@@ -26,12 +26,12 @@ __all__ = ["REST", "Sweeper"]
 
 _STEP: Final = 6
 """Entries of each table between two looks at the clock: a fifth of a millisecond as a rule."""
-_SLICE: Final = 0.0003
+_SLICE: Final = 0.00025
 """Seconds, as all here."""
 _LATE: Final = 1.0
-"""Behind what is due after which slices are longer. Less means nothing: what is due comes up by the second."""
+"""Behind what is due from where on slices are longer. Less means nothing: what is due comes up by the second."""
 _LONGER: Final = 0.0008
-"""For each second behind. A slice that stays the same where more comes than it ends falls behind ever further."""
+"""For each second more. A slice that stays the same where more comes than it ends falls behind ever further."""
 _LONGEST: Final = 0.003
 _SLEEP: Final = 0.000001
 """Of the thread, after a slice; the system's timers make some 60 microseconds of it."""
@@ -89,7 +89,7 @@ class Sweeper:
 
 def _slice(behind: float) -> float:
     """How long a slice may be where the oldest of what is due was due so long ago."""
-    return _SLICE if behind < _LATE else min(_SLICE + _LONGER * behind, _LONGEST)
+    return min(_SLICE + _LONGER * max(0.0, behind - _LATE), _LONGEST)
 
 
 def _log_swept(ended: list[Ended], wiped: int) -> None:
