@@ -14,7 +14,6 @@ from noisegate_server.engine.restore import recall_suspended
 from noisegate_server.engine.revoke import recall
 from noisegate_server.engine.slumber import leaving
 from noisegate_server.engine.suspend import put_away
-from noisegate_server.engine.waiting import turn
 from noisegate_server.session.errors import Overloaded
 from noisegate_server.session.session import Session
 from noisegate_server.store.vault import KeptSession, VaultFailed
@@ -27,10 +26,12 @@ _EXPIRE_SECONDS: Final = 1.0
 _EXPIRE_BUDGET: Final = 1_000
 _LOOK_SECONDS: Final = 0.1
 """Between two looks for idle sessions."""
-_SHARDS_A_LOOK: Final = 8
-"""At most: some 3 s for all."""
+_SHARDS_A_ROUND: Final = 8
+"""Looked through for those that are idle at one and the same moment."""
 _SLICES_A_LOOK: Final = 4
-"""Likewise: 512 sessions, a millisecond for each hundred where none is idle. A million are looked at in 4 minutes."""
+"""At most 512 sessions, a millisecond for each hundred where none is idle. A million are looked at in 4 minutes."""
+_PAUSE_SECONDS: Final = 0.002
+"""Between two of these, in which a call comes through: on grpc.aio it takes many turns of the loop."""
 _GROUP: Final = 256
 """Sessions that leave at a stop together: some 10 ms, after which probes have their turn."""
 _SILENCE_SECONDS: Final = 60.0
@@ -94,12 +95,12 @@ class Keeper:
         for _ in range(_SLICES_A_LOOK):
             group = next(self._leaving, None)
             if group is None:
-                shards = range(self._shard, self._shard + _SHARDS_A_LOOK)
+                shards = range(self._shard, self._shard + _SHARDS_A_ROUND)
                 self._shard = shards.stop
                 self._leaving = leaving(self._parts, shards, used_before=now - self._idle)
             elif group:
-                await put_away(self._parts, group, by_service=True, now=now, wall=self._wall())
-            await turn()
+                await put_away(self._parts, group, by_service=True, now=self._clock(), wall=self._wall())
+            await asyncio.sleep(_PAUSE_SECONDS)
 
     async def drain(self, seconds: float) -> None:
         """At a stop: suspend every session, where another process can bring them back, for so long at most.

@@ -68,6 +68,11 @@ def test_looks_at_sessions_that_stay_are_counted_too(engines: Engines, monkeypat
     engine = engines.make(limits=StoreLimits(sessions_per_peer=1_000))
     for _ in range(5):
         establish(engines, responder=engine)
-    shards = range(engine.parts.store.shards)
-    assert list(slumber.leaving(engine.parts, shards, used_before=engines.clock.now - 1.0)) == [[], []]
+    shards, before = range(engine.parts.store.shards), engines.clock.now - 1.0
+    engines.clock.step(IDLE_S + 1.0)
+    engine.sweep()
+    counts = engine.parts.store.counts()
+    assert list(slumber.leaving(engine.parts, shards, used_before=before)) == [[], []]
+    assert engine.parts.store.counts() == counts
+    assert counts.packed == 5
     assert sum(map(len, slumber.leaving(engine.parts, shards, used_before=math.inf))) == 5

@@ -123,3 +123,9 @@ def test_trailers_repeat_the_retry_delay_for_grpc_itself() -> None:
     assert pairs == (("grpc-status-details-bin", status), ("grpc-retry-pushback-ms", "100"))
     mute = refused(errors.DecryptFailed())[1]
     assert trailers(mute)[1] == (("grpc-status-details-bin", mute),)
+
+
+def test_a_refusal_that_comes_again_is_not_parsed_again() -> None:
+    """A stranger's packets are refused in the same words each: what these are on the wire is known by then."""
+    mute = refused(errors.DecryptFailed())[1]
+    assert trailers(mute) is trailers(bytes(bytearray(mute)))

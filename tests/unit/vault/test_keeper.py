@@ -102,7 +102,7 @@ async def test_a_tick_that_is_cancelled_loses_nothing(
     engine = engines.make(vault=vault, limits=StoreLimits(sessions_per_peer=1_000))
     for _ in range(COUNT):
         establish(engines, responder=engine)
-    monkeypatch.setattr(keeper, "_SHARDS_A_LOOK", engine.parts.store.shards)
+    monkeypatch.setattr(keeper, "_SHARDS_A_ROUND", engine.parts.store.shards)
     engine.clock.step(2.0)
     ticking_keeper = keeper_of(engine, suspend_idle=1)
     ticking = asyncio.ensure_future(ticking_keeper.tick())
@@ -122,7 +122,7 @@ async def test_looks_for_idle_sessions_are_few_however_often_sweeps_come(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ten times a second at most, and a few slices each time: of very many sessions a look must not go through all."""
-    monkeypatch.setattr(keeper, "_SHARDS_A_LOOK", engine.parts.store.shards)
+    monkeypatch.setattr(keeper, "_SHARDS_A_ROUND", engine.parts.store.shards)
     monkeypatch.setattr(slumber, "_SLICE", 1)
     ticking, left = keeper_of(engine, suspend_idle=1), []
     engine.clock.step(2.0)
