@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Final
@@ -51,7 +52,7 @@ class Keeper:
         self._lasting: Final = parts.vault.survives and config.blob_key is not None
         """Whether what is suspended can come back in another process."""
         self._expire_at = 0.0
-        self._look_at = 0.0
+        self._look_at = 0.0 if self._idle else math.inf
         self._shard = 0
         self._leaving: Iterator[list[Session]] = iter(())
         """Of the shards that are being looked through."""
@@ -74,7 +75,7 @@ class Keeper:
     async def tick(self) -> None:
         """What is due, in slices: forget what is over, suspend what is idle."""
         now = self._clock()
-        if now >= self._expire_at or (self._idle and now >= self._look_at):
+        if now >= min(self._expire_at, self._look_at):
             # A task, because half of it would lose sessions: whoever is cancelled here leaves it at work.
             self._at_work = asyncio.create_task(self._tick(now), name="keeper")
             await asyncio.shield(self._at_work)
@@ -84,7 +85,7 @@ class Keeper:
             if now >= self._expire_at:
                 self._expire_at = now + _EXPIRE_SECONDS
                 await self._parts.vault.expire(self._wall(), _EXPIRE_BUDGET)
-            if self._idle and now >= self._look_at:
+            if now >= self._look_at:
                 self._look_at = now + _LOOK_SECONDS
                 await self._suspend_idle(now)
         except (VaultFailed, Overloaded) as failure:

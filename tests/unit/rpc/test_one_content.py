@@ -71,15 +71,12 @@ def test_a_request_is_read_as_protobuf_reads_it(name: str, values: tuple[bytes, 
 
 @pytest.mark.parametrize("size", [0, 1, 127, 128, 16_383, 16_384, 2_000_000])
 @every_message
-def test_a_content_of_any_length_is_read_without_protobuf(
-    name: str, size: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_content_of_any_length_is_read_without_protobuf(name: str, size: int) -> None:
     """From the bytes that every library writes."""
     body = written(name, (bytes(24), "r", bytes(size), b"ad"))
     expected = as_protobuf_reads(name, body)
     session_id, content = MESSAGES[name][1:]
-    read = reader(None, session_id, content)
-    found = read(body)
+    found = reader(None, session_id, content)(body)
     assert (found.session_id, found.content, found.associated_data, found.request_id, found.ticket) == expected
 
 

@@ -1,7 +1,7 @@
 """The requests of Encrypt, Decrypt and Broadcast, read by hand: their fields are the same four.
 
-After gRPC's own work protobuf's runtime is entered with cold caches. And it frees what it has parsed in blocks of its
-own, and at every 10,000th of them has glibc give memory back to the system, which stops the process for 5 to 10 ms.
+Protobuf's runtime frees what it has parsed in blocks of its own, and at every 10,000th of them has glibc give memory
+back to the system, which stops the process for 5 to 10 ms.
 
 Only the form that every protobuf library writes is read here: each field once, in their order. Whatever is different is
 left to protobuf, whose reading counts; a test holds both equal.
