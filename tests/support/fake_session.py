@@ -101,10 +101,10 @@ class FakePacker:
     def owner(self, shared: str, record: memoryview) -> tuple[str, bytes]:
         return shared, bytes(record[:24])
 
-    def expires_at(self, record: memoryview) -> float:
-        return self.sessions[bytes(record[:24])].expires_at
+    def expires_at(self, slot: memoryview, at: int) -> float:
+        return self.sessions[bytes(slot[at : at + 24])].expires_at
 
-    def glance(self, shared: str, record: memoryview, handle: int) -> Glance:
+    def glance(self, shared: str, record: memoryview, handle: int, reference: int) -> Glance:
         session = self._session(shared, record)
         return Glance(
             session.session_id,
@@ -118,6 +118,7 @@ class FakePacker:
             0.0,
             math.inf,
             handle,
+            reference,
         )
 
     def _session(self, shared: str, record: memoryview) -> FakeSession:

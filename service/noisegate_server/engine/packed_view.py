@@ -12,9 +12,8 @@ from noisegate_server.session.suites import NOISE_NAMES
 
 def packed_view(seen: Glance, now: float) -> SessionView:
     """What `sessions.view` would say of it, were it an object."""
-    if seen.public is None:
-        raise TypeError("a record of another kind")
-    shared, head, numbers = seen.public
+    public = seen.public
+    shared, head, numbers = public
     return SessionView(
         session_id=seen.session_id,
         state=SessionState.ESTABLISHED,
@@ -22,7 +21,7 @@ def packed_view(seen: Glance, now: float) -> SessionView:
         role=shared.role,
         peer_id=seen.peer_id,
         group=seen.group,
-        established=_established(seen, seen.public, now),
+        established=_established(seen, public, now),
         epoch=seen.epoch,
         sealed=numbers.send_counter if shared.mode is RecordMode.DATAGRAM else numbers.sealed,
         opened=numbers.opened,

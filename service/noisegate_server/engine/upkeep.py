@@ -12,13 +12,17 @@ def sweep(parts: Parts, now: float, wall: float, budget: int) -> tuple[list[Ende
 
     Those that have ended, and whether there may be more rows to forget; `store.next_expiry` says it of sessions.
     """
-    dropped = max(
+    return parts.store.sweep(now, budget), forget(parts, now, wall, budget) >= budget
+
+
+def forget(parts: Parts, now: float, wall: float, budget: int) -> int:
+    """Forget rows that are over, no more than `budget` of each table; how many of the one that had most of them."""
+    return max(
         parts.answers.forget_expired(now, budget),
         parts.spent.forget(wall, budget),
         parts.revocations.forget(wall, budget),
         parts.received.forget_expired(now, budget),
     )
-    return parts.store.sweep(now, budget), dropped >= budget
 
 
 def end_all(parts: Parts, now: float) -> int:

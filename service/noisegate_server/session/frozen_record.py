@@ -15,7 +15,7 @@ from noisegate_server.session.constants import HASH, KEY
 from noisegate_server.session.fields import GIVEN, HEAD, SESSION_ATTRIBUTES, Tag
 from noisegate_server.session.hello import Flags
 from noisegate_server.session.record_layout import HEAD as RECORD_HEAD
-from noisegate_server.session.record_layout import NUMBERS, Glance, Has, Head, Numbers, Public, Shared, Some, read_some
+from noisegate_server.session.record_layout import NUMBERS, Glance, Has, Head, Numbers, Shared, Some, glance, read_some
 from noisegate_server.session.roots import CONFIRMED, ROOT_HEAD
 from noisegate_server.session.state import RecordMode
 from noisegate_server.session.tagged import TAG_HEAD, Buffer, write_values
@@ -92,21 +92,7 @@ def freeze_record(
         ),
     ]
     # In one buffer of the final size, as `write_values` does it.
-    return bytearray().join(pieces), Glance(
-        head.session_id,
-        shared.tenant,
-        str(peer_id, "utf-8"),
-        str(group, "utf-8"),
-        () if is_noise else (head.connection_id, *some.former),
-        numbers.epoch,
-        shared.ticket_given,
-        head.expires_at,
-        head.last_used,
-        head.lifetime_end,
-        handle,
-        some.remote_static,
-        Public(shared, head, numbers),
-    )
+    return bytearray().join(pieces), glance(shared, record, handle)
 
 
 def _times(head: Head, now: float, wall: float) -> bytes:

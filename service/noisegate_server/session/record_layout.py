@@ -102,9 +102,14 @@ class Numbers(NamedTuple):
 
 HEAD: Final = struct.Struct(f">6d{SESSION_ID}s{CONNECTION_ID}s{HASH}s4B")
 _ID_AT: Final = struct.calcsize(">6d")
+_HAS_AT: Final = HEAD.size - 4
+_GLANCE: Final = struct.Struct(f">3d24x{SESSION_ID}s{CONNECTION_ID}s{HASH}x4B")
+"""Of the head, what a glance sees."""
 TIME: Final = struct.Struct(">d")
 FORMER: Final = struct.Struct(f">{CONNECTION_ID}sd")
 NUMBERS: Final = tuple(struct.Struct(f">{len(Numbers._fields)}{width}") for width in "BHIQ")
+_EPOCHS: Final = tuple(struct.Struct(f">{width}") for width in "BHIQ")
+"""The first of the numbers."""
 WIDEST: Final = tuple(256 ** (each.size // len(Numbers._fields)) - 1 for each in NUMBERS)
 _HASHES: Final = (Has.REMOTE_STATIC, Has.H, Has.PROLOGUE)
 _SIZES: Final = {
@@ -159,10 +164,28 @@ class Glance(NamedTuple):
     last_used: float
     lifetime_end: float
     handle: int
-    """The store's."""
-    remote_static: bytes = b""
-    public: Public | None = None
-    """All that is no secret, where the record is session/record.py's."""
+    """The store's, as the next."""
+    reference: int = 0
+    """Where its record lay when this was seen; 0 where that is not known."""
+    shared: Shared | None = None
+    """As the next where the record is session/record.py's."""
+    shown: bytes = b""
+    """All of the record that is no secret, to be read when it is asked for: who ends sessions never does."""
+
+    @property
+    def public(self) -> Public:
+        """What the record shows. TypeError where it is of another kind."""
+        if self.shared is None:
+            raise TypeError("a record of another kind")
+        head = Head._make(HEAD.unpack_from(self.shown))
+        numbers = NUMBERS[head.width]
+        return Public(self.shared, head, Numbers._make(numbers.unpack(self.shown[-numbers.size :])))
+
+    @property
+    def remote_static(self) -> bytes:
+        """The peer's static key; empty for none."""
+        has = self.shown[_HAS_AT] if self.shown else 0
+        return self.shown[HEAD.size : HEAD.size + HASH] if has & Has.REMOTE_STATIC else b""
 
     @property
     def is_half_open(self) -> bool:
@@ -207,35 +230,40 @@ def owner(shared: Shared, record: memoryview) -> tuple[str, bytes]:
     return shared.tenant, bytes(record[_ID_AT : _ID_AT + SESSION_ID])
 
 
-def expires_at(record: memoryview) -> float:
-    """When the session of a record ends by itself (monotonic seconds)."""
-    return float(TIME.unpack_from(record)[0])
+def expires_at(slot: memoryview, at: int) -> float:
+    """When the session of the record that begins there ends by itself (monotonic seconds)."""
+    moment: float = TIME.unpack_from(slot, at)[0]
+    return moment
 
 
-def glance(shared: Shared, record: memoryview, handle: int) -> Glance:
+def glance(shared: Shared, record: memoryview, handle: int, reference: int = 0) -> Glance:
     """What can be seen of a record: its names and times, no secret."""
-    head = Head._make(HEAD.unpack_from(record))
-    peer_at = NAMES_AT[head.has]
-    group_at = peer_at + head.peer_id
-    end = group_at + head.group
-    numbers = Numbers._make(NUMBERS[head.width].unpack_from(record, end))
+    ends_at, last_used, lifetime_end, session_id, connection_id, has, width, peer, group = _GLANCE.unpack_from(record)
+    peer_at = NAMES_AT[has]
+    group_at = peer_at + peer
+    end = group_at + group
     bound: tuple[bytes, ...] = ()
     if shared.mode is RecordMode.DATAGRAM:
-        bound = (head.connection_id,)
-        if head.has & Has.FORMER:
-            bound = (head.connection_id, FORMER.unpack_from(record, peer_at - FORMER.size)[0])
-    return Glance(
-        head.session_id,
-        shared.tenant,
-        str(record[peer_at:group_at], "utf-8"),
-        str(record[group_at:end], "utf-8"),
-        bound,
-        numbers.epoch,
-        shared.ticket_given,
-        head.expires_at,
-        head.last_used,
-        head.lifetime_end,
-        handle,
-        bytes(record[HEAD.size : HEAD.size + HASH]) if head.has & Has.REMOTE_STATIC else b"",
-        Public(shared, head, numbers),
+        bound = (connection_id,)
+        if has & Has.FORMER:
+            bound = (connection_id, FORMER.unpack_from(record, peer_at - FORMER.size)[0])
+    shown = bytes(record[: end + NUMBERS[width].size])
+    return tuple.__new__(  # as the class does it, without the call of Python's in between
+        Glance,
+        (
+            session_id,
+            shared.tenant,
+            str(shown[peer_at:group_at], "utf-8"),
+            str(shown[group_at:end], "utf-8"),
+            bound,
+            _EPOCHS[width].unpack_from(shown, end)[0],
+            shared.ticket_given,
+            ends_at,
+            last_used,
+            lifetime_end,
+            handle,
+            reference,
+            shared,
+            shown,
+        ),
     )

@@ -19,7 +19,8 @@ _ENTRY: Final = struct.Struct("=Qq")
 """Key and value."""
 _NUMBER: Final = struct.Struct("=Q")
 _WIDTH: Final = _NUMBER.size
-_INSIDE: Final = _ENTRY.size - 1
+_SIZE: Final = _ENTRY.size
+_INSIDE: Final = _SIZE - 1
 
 
 def buckets_for(capacity: int, shards: int) -> int:
@@ -78,7 +79,7 @@ class CompactIndex:
         if at < 0:
             return False
         # What is behind moves up, some hundred bytes.
-        del bucket[at : at + len(entry)]
+        del bucket[at : at + _SIZE]
         if not bucket:
             self._buckets[place] = None
         self._size -= 1

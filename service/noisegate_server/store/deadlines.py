@@ -50,12 +50,13 @@ class Deadlines(Generic[S]):
 
         A suspended session that is on its way is let go there first, and comes up again.
         """
-        wheel, table, packed = self._wheel, self._table, self._table.resting
+        wheel, packed = self._wheel, self._table.resting
+        awake, mask = self._table.by_handle, self._table.mask
         wheel.turn(now)
         looked_at = 0
-        while looked_at < budget and (handle := wheel.pop()):
+        for handle in wheel.take(budget):
             looked_at += 1
-            if (session := table.awake(handle)) is not None:
+            if (session := awake[handle & mask].get(handle)) is not None:
                 if session.expiry_second != wheel.second:
                     continue
                 if session.expires_at > now:
@@ -63,13 +64,13 @@ class Deadlines(Generic[S]):
                 else:
                     over(session, now)
             elif packed is not None and (known := packed.expiry(handle)) is not None:
-                expires_at, second, slot = known
+                expires_at, second, reference, slot = known
                 if second != wheel.second:
                     continue
                 if expires_at > now:
                     packed.note_expiry(slot, wheel.arm(handle, expires_at, now))
                 else:
-                    over(packed.glance_at(slot), now)
+                    over(packed.glance_at(reference, slot), now)
             else:
                 self._look_at_asleep(handle, now, over)
         return looked_at

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from array import array
 from collections import deque
+from collections.abc import Iterator
 from math import ceil, floor
 from typing import Final
 
@@ -37,7 +38,7 @@ class ExpiryWheel:
         self._next = 0
         self._size = 0
         self.second = 0
-        """In which the entry that `pop` gave last was due."""
+        """In which the entry that `take` gave last was due."""
 
     def __len__(self) -> int:
         return self._size
@@ -59,25 +60,30 @@ class ExpiryWheel:
         return second
 
     def turn(self, now: float) -> None:
-        """Make all that is due at `now` available to `pop`."""
+        """Make all that is due at `now` available to `take`."""
+        if now < self._next:
+            return
         second = floor(now)
         for each in range(self._next, min(second + 1, self._next + REACH_S)):
             slot = each % REACH_S
             if self._wheel[slot]:
                 self._due.append((each, self._wheel[slot]))
                 self._wheel[slot] = array("q")
-        self._next = max(self._next, second + 1)
+        self._next = second + 1
 
-    def pop(self) -> int:
-        """Take off one due handle; 0, which is no session's, when there is none."""
-        if not self._due:
-            return 0
-        self.second, bucket = self._due[0]
-        handle = bucket.pop()
-        self._size -= 1
-        if not bucket:
-            self._due.popleft()
-        return handle
+    def take(self, limit: int) -> Iterator[int]:
+        """Take off due handles, each as it is given out, at most so many."""
+        while limit > 0 and self._due:
+            self.second, bucket = self._due[0]
+            count = min(limit, len(bucket))
+            limit -= count
+            try:
+                for _ in range(count):
+                    self._size -= 1
+                    yield bucket.pop()
+            finally:
+                if not bucket:
+                    self._due.popleft()
 
     def next_due(self) -> float | None:
         """The earliest second in which an entry comes up; one that has passed if any is due already; None if empty."""

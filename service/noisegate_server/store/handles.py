@@ -20,15 +20,16 @@ CHUNK: Final = 512
 class HandleSet:
     """Ascending integers in chunks. `_floors[i]` is at most every handle of chunk i and above all those before it."""
 
-    __slots__ = ("_chunks", "_floors", "_size")
+    __slots__ = ("_chunks", "_floors", "size")
 
     def __init__(self) -> None:
         self._chunks: list[array[int]] = []
         self._floors: list[int] = []
-        self._size = 0
+        self.size = 0
+        """How many there are."""
 
     def __len__(self) -> int:
-        return self._size
+        return self.size
 
     def append(self, handle: int) -> None:
         """Put in a handle above all others; a new session's always is."""
@@ -36,7 +37,7 @@ class HandleSet:
             self._chunks.append(array("q"))
             self._floors.append(handle)
         self._chunks[-1].append(handle)
-        self._size += 1
+        self.size += 1
 
     def remove(self, handle: int) -> bool:
         """Take a handle out; False if it is not in the set."""
@@ -48,7 +49,7 @@ class HandleSet:
         if place == len(chunk) or chunk[place] != handle:
             return False
         del chunk[place]
-        self._size -= 1
+        self.size -= 1
         if not chunk:
             del self._chunks[at], self._floors[at]
         elif len(chunk) <= CHUNK // 4 and len(self._chunks) > 1:

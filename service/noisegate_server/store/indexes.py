@@ -88,10 +88,10 @@ class PostingIndex:
         if isinstance(handles, HandleSet):
             handles.remove(handle)
             # Half of _SMALL, so that a key at the boundary does not change its form at every step.
-            if len(handles) <= _SMALL // 2:
+            if handles.size <= _SMALL // 2:
                 shard[number] = tuple(handles.page(-1, _SMALL))
             return
-        left = tuple(each for each in handles if each != handle)
+        left = tuple([each for each in handles if each != handle])
         if len(left) > 1:
             shard[number] = left
         else:

@@ -49,21 +49,22 @@ class Packer(Protocol[S]):
     def owner(self, shared: Any, record: memoryview) -> tuple[str, bytes]:
         """Tenant and session id of a record."""
 
-    def expires_at(self, record: memoryview) -> float:
-        """When the session of a record ends by itself (monotonic seconds): all that most looks ask."""
+    def expires_at(self, slot: memoryview, at: int) -> float:
+        """When the session of the record that begins there ends by itself (monotonic seconds): most looks ask that."""
 
-    def glance(self, shared: Any, record: memoryview, handle: int) -> Glance:
-        """What can be seen of a record without unpacking it."""
+    def glance(self, shared: Any, record: memoryview, handle: int, reference: int) -> Glance:
+        """What can be seen of a record without unpacking it. The last two are the store's."""
 
 
 class _SharedTable:
     """What packed sessions share, by number; each is here as long as a session needs it."""
 
-    __slots__ = ("_free", "_numbers", "_per_tenant", "rows")
+    __slots__ = ("_free", "_needed", "_numbers", "_per_tenant", "rows")
 
     def __init__(self) -> None:
-        self.rows: list[tuple[Hashable, int]] = []
-        """Each with the number of sessions that need it."""
+        self.rows: list[Hashable] = []
+        self._needed: list[int] = []
+        """By how many sessions each is."""
         self._numbers: dict[Hashable, int] = {}
         self._per_tenant: Counter[str] = Counter()
         self._free: list[int] = []
@@ -82,20 +83,19 @@ class _SharedTable:
                 number = self._free.pop()
             else:
                 number = len(self.rows)
-                self.rows.append((None, 0))
+                self.rows.append(None)
+                self._needed.append(0)
             self._numbers[shared] = number
-            self.rows[number] = (shared, 0)
-        shared, count = self.rows[number]
-        self.rows[number] = (shared, count + 1)
+            self.rows[number] = shared
+        self._needed[number] += 1
         return number
 
     def give_back(self, number: int, tenant: str) -> None:
         """One session of its tenant needs it no more."""
-        shared, count = self.rows[number]
-        if count > 1:
-            self.rows[number] = (shared, count - 1)
+        self._needed[number] -= 1
+        if self._needed[number]:
             return
-        self.rows[number] = (None, 0)
+        shared, self.rows[number] = self.rows[number], None
         self._free.append(number)
         del self._numbers[shared]
         self._per_tenant[tenant] -= 1
@@ -106,7 +106,7 @@ class _SharedTable:
 class PackedSessions(Generic[S]):
     """Records by handle and by session id. Whoever takes one out has the only copy."""
 
-    __slots__ = ("_by_handle", "_by_id", "_packer", "_shared", "_slots", "per_shard")
+    __slots__ = ("_by_handle", "_by_id", "_mask", "_packer", "_shared", "_slots", "per_shard")
 
     def __init__(self, packer: Packer[S], shards: int, buckets: int) -> None:
         """`buckets`: of each shard of the two indexes."""
@@ -115,6 +115,7 @@ class PackedSessions(Generic[S]):
         self._shared = _SharedTable()
         self._by_handle = CompactIndex(shards, buckets)
         self._by_id = CompactIndex(shards, buckets)
+        self._mask = shards - 1
         self.per_shard = [0] * shards
 
     def __len__(self) -> int:
@@ -139,30 +140,30 @@ class PackedSessions(Generic[S]):
         wipe(record)
         self._by_handle.add(session.handle, reference)
         self._by_id.add(digest, reference)
-        self.per_shard[session.handle % len(self.per_shard)] += 1
+        self.per_shard[session.handle & self._mask] += 1
         self._packer.spend(session)
         return True
 
     def glance(self, handle: int) -> Glance | None:
         """What can be seen of the session with this handle; None where it is not here."""
         reference = self._by_handle.first(handle)
-        return self.glance_at(self._slots.slot(reference)) if reference else None
+        return self.glance_at(reference, self._slots.slot(reference)) if reference else None
 
-    def glance_at(self, slot: memoryview) -> Glance:
+    def glance_at(self, reference: int, slot: memoryview) -> Glance:
         """The same, where its slot is known."""
         handle, number, _, record = _read(slot)
-        return self._packer.glance(self._shared.rows[number][0], record, handle)
+        return self._packer.glance(self._shared.rows[number], record, handle, reference)
 
-    def expiry(self, handle: int) -> tuple[float, int, memoryview] | None:
-        """When the session with this handle ends by itself, and in which second the entry for that comes up; its slot.
+    def expiry(self, handle: int) -> tuple[float, int, int, memoryview] | None:
+        """When the session with this handle ends by itself, and in which second the entry for that comes up.
 
-        The slot is good until the next call. None where the session is not here.
+        Then the reference of its slot, and the slot, which is good until the next call. None where it is not here.
         """
         reference = self._by_handle.first(handle)
         if not reference:
             return None
         slot = self._slots.slot(reference)
-        return self._packer.expires_at(slot[_HEAD.size :]), _SECOND.unpack_from(slot, _SECOND_AT)[0], slot
+        return self._packer.expires_at(slot, _HEAD.size), _SECOND.unpack_from(slot, _SECOND_AT)[0], reference, slot
 
     def note_expiry(self, slot: memoryview, second: int) -> None:
         """The entry for its end comes up in another second now."""
@@ -174,13 +175,13 @@ class PackedSessions(Generic[S]):
         if not reference:
             return None
         _, number, _, record = _read(self._slots.slot(reference))
-        shared = self._shared.rows[number][0]
+        shared = self._shared.rows[number]
         return (shared, record) if self._packer.owner(shared, record) == (tenant, session_id) else None
 
     def glance_by_id(self, session_id: bytes) -> Glance | None:
         """Likewise, by its id."""
         reference = self._by_id.first(xxh3_64_intdigest(session_id))
-        glance = self.glance_at(self._slots.slot(reference)) if reference else None
+        glance = self.glance_at(reference, self._slots.slot(reference)) if reference else None
         return glance if glance is not None and glance.session_id == session_id else None
 
     def take(self, handle: int) -> S | None:
@@ -189,16 +190,20 @@ class PackedSessions(Generic[S]):
         if not reference:
             return None
         _, number, second, record = _read(self._slots.slot(reference))
-        session = self._packer.unpack(self._shared.rows[number][0], record)
+        session = self._packer.unpack(self._shared.rows[number], record)
         session.handle, session.expiry_second = handle, second
+        self._by_handle.remove(handle, reference)
         self._forget(handle, session.session_id, session.tenant, reference, number)
         return session
 
     def drop(self, glance: Glance) -> bool:
         """Wipe the record of a session that has ended; False if it is not here."""
-        reference = self._by_handle.first(glance.handle)
-        if not reference:
-            return False
+        reference = glance.reference
+        if not self._by_handle.remove(glance.handle, reference):
+            # Unpacked and packed again since, or gone.
+            reference = self._by_handle.first(glance.handle)
+            if not self._by_handle.remove(glance.handle, reference):
+                return False
         number = _HEAD.unpack_from(self._slots.slot(reference))[1]
         self._forget(glance.handle, glance.session_id, glance.tenant, reference, number)
         return True
@@ -212,18 +217,18 @@ class PackedSessions(Generic[S]):
         for handle in list(self._by_handle.shard(number)):
             if reference := self._by_handle.first(handle):
                 _, shared, _, record = _read(self._slots.slot(reference))
-                yield handle, self._shared.rows[shared][0], record
+                yield handle, self._shared.rows[shared], record
 
     def is_empty(self) -> bool:
         """Whether nothing is left, what sessions shared among it."""
         return not (len(self._by_handle) or len(self._by_id) or len(self._shared) or len(self._slots))
 
     def _forget(self, handle: int, session_id: bytes, tenant: str, reference: int, number: int) -> None:
+        """All but the way there by the handle."""
         self._slots.free(reference)
         self._shared.give_back(number, tenant)
-        self._by_handle.remove(handle, reference)
         self._by_id.remove(xxh3_64_intdigest(session_id), reference)
-        self.per_shard[handle % len(self.per_shard)] -= 1
+        self.per_shard[handle & self._mask] -= 1
 
 
 def _read(slot: memoryview) -> tuple[int, int, int, memoryview]:

@@ -129,7 +129,7 @@ class PackingTable(SessionTable[S]):
             return 0
         self._wheel.turn(now)
         spent = 0
-        while spent + _COST <= budget and (handle := self._wheel.pop()):
+        for handle in self._wheel.take(budget // _COST):
             spent += 1
             session = super().find(handle)
             if session is None or session.idle_second != self._wheel.second or session.expires_at <= now:

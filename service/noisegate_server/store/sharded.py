@@ -246,6 +246,8 @@ class ShardedStore(Generic[S]):
         self._queues.rotate(-1)
         for look_through in self._queues:
             left -= look_through(now, left)
+            if not left:
+                break
         self._looked_at += budget - left
         ended, self._unreported = self._unreported, []
         return ended

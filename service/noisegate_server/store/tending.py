@@ -43,7 +43,7 @@ class Tending(Generic[S]):
         """Have sessions wipe what is over, looking at `budget` entries at most; how many it looked at."""
         self._wheel.turn(now)
         looked_at = 0
-        while looked_at < budget and (handle := self._wheel.pop()):
+        for handle in self._wheel.take(budget):
             looked_at += 1
             session = find(handle)
             if session is not None and session.tend_second == self._wheel.second:

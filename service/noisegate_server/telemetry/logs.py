@@ -18,18 +18,24 @@ from typing import Any, Final, Literal, TextIO
 import structlog
 from structlog.typing import FilteringBoundLogger, Processor
 
-__all__ = ["LOG", "configure_logging", "log_defect", "log_loop_defect", "place_of"]
+__all__ = ["LOG", "configure_logging", "is_detailed", "log_defect", "log_loop_defect", "place_of"]
 
 _NAME: Final = "noisegate"
+_LOGGER: Final = logging.getLogger(_NAME)
 
 Line = MutableMapping[str, Any]
 
 LOG: Final[FilteringBoundLogger] = structlog.wrap_logger(
-    logging.getLogger(_NAME),
+    _LOGGER,
     wrapper_class=structlog.stdlib.BoundLogger,
     processors=[structlog.stdlib.filter_by_level, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
 )
 """Ours. It goes the way of the standard library's, so that whoever embeds a server can take it from there."""
+
+
+def is_detailed() -> bool:
+    """Whether lines for debugging are wanted at all: for who would otherwise make one a thousand times a second."""
+    return _LOGGER.isEnabledFor(logging.DEBUG)
 
 
 def configure_logging(level: str, form: Literal["json", "console"], stream: TextIO = sys.stderr) -> None:

@@ -7,6 +7,7 @@ import math
 import pytest
 
 from noisegate_server.session.errors import SessionNotFound
+from noisegate_server.session.record_layout import Glance
 from noisegate_server.session.state import TerminationReason
 from noisegate_server.store.base import StoreLimits
 from noisegate_server.store.expiry import REACH_S, ExpiryWheel
@@ -25,7 +26,7 @@ def make_store() -> ShardedStore[FakeSession]:
 def popped(wheel: ExpiryWheel, now: float) -> list[int]:
     """All that is due."""
     wheel.turn(now)
-    return sorted(iter(wheel.pop, 0))
+    return sorted(wheel.take(1_000))
 
 
 @pytest.mark.parametrize("deadline", [NOW, NOW - 100, 7_001.0, 7_001.5, 7_002.0])
@@ -68,7 +69,7 @@ def test_due_entries_that_no_budget_was_left_for_come_up_later() -> None:
     for handle in (1, 2, 3):
         wheel.arm(handle, NOW + handle, NOW)
     wheel.turn(NOW + 10)
-    first = wheel.pop()
+    (first,) = wheel.take(1)
     wheel.arm(4, NOW + 11, NOW + 10)
     next_due = wheel.next_due()
     assert next_due is not None
@@ -155,6 +156,25 @@ def test_however_many_sessions_end_keys_are_wiped_in_time_and_idle_ones_packed()
     assert store.wiped == 1
     assert idle.is_packed
     assert store.counts().packed == 1, "what is over is not packed before it ends"
+
+
+def test_what_fails_as_a_session_ends_keeps_no_other_from_ending() -> None:
+    """Whoever hears of ends must not raise. Where it does all the same, the sweep breaks off, and the next goes on."""
+    broken = [session_id(1), session_id(5)]
+
+    def hear(session: FakeSession | Glance | SuspendedSession, reason: TerminationReason, *, resumable: bool) -> None:
+        if session.session_id in broken:
+            raise ZeroDivisionError
+
+    store = ShardedStore[FakeSession](StoreLimits(), on_end=hear)
+    for number in range(1, 6):
+        store.add(FakeSession(number, expires_at=NOW + 5), NOW)
+    for _ in broken:
+        with pytest.raises(ZeroDivisionError):
+            store.sweep(NOW + 10, 100)
+    store.sweep(NOW + 10, 100)
+    assert store.counts().sessions == 0
+    assert store.counts().expiry_entries == 0
 
 
 def test_a_sweep_looks_at_no_more_entries_than_its_budget() -> None:

@@ -19,8 +19,8 @@ class SharesNothing(FakePacker):
         _, record = super().pack(session)
         return f"{session.tenant} {session.session_id.hex()}", record
 
-    def glance(self, shared: str, record: memoryview, handle: int) -> Glance:
-        return super().glance(shared.partition(" ")[0], record, handle)
+    def glance(self, shared: str, record: memoryview, handle: int, reference: int) -> Glance:
+        return super().glance(shared.partition(" ")[0], record, handle, reference)
 
 
 def numbered(sessions: Iterable[FakeSession]) -> list[FakeSession]:
@@ -56,3 +56,23 @@ def test_of_two_sessions_whose_ids_have_one_digest_only_one_is_packed(monkeypatc
     assert store.drop(glance)
     assert store.put(second)
     assert store.glance_by_id(second.session_id) is not None
+
+
+def test_a_session_that_was_packed_anew_since_it_was_seen_is_dropped_from_where_it_lies_now() -> None:
+    """What was seen of it says where it lay then; who has taken that place stays."""
+    store = PackedSessions[FakeSession](FakePacker(), 4, 1)
+    first, second = numbered(map(FakeSession, (1, 1 + 256)))
+    assert store.put(first)
+    seen = store.glance(1)
+    assert seen is not None
+    assert store.take(1) is first
+    assert store.put(second)
+    assert store.put(first)
+    now = store.glance(1)
+    assert now is not None
+    assert now.reference != seen.reference
+    assert store.drop(seen)
+    assert not store.drop(now)
+    assert store.glance(1) is None
+    assert store.take(2) is second
+    assert store.is_empty()
