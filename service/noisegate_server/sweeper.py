@@ -24,8 +24,8 @@ from noisegate_server.telemetry.logs import LOG, is_detailed
 
 __all__ = ["REST", "Sweeper"]
 
-_STEP: Final = 4
-"""Entries of the store between two looks at the clock: 0.1 ms where sessions end."""
+_STEP: Final = 6
+"""Entries of the store between two looks at the clock: a quarter of a millisecond where sessions end."""
 _ROWS: Final = 24
 """Of what is kept beside sessions, in a slice."""
 _SLICE: Final = 0.00025
