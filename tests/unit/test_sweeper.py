@@ -35,6 +35,16 @@ class SlowClock:
         return self.now
 
 
+class StoppedClock:
+    """Always the same time: whoever goes by it has all of it."""
+
+    def __init__(self, now: float) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+
 def crowd() -> Parts:
     """An instance with sessions that end together."""
     store: Any = ShardedStore[FakeSession](StoreLimits())
@@ -125,6 +135,30 @@ def test_what_is_kept_beside_sessions_is_dropped_without_rests_too() -> None:
     while sweeper.sweep():
         pass
     assert (len(repeats), len(parts.revocations)) == (0, 0)
+
+
+def test_rows_have_the_time_of_a_slice_that_no_session_needs() -> None:
+    """Thousands of answers that are over go by the clock, as ends do, and not by a number in each slice."""
+    repeats, parts = Repeats(), Engine(Clock()).parts
+    for number in range(SESSIONS):
+        repeats.keep(("t", "/s/M", str(number)), b"d", (0, b"x"), owner=b"", lifetime=5.0, now=0.0)
+    assert Sweeper(parts, repeats, SlowClock(10.0), lambda: 1e9).sweep()
+    quick = SESSIONS - len(repeats)
+    assert Sweeper(parts, repeats, StoppedClock(10.0), lambda: 1e9).sweep() is False
+    assert len(repeats) == 0
+    assert 12 < quick < 100
+
+
+def test_rows_are_forgotten_while_sessions_end_too() -> None:
+    """Once in each slice, however many sessions are over."""
+    parts, repeats, clock = crowd(), Repeats(), SlowClock(10.0)
+    for number in range(100):
+        repeats.keep(("t", "/s/M", str(number)), b"d", (0, b"x"), owner=b"", lifetime=5.0, now=0.0)
+    sweeper = Sweeper(parts, repeats, clock, lambda: 1e9)
+    for _ in range(10):
+        assert sweeper.sweep()
+    assert len(repeats) == 0
+    assert parts.store.counts().sessions > 0
 
 
 def test_a_slice_is_one_sweep_however_many_steps_it_has() -> None:

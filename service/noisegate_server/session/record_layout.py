@@ -168,7 +168,7 @@ class Glance(NamedTuple):
     reference: int = 0
     """Where its record lay when this was seen; 0 where that is not known."""
     shared: Shared | None = None
-    """As the next where the record is session/record.py's."""
+    """What it has in common with others, where the record is session/record.py's; as the next."""
     shown: bytes = b""
     """All of the record that is no secret, to be read when it is asked for: who ends sessions never does."""
 

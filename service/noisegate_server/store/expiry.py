@@ -72,7 +72,7 @@ class ExpiryWheel:
         self._next = second + 1
 
     def take(self, limit: int) -> Iterator[int]:
-        """Take off due handles, each as it is given out, at most so many."""
+        """Take off due handles, each as it is given out, at most so many. One iterator at a time."""
         while limit > 0 and self._due:
             self.second, bucket = self._due[0]
             count = min(limit, len(bucket))
@@ -82,7 +82,7 @@ class ExpiryWheel:
                     self._size -= 1
                     yield bucket.pop()
             finally:
-                if not bucket:
+                if not bucket and self._due and self._due[0][1] is bucket:
                     self._due.popleft()
 
     def next_due(self) -> float | None:

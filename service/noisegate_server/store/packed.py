@@ -199,8 +199,8 @@ class PackedSessions(Generic[S]):
     def drop(self, glance: Glance) -> bool:
         """Wipe the record of a session that has ended; False if it is not here."""
         reference = glance.reference
-        if not self._by_handle.remove(glance.handle, reference):
-            # Unpacked and packed again since, or gone.
+        if not (reference and self._by_handle.remove(glance.handle, reference)):
+            # Unpacked and packed again since, or gone, or nobody has said where it lay.
             reference = self._by_handle.first(glance.handle)
             if not self._by_handle.remove(glance.handle, reference):
                 return False

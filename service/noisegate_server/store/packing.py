@@ -40,7 +40,7 @@ class PackingTable(SessionTable[S]):
         """The packed sessions; None where none can be."""
         self._wheel = ExpiryWheel()
         self._now = 0.0
-        """Of the last sweep."""
+        """When a sweep last came by here."""
 
     def __contains__(self, session_id: bytes) -> bool:
         return super().__contains__(session_id) or self.glance(session_id) is not None
@@ -129,21 +129,26 @@ class PackingTable(SessionTable[S]):
             return 0
         self._wheel.turn(now)
         spent = 0
-        for handle in self._wheel.take(budget // _COST):
-            spent += 1
-            session = super().find(handle)
-            if session is None or session.idle_second != self._wheel.second or session.expires_at <= now:
-                # Gone, or looked at again later, or over: that is another queue's.
-                continue
-            due = self._packer.idle_since(session) + IDLE_S
-            if due <= now and self._packer.packable(session) and self.resting.put(session):
-                spent += _COST - 1
-                super().remove(session)
-                self._size += 1
-                session.handle = NO_HANDLE
-            else:
-                session.idle_second = self._wheel.arm(handle, due if due > now else now + IDLE_S, now)
+        for handle in self._wheel.take(budget + 1 - _COST):
+            spent += self._look_at(handle, now, self.resting, self._packer)
+            if spent + _COST > budget:
+                break
         return spent
+
+    def _look_at(self, handle: int, now: float, resting: PackedSessions[S], packer: Packer[S]) -> int:
+        """Pack a session if it is idle, and look at it again later if it is not; what that costs."""
+        session = super().find(handle)
+        if session is None or session.idle_second != self._wheel.second or session.expires_at <= now:
+            # Gone, or looked at again later, or over: that is another queue's.
+            return 1
+        due = packer.idle_since(session) + IDLE_S
+        if due <= now and packer.packable(session) and resting.put(session):
+            super().remove(session)
+            self._size += 1
+            session.handle = NO_HANDLE
+            return _COST
+        session.idle_second = self._wheel.arm(handle, due if due > now else now + IDLE_S, now)
+        return 1
 
     def next_idle(self) -> float | None:
         """When the next session may be idle; None while none can become so."""

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from noisegate_server.engine import sessions
+from noisegate_server.engine.packed_view import packed_view
 from noisegate_server.engine.policy import Options, limits_of
 from noisegate_server.session.aeads import AeadCache
 from noisegate_server.session.constants import GRACE_S
@@ -25,7 +27,7 @@ from noisegate_server.session.packets import Kind
 from noisegate_server.session.phases import PhaseSender
 from noisegate_server.session.ratchet import RatchetSender
 from noisegate_server.session.record import RecordRefused, pack, packable, unpack
-from noisegate_server.session.record_layout import glance
+from noisegate_server.session.record_layout import Glance, glance
 from noisegate_server.session.session import Session
 from noisegate_server.session.state import RecordMode
 from noisegate_server.session.suites import Pattern, Suite
@@ -113,9 +115,18 @@ def both_frozen(session: Session, now: float) -> tuple[bytearray, bytearray]:
     """What a suspended session's record is when it is made of the session, and when of its idle record."""
     label = {"blob_id": bytes(range(16)), "issuer": b"issuer and identity", "now": now, "wall": 1.8e9}
     shared, record = pack(session)
-    straight, shown = freeze_record(shared, memoryview(record), 7, **label)  # type: ignore[arg-type]
-    assert shown == glance(shared, memoryview(record), 7)
+    straight, seen = freeze_record(shared, memoryview(record), 7, **label)  # type: ignore[arg-type]
+    require_shown(seen, session, bytes(record), now)
     return straight, freeze(session, expires_wall=1.8e9 + session.expires_at - now, **label)  # type: ignore[arg-type]
+
+
+def require_shown(seen: Glance, session: Session, record: bytes, now: float) -> None:
+    """All of it is as in the session, and of the record nothing is in it that is secret."""
+    assert packed_view(seen, now) == sessions.view(session, now)
+    assert seen.remote_static == session.remote_static
+    assert seen.connection_ids() == session.connection_ids()
+    assert record.startswith(seen.shown)
+    assert not [secret for secret in secrets_of(session) if bytes(secret) in seen.shown]
 
 
 def test_it_is_frozen_as_the_session_would_be(link: Link) -> None:
@@ -290,6 +301,7 @@ def test_a_glance_shows_what_a_store_asks(link: Link) -> None:
         before = end.session
         shared, record = pack(before)
         seen = glance(shared, memoryview(record), 77)
+        require_shown(seen, before, bytes(record), link.clock.now)
         names = ("session_id", "tenant", "peer_id", "group", "ticket_given", "expires_at", "last_used", "lifetime_end")
         assert [getattr(seen, name) for name in names] == [getattr(before, name) for name in names]
         assert seen.connection_ids() == before.connection_ids()
