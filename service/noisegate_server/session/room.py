@@ -16,11 +16,10 @@ import struct
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from itertools import repeat
 from operator import attrgetter
 from typing import Final
 
-from noisegate_server.noise.primitives import Cipher
+from noisegate_server.noise.primitives import Aead, Cipher
 from noisegate_server.session.aeads import AeadCache
 from noisegate_server.session.batch import KIND, interleaved
 from noisegate_server.session.datagram import HEADER
@@ -85,7 +84,13 @@ class RoomPath:
         """
         counters = self._reserve(now)
         self._count(sizes[: len(counters)])
-        return counters, self._seal(counters, [plaintext + KIND for plaintext in plaintexts], associated, aeads)
+        contexts, nonces, headers, bound = self._ready(counters, associated, aeads)
+        bodies = [
+            context.encrypt(nonce, plaintext + KIND, header)
+            for context, nonce, plaintext, header in zip(contexts, nonces, plaintexts, bound, strict=False)
+        ]
+        # Joined while they are warm: their memory is that of the next ones.
+        return counters, b"".join(interleaved(headers, bodies))
 
     def seal_same(
         self, plaintext: bytes, associated_data: bytes, now: float, aeads: AeadCache
@@ -94,7 +99,13 @@ class RoomPath:
         counters = self._reserve(now)
         self._count([len(plaintext)] * len(counters))
         associated = [associated_data] * len(counters) if associated_data else ()
-        return counters, self._seal(counters, repeat(plaintext + KIND), associated, aeads)
+        contexts, nonces, headers, bound = self._ready(counters, associated, aeads)
+        inner = plaintext + KIND
+        bodies = [
+            context.encrypt(nonce, inner, header)
+            for context, nonce, header in zip(contexts, nonces, bound, strict=False)
+        ]
+        return counters, b"".join(interleaved(headers, bodies))
 
     def _reserve(self, now: float) -> list[int]:
         """Consume a counter of each session, in their order, as far as no limit has to be looked at."""
@@ -121,25 +132,17 @@ class RoomPath:
         for sender, size in zip(self._senders, sizes, strict=False):
             sender.sent_bytes += size
 
-    def _seal(
-        self,
-        counters: Sequence[int],
-        inners: Iterable[bytes],
-        associated: Sequence[bytes],
-        aeads: AeadCache,
-    ) -> bytes:
+    def _ready(
+        self, counters: Sequence[int], associated: Sequence[bytes], aeads: AeadCache
+    ) -> tuple[Sequence[Aead], Iterable[bytes], Sequence[bytes], Sequence[bytes]]:
+        """Contexts, nonces, headers and what each record is bound to, for records with these counters."""
         cipher = self._cipher
         headers = self._addressed(counters)
         bound = [header + data for header, data in zip(headers, associated, strict=False)] if associated else headers
         contexts = list(map(_context_of, self._senders))
         if not all(contexts):
             contexts = [sender.aead or build_context(sender, cipher, aeads) for sender in self._senders]
-        bodies = [
-            context.encrypt(nonce, inner, header)
-            for context, nonce, inner, header in zip(contexts, cipher.nonces(counters), inners, bound, strict=False)
-        ]
-        # Joined while they are warm: their memory is that of the next ones.
-        return b"".join(interleaved(headers, bodies))
+        return contexts, cipher.nonces(counters), headers, bound
 
     def _addressed(self, counters: Sequence[int]) -> Sequence[bytes]:
         """The headers of records with these counters."""

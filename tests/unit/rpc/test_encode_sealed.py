@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from noisegate.v1 import session_crypto_service_pb2 as pb
-from noisegate_server.rpc.convert.sealed import encode_sealed
+from noisegate_server.rpc.convert.sealed import encode_sealed, varint
 from noisegate_server.session.sealed import Sealed
 
 
@@ -26,3 +27,13 @@ def test_the_bytes_are_those_of_protobuf(
     )
     sealed = Sealed(ciphertext, counter, epoch, rotation_due, tuple(to_peer))
     assert encode_sealed(sealed) == message.SerializeToString(deterministic=True)
+
+
+@pytest.mark.parametrize("bits", range(0, 64, 7))
+@pytest.mark.parametrize("beside", [-1, 0, 1])
+def test_a_number_is_written_as_protobuf_writes_it(bits: int, beside: int) -> None:
+    """Each number of bytes, from its least to its greatest number."""
+    number = max(0, (1 << bits) + beside)
+    written = pb.EncryptResponse(counter=number).SerializeToString()
+    assert written == (b"" if not number else written[:1] + varint(number))
+    assert pb.EncryptResponse.FromString(written).counter == number

@@ -119,7 +119,7 @@ def encode_at_once(batch: SealedAtOnce, sizes: Sequence[int]) -> bytes:
     count = len(sizes)
     fields = [
         _CONTENTS, varint(len(batch.records)), batch.records,
-        _LENGTHS, varint(4 * count), _uint32s([size + ADDED for size in sizes]),
+        _LENGTHS, varint(4 * count), _uint32s(sizes, ADDED),
         _COUNTERS, varint(8 * count), struct.pack(f"<{count}Q", *batch.counters),
     ]  # fmt: skip
     if any(batch.epochs):
@@ -175,11 +175,12 @@ def _packed_fields(records: SealedRecords | OpenedRecords) -> list[bytes]:
     return fields
 
 
-def _uint32s(numbers: Sequence[int]) -> bytes:
+def _uint32s(numbers: Sequence[int], added: int = 0) -> bytes:
+    """All numbers, each with `added` to it."""
     count = len(numbers)
     if numbers.count(first := numbers[0]) == count:
-        return _UINT32(first) * count
-    return struct.pack(f"<{count}I", *numbers)
+        return _UINT32(first + added) * count
+    return struct.pack(f"<{count}I", *([number + added for number in numbers] if added else numbers))
 
 
 def _add_sparse(fields: list[bytes], sparse: Sparse, answer: Any) -> None:
