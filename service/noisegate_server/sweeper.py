@@ -94,9 +94,10 @@ class Sweeper:
 
     def _forget(self, now: float, wall: float) -> bool:
         """Forget rows that are over; whether there may be more of them."""
-        dropped = upkeep.forget(self._parts, now, wall, _ROWS), self._repeats.expire(now, _ROWS)
-        # A step of these may read an answer with a thousand records, and write it anew.
-        return max(dropped) >= _ROWS or self._repeats.cut(_STEP) >= _STEP
+        dropped = max(upkeep.forget(self._parts, now, wall, _ROWS), self._repeats.expire(now, _ROWS))
+        # Each of these may read an answer with a thousand records, and write it anew.
+        cut = self._repeats.cut(_STEP)
+        return dropped >= _ROWS or cut >= _STEP
 
 
 def _slice(behind: float) -> float:
