@@ -27,7 +27,7 @@ __all__ = ["REST", "Sweeper"]
 _STEP: Final = 6
 """Entries of the store between two looks at the clock: a quarter of a millisecond where sessions end."""
 _ROWS: Final = 12
-"""Of each table of what is kept beside sessions: once in a slice, and on while there is time that no session needs."""
+"""Of each table of what is kept beside sessions: first in a slice, and again while there are more of them."""
 _SLICE: Final = 0.00025
 """Seconds, as all here."""
 _LATE: Final = 1.0
@@ -76,7 +76,7 @@ class Sweeper:
         parts, store, now, wall = self._parts, self._parts.store, self._clock(), self._wall()
         parts.counts.sweeps += 1
         wiped, over = store.wiped, list[Ended]()
-        rows: bool | None = None
+        rows = self._forget(now, wall)
         while True:
             looked_at = store.looked_at
             over += store.sweep(now, _STEP)
@@ -84,9 +84,9 @@ class Sweeper:
                 continue
             due = store.next_expiry()
             behind = -1.0 if due is None else now - due
-            if behind < 0 or rows is None:
+            if behind < 0 or rows:
                 rows = self._forget(now, wall)
-            more = behind >= 0 or bool(rows)
+            more = behind >= 0 or rows
             if not more or self._clock() >= now + _slice(behind):
                 break
         _log_swept(over, store.wiped - wiped)
@@ -95,7 +95,7 @@ class Sweeper:
     def _forget(self, now: float, wall: float) -> bool:
         """Forget rows that are over; whether there may be more of them."""
         dropped = max(upkeep.forget(self._parts, now, wall, _ROWS), self._repeats.expire(now, _ROWS))
-        # Each of these may read an answer with a thousand records, and write it anew.
+        # A few, since each may read an answer with a thousand records and write it anew.
         cut = self._repeats.cut(_STEP)
         return dropped >= _ROWS or cut >= _STEP
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import count
 from typing import Any, Final
@@ -11,7 +12,8 @@ import pytest
 
 from noisegate_server.engine.parts import Parts
 from noisegate_server.engine.waiting import turn
-from noisegate_server.rpc.repeats import Repeats
+from noisegate_server.rpc.limits import CUT_AT_ONCE
+from noisegate_server.rpc.repeats import Repeats, Shared
 from noisegate_server.session.errors import SessionClosed
 from noisegate_server.store.base import StoreLimits
 from noisegate_server.store.sharded import ShardedStore
@@ -150,14 +152,28 @@ def test_rows_have_the_time_of_a_slice_that_no_session_needs() -> None:
 
 
 def test_rows_are_forgotten_while_sessions_end_too() -> None:
-    """Once in each slice, however many sessions are over."""
-    parts, repeats, clock = crowd(), Repeats(), SlowClock(10.0)
+    """A few in each slice, however many sessions are over, and the parts of sessions in shared answers among them."""
+    parts, repeats, clock = crowd(), Repeats(), SlowClock(END + 0.5)
     for number in range(100):
-        repeats.keep(("t", "/s/M", str(number)), b"d", (0, b"x"), owner=b"", lifetime=5.0, now=0.0)
+        repeats.keep(("t", "/s/M", str(number)), b"d", (0, b"x"), owner=b"", lifetime=5.0, now=END - 5.0)
+    cut = list[bytes]()
+
+    def without(answer: bytes, _items: Sequence[int]) -> bytes:
+        cut.append(answer)
+        return answer
+
+    shared = CUT_AT_ONCE + 20
+    for number in range(shared):
+        key, owner = ("t", "/s/Many", str(number)), Shared(session_id(1) + session_id(2), without)
+        repeats.keep(key, b"d", (0, str(number).encode()), owner=owner, lifetime=5.0, now=END)
+    repeats.forget("t", session_id(1))
+    assert len(cut) == CUT_AT_ONCE
     sweeper = Sweeper(parts, repeats, clock, lambda: 1e9)
+    assert sweeper.sweep()
+    assert (len(cut), len(repeats)) == (CUT_AT_ONCE + 2 * 6, shared + 100 - 2 * 12)
     for _ in range(10):
         assert sweeper.sweep()
-    assert len(repeats) == 0
+    assert (len(cut), len(set(cut)), len(repeats)) == (shared, shared, shared)
     assert parts.store.counts().sessions > 0
 
 

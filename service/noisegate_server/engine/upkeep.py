@@ -10,8 +10,8 @@ from noisegate_server.store.base import Ended
 def sweep(parts: Parts, now: float, wall: float, budget: int) -> tuple[list[Ended], bool]:
     """End sessions whose time is over and forget rows that are, looking at no more than `budget` of each.
 
-    Both in one, for who does not go by the clock, as the service's sweeper does. Those that have ended, and whether
-    there may be more rows to forget; `store.next_expiry` says it of sessions.
+    For the bench and for tests: the service's sweeper goes by the clock. Those that have ended, and whether there may
+    be more rows to forget; `store.next_expiry` says it of sessions.
     """
     return parts.store.sweep(now, budget), forget(parts, now, wall, budget) >= budget
 

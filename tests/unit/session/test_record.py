@@ -117,6 +117,7 @@ def both_frozen(session: Session, now: float) -> tuple[bytearray, bytearray]:
     shared, record = pack(session)
     straight, seen = freeze_record(shared, memoryview(record), 7, **label)  # type: ignore[arg-type]
     require_shown(seen, session, bytes(record), now)
+    assert seen.handle == 7
     return straight, freeze(session, expires_wall=1.8e9 + session.expires_at - now, **label)  # type: ignore[arg-type]
 
 
