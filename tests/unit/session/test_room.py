@@ -92,6 +92,25 @@ def test_a_room_stops_before_a_limit_has_to_be_looked_at(links: list[Link], engi
     assert not path.holds(now)
 
 
+def test_a_room_that_stops_seals_each_one_its_own_text_up_to_there(links: list[Link], engines: Engines) -> None:
+    """Each text and its associated data are those of the session before which it stands."""
+    now = engines.clock.now
+    path = room_of(links, now)
+    stop = links[2].responder.session.seal_path
+    assert stop is not None
+    links[2].responder.datagrams.current.sender.counter = stop.stop
+    before = counters(links)
+    texts, bound, at = [b"one", b"another", b"none"], [b"x", b"yy", b"zzz"], 0
+    numbers, packed = path.seal_each(texts, list(map(len, texts)), bound, now, links[0].responder.engine.parts.aeads)
+    assert numbers == before[:2]
+    for link, text, data in zip(links[:2], texts, bound, strict=False):
+        end = at + len(text) + ADDED
+        assert link.initiator.open(packed[at:end], data).plaintext == text
+        at = end
+    assert at == len(packed)
+    assert counters(links) == [before[0] + 1, before[1] + 1, before[2]]
+
+
 def test_a_room_knows_whether_a_limit_comes(links: list[Link], engines: Engines) -> None:
     """It has room up to the last record before it."""
     path = room_of(links, engines.clock.now)
