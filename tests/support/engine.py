@@ -166,7 +166,8 @@ class Engine:
         return self.parts.store.get(TENANT, session_id, self.clock.now)
 
     def sweep(self, budget: int = 1_000_000) -> None:
-        upkeep.sweep(self.parts, self.clock.now, self.clock.wall, budget)
+        self.parts.store.sweep(self.clock.now, budget)
+        upkeep.forget(self.parts, self.clock.now, self.clock.wall, budget)
 
     def rotating(self) -> int:
         """How many sessions in memory rotate, looked at one by one."""

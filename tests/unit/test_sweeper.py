@@ -37,16 +37,6 @@ class SlowClock:
         return self.now
 
 
-class StoppedClock:
-    """Always the same time: whoever goes by it has all of it."""
-
-    def __init__(self, now: float) -> None:
-        self.now = now
-
-    def __call__(self) -> float:
-        return self.now
-
-
 def crowd() -> Parts:
     """An instance with sessions that end together."""
     store: Any = ShardedStore[FakeSession](StoreLimits())
@@ -146,7 +136,7 @@ def test_rows_have_the_time_of_a_slice_that_no_session_needs() -> None:
         repeats.keep(("t", "/s/M", str(number)), b"d", (0, b"x"), owner=b"", lifetime=5.0, now=0.0)
     assert Sweeper(parts, repeats, SlowClock(10.0), lambda: 1e9).sweep()
     quick = SESSIONS - len(repeats)
-    assert Sweeper(parts, repeats, StoppedClock(10.0), lambda: 1e9).sweep() is False
+    assert Sweeper(parts, repeats, lambda: 10.0, lambda: 1e9).sweep() is False
     assert len(repeats) == 0
     assert 12 < quick < 100
 

@@ -119,11 +119,12 @@ class Crowd:
             self.pass_time(1.0)
 
     def pass_time(self, seconds: float) -> None:
-        """Let the clock run ahead, and do all that is due then, as the sweeper does it."""
+        """Let the clock run ahead, and do all that is due then."""
         self.clock.ahead += seconds
         store, now = self.parts.store, self.clock()
         while (due := store.next_expiry()) is not None and due <= now:
-            upkeep.sweep(self.parts, now, time.time(), 64)
+            store.sweep(now, 64)
+            upkeep.forget(self.parts, now, time.time(), 64)
 
     def _add(self, idle_timeout: float) -> None:
         parts, now, number = self.parts, self.clock(), next(self.numbers)

@@ -1,19 +1,9 @@
-"""What nobody calls for: sessions whose time is over, and the end of the process."""
+"""What nobody calls for: rows beside sessions whose time is over, and the end of the process."""
 
 from __future__ import annotations
 
 from noisegate_server.engine.parts import Parts
 from noisegate_server.session.state import TerminationReason
-from noisegate_server.store.base import Ended
-
-
-def sweep(parts: Parts, now: float, wall: float, budget: int) -> tuple[list[Ended], bool]:
-    """End sessions whose time is over and forget rows that are, looking at no more than `budget` of each.
-
-    For the bench and for tests: the service's sweeper goes by the clock. Those that have ended, and whether there may
-    be more rows to forget; `store.next_expiry` says it of sessions.
-    """
-    return parts.store.sweep(now, budget), forget(parts, now, wall, budget) >= budget
 
 
 def forget(parts: Parts, now: float, wall: float, budget: int) -> int:

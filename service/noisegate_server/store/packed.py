@@ -50,7 +50,7 @@ class Packer(Protocol[S]):
         """Tenant and session id of a record."""
 
     def expires_at(self, slot: memoryview, at: int) -> float:
-        """When the session of the record that begins there ends by itself (monotonic seconds): most looks ask that."""
+        """When the session of the record that begins there ends by itself (monotonic seconds), and no more."""
 
     def glance(self, shared: Any, record: memoryview, handle: int, reference: int) -> Glance:
         """What can be seen of a record without unpacking it. The last two are the store's."""

@@ -22,8 +22,6 @@ _SIZE_BITS: Final = 7
 """Of a reference, the low ones: how many steps its slot has. The others are the slot's number."""
 _SIZE_MASK: Final = (1 << _SIZE_BITS) - 1
 _LINK: Final = struct.Struct(">I")
-_ZEROS: Final = tuple(bytes(steps * _STEP) for steps in range(_STEPS + 1))
-"""By size, what a slot is wiped with."""
 
 
 class Slots:
@@ -75,7 +73,7 @@ class Slots:
         """Wipe a slot that is in use, and keep it for the next of its size."""
         slot = self.slot(reference)
         steps = reference & _SIZE_MASK
-        slot[:] = _ZEROS[steps]
+        slot[:] = bytes(steps * _STEP)
         _LINK.pack_into(slot, 0, self._free[steps])
         self._free[steps] = (reference >> _SIZE_BITS) + 1
         self._used -= 1

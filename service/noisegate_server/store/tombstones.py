@@ -14,8 +14,6 @@ __all__ = ["Tombstone", "Tombstones"]
 
 _ROW: Final = struct.Struct("=dB?")
 """A Tombstone's expires_at, reason and resumable; its tenant follows."""
-_END: Final = struct.Struct("=d")
-"""The first of these."""
 
 
 class Tombstone(NamedTuple):
@@ -74,26 +72,21 @@ class Tombstones:
     def expire(self, now: float, budget: int) -> int:
         """Drop those whose time is over, `budget` at most; how many there were."""
         dropped = 0
-        while dropped < budget and self._order:
-            oldest = self._order[0]
-            shard = self._shard(oldest)
-            if _END.unpack_from(shard[oldest])[0] > now:
-                break
-            del shard[oldest]
-            self._order.popleft()
+        while dropped < budget and self._order and self._end_of(self._order[0]) <= now:
+            self._drop_oldest()
             dropped += 1
         return dropped
 
     def next_expiry(self) -> float | None:
         """When the oldest one's time is over; None if there is none."""
-        if not self._order:
-            return None
-        moment: float = _END.unpack_from(self._shard(self._order[0])[self._order[0]])[0]
-        return moment
+        return self._end_of(self._order[0]) if self._order else None
 
     def is_empty(self) -> bool:
         """Whether nothing is remembered."""
         return not self._order and not any(self._shards)
+
+    def _end_of(self, session_id: bytes) -> float:
+        return float(_ROW.unpack_from(self._shard(session_id)[session_id])[0])
 
     def _drop_oldest(self) -> None:
         oldest = self._order.popleft()

@@ -8,7 +8,6 @@ from itertools import pairwise
 import pytest
 
 from noisegate_server.engine.policy import Options
-from noisegate_server.engine.upkeep import sweep
 from noisegate_server.session.constants import GRACE_S, MAX_PHASES, RATCHET_MESSAGES
 from noisegate_server.session.errors import DecryptFailed
 from noisegate_server.session.ratchet import RatchetReceiver
@@ -150,7 +149,7 @@ def test_slices_are_bounded_and_nothing_is_scanned(engines: Engines) -> None:
     wiped = [0]
     for _ in range(12):
         looked_at = store.looked_at
-        sweep(second.parts, engines.clock.now, engines.clock.wall, 3)
+        second.parts.store.sweep(engines.clock.now, 3)
         assert store.looked_at - looked_at <= 3
         wiped.append(store.wiped)
     # The deadlines of twelve handshakes come by in the same slices.

@@ -37,9 +37,9 @@ def test_a_sweep_names_what_it_ended_and_why(engines: Engines) -> None:
     link = establish(engines, options=Options(idle_timeout=60.0))
     engine = link.initiator.engine
     engines.clock.step(60.0)
-    ended, _ = upkeep.sweep(engine.parts, engines.clock.now, engines.clock.wall, 1_000)
+    ended = engine.parts.store.sweep(engines.clock.now, 1_000)
     assert [(each.session_id, each.reason) for each in ended] == [(link.initiator.session_id, TerminationReason.IDLE)]
-    assert upkeep.sweep(engine.parts, engines.clock.now, engines.clock.wall, 1_000) == ([], False)
+    assert engine.parts.store.sweep(engines.clock.now, 1_000) == []
 
 
 def test_a_received_ticket_is_wiped_when_its_time_is_over(engines: Engines) -> None:

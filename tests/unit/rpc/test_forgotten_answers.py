@@ -9,7 +9,6 @@ from google.protobuf.duration_pb2 import Duration
 
 from noisegate.v1 import session_crypto_service_pb2 as pb
 from noisegate.v1 import session_pb2
-from noisegate_server.engine import upkeep
 from noisegate_server.engine.revoke import revoke
 from noisegate_server.engine.suspend import put_away
 from noisegate_server.rpc import limits
@@ -91,7 +90,7 @@ def outlive(played: Played) -> None:
     """Its time is over, and a sweep comes by."""
     played.match.step(SECONDS + 0.5)
     near = played.match.near
-    assert len(upkeep.sweep(near.parts, near.clock.now, 1.8e9, 100)[0]) == 1
+    assert len(near.parts.store.sweep(near.clock.now, 100)) == 1
 
 
 BOTH = [close, suspend, lose_the_network, revoke_the_player, outlive]
@@ -164,5 +163,5 @@ def test_an_unfinished_handshake_takes_its_answers_with_it(closes: bool) -> None
         near.call("CloseSession", pb.CloseSessionRequest(session_id=begun.session_id))
     else:
         near.clock.now += limits.HANDSHAKE_REPEAT_SECONDS
-        upkeep.sweep(near.parts, near.clock.now, 1.8e9, 100)
+        near.parts.store.sweep(near.clock.now, 100)
     assert near.call("Handshake", request).session_id != begun.session_id

@@ -45,6 +45,13 @@ def sealed(links: list[Link], path: RoomPath, plaintext: bytes) -> tuple[list[by
     return [packed[at : at + size] for at in range(0, len(packed), size)], counters
 
 
+def bring_before_limit(link: Link, records: int = 0) -> None:
+    """So many records later a limit of the session has to be looked at."""
+    path = link.responder.session.seal_path
+    assert path is not None
+    link.responder.datagrams.current.sender.counter = path.stop - records
+
+
 def test_every_player_opens_what_its_room_was_sealed(links: list[Link], engines: Engines) -> None:
     """The same text for all or one for each, with associated data and without; counters go up by one each time."""
     now, before = engines.clock.now, counters(links)
@@ -82,9 +89,7 @@ def test_a_room_stops_before_a_limit_has_to_be_looked_at(links: list[Link], engi
     """Who comes before has sealed, who comes after has lost no counter, and there is no path any more."""
     now = engines.clock.now
     path = room_of(links, now)
-    stop = links[1].responder.session.seal_path
-    assert stop is not None
-    links[1].responder.datagrams.current.sender.counter = stop.stop
+    bring_before_limit(links[1])
     before = counters(links)
     packets, _ = sealed(links, path, b"to some")
     assert [links[0].initiator.open(packet).plaintext for packet in packets] == [b"to some"]
@@ -96,9 +101,7 @@ def test_a_room_that_stops_seals_each_one_its_own_text_up_to_there(links: list[L
     """Each text and its associated data are those of the session before which it stands."""
     now = engines.clock.now
     path = room_of(links, now)
-    stop = links[2].responder.session.seal_path
-    assert stop is not None
-    links[2].responder.datagrams.current.sender.counter = stop.stop
+    bring_before_limit(links[2])
     before = counters(links)
     texts, bound, at = [b"one", b"another", b"none"], [b"x", b"yy", b"zzz"], 0
     numbers, packed = path.seal_each(texts, list(map(len, texts)), bound, now, links[0].responder.engine.parts.aeads)
@@ -114,9 +117,7 @@ def test_a_room_that_stops_seals_each_one_its_own_text_up_to_there(links: list[L
 def test_a_room_knows_whether_a_limit_comes(links: list[Link], engines: Engines) -> None:
     """It has room up to the last record before it."""
     path = room_of(links, engines.clock.now)
-    stop = links[1].responder.session.seal_path
-    assert stop is not None
-    links[1].responder.datagrams.current.sender.counter = stop.stop - 1
+    bring_before_limit(links[1], records=1)
     assert path.has_room()
     sealed(links, path, b"the last")
     assert not path.has_room()

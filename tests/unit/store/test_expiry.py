@@ -77,6 +77,21 @@ def test_due_entries_that_no_budget_was_left_for_come_up_later() -> None:
     assert sorted([first, *popped(wheel, NOW + 12)]) == [1, 2, 3, 4]
 
 
+def test_who_stops_half_way_takes_nothing_of_what_others_come_for() -> None:
+    """Its bucket was empty by then, and the next one is another's."""
+    wheel = ExpiryWheel()
+    for handle, deadline in ((1, NOW + 1), (2, NOW + 2), (3, NOW + 2)):
+        wheel.arm(handle, deadline, NOW)
+    wheel.turn(NOW + 10)
+    stopped = wheel.take(2)
+    assert next(stopped) == 1
+    assert len(list(wheel.take(1))) == 1
+    del stopped
+    assert len(wheel) == 1
+    assert len(popped(wheel, NOW + 10)) == 1
+    assert wheel.next_due() is None
+
+
 def test_the_next_moment_is_never_after_the_first_entry() -> None:
     """It is the second in which the earliest entry comes up; None while the wheel is empty."""
     wheel = ExpiryWheel()
