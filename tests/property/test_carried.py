@@ -70,6 +70,19 @@ def test_a_message_reads_as_protobuf_reads_it(parts: list[Any]) -> None:
     assert carried.read(body) == _as_protobuf_reads_it(body)
 
 
+@given(st.lists(st.tuples(st.integers(1, 2**35 - 1), BATCHES), min_size=1, max_size=limits.MAX_CARRIED_BATCHES))
+def test_what_callers_send_is_read_at_once(batches: list[tuple[int, tuple[str, Any]]]) -> None:
+    """As protobuf writes it, and with the number behind the batch, where the SDK has it."""
+    ours = [pb.TransportBatch(correlation_id=n, **{name: batch}) for n, (name, batch) in batches]
+    body = pb.TransportRequest(batches=ours).SerializeToString()
+    assert carried._usual(body) == _as_protobuf_reads_it(body)
+    behind = b"".join(
+        _envelope(pb.TransportBatch(**{name: batch}).SerializeToString() + b"\x08" + varint(number))
+        for number, (name, batch) in batches
+    )
+    assert carried._usual(behind) == _as_protobuf_reads_it(body)
+
+
 @given(st.lists(st.tuples(UINT64, BATCHES), min_size=1, max_size=4))
 def test_what_stands_in_one_envelope_merges_as_protobuf_merges_it(
     parts: list[tuple[int, tuple[str, object]]],
@@ -89,7 +102,7 @@ ENDS = (b"\x80" * 4, b"\x80" * 9, b"\xff" * 4, b"\x10", b"\x0f")
 PIECES = [*(bytes((tag,)) for tag in b"\x08\x0a\x12\x1a\x22"), *ENDS]
 """What envelopes begin with, and the ends of numbers that are too long."""
 
-PARTS = {"a batch in parts": b"\x12\x02\x7a\x00", "unknown fields": b"\x38\x07"}
+PARTS = {"a batch in parts": b"\x12\x02\x7a\x00", "unknown fields": b"\x38\x07", "the number 0": b"\x08\x00"}
 
 
 @pytest.mark.parametrize("part", PARTS.values(), ids=PARTS)

@@ -35,6 +35,8 @@ _MAX_UINT64, _MAX_UINT32 = (1 << 64) - 1, (1 << 32) - 1
 _SHIFTS, _TAG_SHIFTS = range(0, 70, 7), range(0, 35, 7)
 """Of the bytes of a varint, ten at most; a tag is a number of 32 bits, and so is a length for protobuf."""
 _CONTINUES: Final = 0x80
+_MAX_SHIFT: Final = 28
+"""Of the last byte of a number that is read at once."""
 _MAX_FIELDS: Final = 64
 """Of a message and of each envelope: twice what a message may have, with room for those of later contracts."""
 
@@ -53,6 +55,9 @@ def read(body: bytes) -> list[Batch]:
     As any reader of the format does it: of one envelope the last batch counts, one that stands there in parts is put
     together, and fields of a later contract are passed over.
     """
+    usual = _usual(body)
+    if usual is not None:
+        return usual
     found: list[Batch] = []
     for tag, start, end in _fields(body, 0, len(body)):
         if tag == _ENVELOPE:
@@ -72,6 +77,49 @@ def write(correlation: int, batch: int, reply: Reply) -> bytes:
     head = _CORRELATION_TAG + varint(correlation) if correlation else b""
     head += bytes((batch << 3 | _LENGTH,)) + varint(len(body))
     return b"".join((_ENVELOPE_TAG, varint(len(head) + len(body)), head, body))
+
+
+def _usual(body: bytes) -> list[Batch] | None:
+    """The same of a message as everybody writes it, in half the time: None where an envelope holds anything else."""
+    found: list[Batch] = []
+    at, whole = 0, len(body)
+    try:
+        while at < whole:
+            one = _usual_batch(body, at)
+            if one is None or len(found) == limits.MAX_CARRIED_BATCHES:
+                return None
+            batch, at = one
+            found.append(batch)
+    except IndexError:
+        return None
+    return found if at == whole else None
+
+
+def _usual_batch(body: bytes, at: int) -> tuple[Batch, int] | None:
+    """What an envelope holds, one batch with its number or without, and where it ends."""
+    end = correlation = batch = 0
+    request = b""
+    while not end or at < end:
+        tag, number, shift = body[at], body[at + 1], 0
+        at += 2
+        while number >> shift & _CONTINUES:
+            if shift == _MAX_SHIFT:
+                return None
+            shift += 7
+            number += (body[at] - 1) << shift
+            at += 1
+        if not end:
+            if tag != _ENVELOPE or not number:
+                return None
+            end = at + number
+        elif tag == _CORRELATION and number and not correlation:
+            correlation = number
+        elif tag in _BATCHES and not batch:
+            batch, request = tag >> 3, body[at : at + number]
+            at += number
+        else:
+            return None
+    return ((correlation, batch, request), at) if at == end else None
 
 
 def _batch(body: bytes, start: int, end: int) -> Batch:

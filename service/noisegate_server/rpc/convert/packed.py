@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 __all__ = ["Packed", "reader"]
@@ -22,11 +23,16 @@ _DATA_LENGTHS: Final = 0x32
 _DATA: Final = 0x3A
 _CONTINUES: Final = 0x80
 _MAX_SHIFT: Final = 28
-_NOTHING: Final = (0, 0)
+_LAYOUTS: Final = 256
 
 
 def _numbers(packed: bytes) -> tuple[int, ...]:
-    return struct.unpack(f"<{len(packed) // 4}I", packed)
+    return _layout(len(packed) // 4).unpack(packed)
+
+
+@lru_cache(maxsize=_LAYOUTS)
+def _layout(count: int) -> struct.Struct:
+    return struct.Struct(f"<{count}I")
 
 
 _FIELDS: Final[Mapping[int, tuple[str, Callable[[bytes], Any]]]] = {
@@ -38,7 +44,6 @@ _FIELDS: Final[Mapping[int, tuple[str, Callable[[bytes], Any]]]] = {
     _DATA: ("associated_data", bytes),
 }
 """Tag to name of each field but the contents, and how its bytes are read."""
-_TAGS: Final = frozenset({_CONTENTS, *_FIELDS})
 
 
 class Packed:
@@ -68,8 +73,7 @@ def reader(message: Any, contents: str) -> Callable[[bytes], Packed]:
     """Reads a request of the class `message`, whose field 5 has this name. The reader raises DecodeError."""
 
     def read(body: bytes) -> Packed:
-        fields = _fields(body)
-        found = None if fields is None else _by_hand(body, fields)
+        found = _by_hand(body)
         if found is not None:
             return found
         request = message.FromString(body)
@@ -83,33 +87,29 @@ def reader(message: Any, contents: str) -> Callable[[bytes], Packed]:
     return read
 
 
-def _by_hand(body: bytes, fields: dict[int, tuple[int, int]]) -> Packed | None:
-    packed = Packed(body, *fields.pop(_CONTENTS, _NOTHING))
-    try:
-        for tag, (start, end) in fields.items():
-            name, read = _FIELDS[tag]
-            setattr(packed, name, read(body[start:end]))
-    except (struct.error, UnicodeDecodeError):
-        return None
-    return packed
-
-
-def _fields(body: bytes) -> dict[int, tuple[int, int]] | None:
-    """Tag to (start, end) of each field's value; None for anything that is not of the usual form."""
-    found: dict[int, tuple[int, int]] = {}
-    at, whole = 0, len(body)
+def _by_hand(body: bytes) -> Packed | None:
+    """The request; None for anything that is not of the usual form."""
+    packed, at, whole = Packed(body, 0, 0), 0, len(body)
+    seen: set[int] = set()
     try:
         while at < whole:
             tag, size, shift = body[at], body[at + 1], 0
             at += 2
-            while size >> shift & _CONTINUES and shift < _MAX_SHIFT:
+            while size >> shift & _CONTINUES:
+                if shift == _MAX_SHIFT:
+                    return None
                 shift += 7
                 size += (body[at] - 1) << shift
                 at += 1
-            if tag not in _TAGS or tag in found or at + size > whole:
+            start, at = at, at + size
+            if tag == _CONTENTS:
+                packed.start, packed.end = start, at
+            else:
+                name, read = _FIELDS[tag]
+                setattr(packed, name, read(body[start:at]))
+            if tag in seen or at > whole:
                 return None
-            found[tag] = at, at + size
-            at += size
-    except IndexError:
+            seen.add(tag)
+    except (IndexError, KeyError, struct.error, UnicodeDecodeError):
         return None
-    return found
+    return packed
