@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from noisegate_server.engine.batch import SLICE, Runs, Sparse, Steps, serve
 from noisegate_server.engine.parts import Parts
@@ -13,7 +13,7 @@ from noisegate_server.session.batch import ADDED, LARGEST, SealedRecords, seal_e
 from noisegate_server.session.constants import MAX_ASSOCIATED_DATA, SESSION_ID
 from noisegate_server.session.errors import MessageTooLarge
 from noisegate_server.session.packed_seal import seal_packed
-from noisegate_server.session.room import RoomPath, prepare_room
+from noisegate_server.session.room import RoomPath, SealedRoom, prepare_room
 from noisegate_server.session.sealed import Sealed
 from noisegate_server.session.session import Session
 
@@ -33,11 +33,13 @@ class SealedBatch:
     sparse: Sparse
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SealedAtOnce:
-    """A batch of a room, every item sealed."""
+class SealedAtOnce(NamedTuple):
+    """A batch of a room, every item sealed. A tuple, which is made in a third of the time."""
 
-    records: bytes
+    pieces: Sequence[bytes]
+    """The records one behind the other."""
+    size: int
+    """Bytes of the plaintexts together."""
     counters: Sequence[int]
     epochs: Sequence[int]
 
@@ -52,8 +54,7 @@ def encrypt_at_once(
     path = _path_at_once(parts, tenant, session_ids, max(sizes), now)
     if path is None:
         return None
-    counters, packed = path.seal_each(plaintexts, sizes, (), now, parts.aeads)
-    return _sealed_at_once(parts, path, counters, packed, sum(sizes))
+    return _sealed_at_once(parts, path, path.seal_each(plaintexts, sizes, (), now, parts.aeads), sum(sizes))
 
 
 def broadcast_at_once(
@@ -65,8 +66,8 @@ def broadcast_at_once(
     path = _path_at_once(parts, tenant, session_ids, len(plaintext), now)
     if path is None:
         return None
-    counters, packed = path.seal_same(plaintext, associated_data, now, parts.aeads)
-    return _sealed_at_once(parts, path, counters, packed, len(plaintext) * len(counters))
+    size = len(plaintext) * len(path.epochs)
+    return _sealed_at_once(parts, path, path.seal_same(plaintext, associated_data, now, parts.aeads), size)
 
 
 def _path_at_once(parts: Parts, tenant: str, session_ids: bytes, largest: int, now: float) -> RoomPath | None:
@@ -74,14 +75,17 @@ def _path_at_once(parts: Parts, tenant: str, session_ids: bytes, largest: int, n
         return None
     room = parts.store.get_room(tenant, session_ids)
     path: RoomPath | None = room.paths.get(0)
-    return path if path is not None and len(room) <= PART and path.holds(now) and path.has_room() else None
+    return path if path is not None and len(room) <= PART and path.holds(now) else None
 
 
-def _sealed_at_once(parts: Parts, path: RoomPath, counters: Sequence[int], packed: bytes, size: int) -> SealedAtOnce:
+def _sealed_at_once(parts: Parts, path: RoomPath, sealed: SealedRoom | None, size: int) -> SealedAtOnce | None:
+    if sealed is None:
+        return None
+    counters, pieces = sealed
     counts = parts.counts
     counts.sealed += len(counters)
     counts.sealed_bytes += size
-    return SealedAtOnce(records=packed, counters=counters, epochs=path.epochs)
+    return SealedAtOnce(pieces, size, counters, path.epochs)
 
 
 def encrypt_batch(
@@ -251,15 +255,19 @@ class _InRoom(_Work):
         """Seal the items from `start` on by a path that holds; how many."""
         raise NotImplementedError
 
-    def take(self, path: RoomPath, counters: Sequence[int], packed: bytes, lengths: Sequence[int], size: int) -> int:
-        """What a path has sealed, of plaintexts of `size` bytes together; how many items that is."""
-        records, done = self.records, len(counters)
-        records.pieces.append(packed)
+    def take(self, path: RoomPath, sealed: SealedRoom | None, lengths: Sequence[int], size: int) -> int:
+        """What a path has sealed: records of these lengths, of plaintexts of `size` bytes together; how many items."""
+        if sealed is None:
+            return 0
+        counters, pieces = sealed
+        records = self.records
+        # Joined while they are warm: their memory is that of the next ones.
+        records.pieces.append(b"".join(pieces))
         records.lengths += lengths
         records.counters += counters
-        records.epochs += path.epochs[:done]
-        self.count(done, size)
-        return done
+        records.epochs += path.epochs
+        self.count(len(counters), size)
+        return len(counters)
 
     def find(self, start: int, stop: int, _now: float) -> Sequence[Session | None]:
         """The sessions of these items."""
@@ -331,9 +339,8 @@ class _Each(_InRoom):
         """Seal by the room's path."""
         stop = start + PART
         plaintexts, sizes, associated = self.plaintexts[start:stop], self.sizes[start:stop], self.associated[start:stop]
-        counters, packed = path.seal_each(plaintexts, sizes, associated, now, self.parts.aeads)
-        sealed = sizes[: len(counters)]
-        return self.take(path, counters, packed, [size + ADDED for size in sealed], sum(sealed))
+        sealed = path.seal_each(plaintexts, sizes, associated, now, self.parts.aeads)
+        return self.take(path, sealed, [size + ADDED for size in sizes], sum(sizes))
 
     def seal_some(self, sessions: Sequence[Session | None], start: int, now: float) -> int:
         """Seal a plaintext for each."""
@@ -361,9 +368,9 @@ class _Broadcasting(_InRoom):
 
     def seal_by(self, path: RoomPath, _start: int, now: float) -> int:
         """Seal by the room's path."""
-        counters, packed = path.seal_same(self.plaintext, self.associated_data, now, self.parts.aeads)
-        size, count = len(self.plaintext), len(counters)
-        return self.take(path, counters, packed, [size + ADDED] * count, size * count)
+        sealed = path.seal_same(self.plaintext, self.associated_data, now, self.parts.aeads)
+        size, count = len(self.plaintext), len(path.epochs)
+        return self.take(path, sealed, [size + ADDED] * count, size * count)
 
     def seal_some(self, sessions: Sequence[Session | None], _start: int, now: float) -> int:
         """Seal the plaintext for each."""

@@ -5,8 +5,9 @@ objects that no cache of the processor holds any more, once for its path, its li
 whole room needs of them lies side by side here, and of a session only what every record changes is touched.
 
 Why it is safe is said in session/fast_path.py: here too there is no counter, no window, no key and no context, and
-where the path of one session ends, so does that of each of its rooms, by their `Hold`. A session that has two places in
-a room seals twice, each time under a counter of its own.
+where the path of one session ends, so does that of each of its rooms, by their `Hold`. A room seals for all of its
+sessions or, where a limit of one has to be looked at, for none and has no path any more. One that has two places in it
+seals twice, each time under a counter of its own.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ import struct
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from operator import attrgetter
 from typing import Final
 
 from noisegate_server.noise.primitives import Aead, Cipher
@@ -25,21 +25,22 @@ from noisegate_server.session.batch import KIND, interleaved
 from noisegate_server.session.datagram import HEADER
 from noisegate_server.session.fast_path import SealPath, build_context, prepare_seal
 from noisegate_server.session.fast_sender import Hold
+from noisegate_server.session.phases import PhaseSender
 from noisegate_server.session.session import Session
 
 _COUNTER: Final = 4
 """Bytes at the end of a header."""
 _STATIC: Final = HEADER - _COUNTER
-# Going through all of them in C, a processor fetches several at a time: in a loop of ours it waits for each.
-_counter_of: Final = attrgetter("counter")
-_context_of: Final = attrgetter("aead")
+
+SealedRoom = tuple[Sequence[int], list[bytes]]
+"""The counters of the records, and the records one behind the other, in pieces."""
 
 
 class RoomPath:
     """How the sessions of a room seal, while each of them is on its fast path."""
 
     __slots__ = (
-        "_cipher", "_headers", "_hold", "_idle_timeout", "_places", "_senders", "_sessions", "_stop",
+        "_before", "_cipher", "_headers", "_hold", "_idle_timeout", "_senders", "_sessions", "_stop",
         "epochs",
     )  # fmt: skip
 
@@ -55,20 +56,19 @@ class RoomPath:
         self._stop = stop
         """The counter from which on a limit of one of them has to be looked at."""
         self._hold = Hold(min(sender.fast_until for sender in self._senders))
-        places = Counter(self._senders)
-        self._places = max(places.values())
-        """The most places that one session has."""
-        for sender in places:
+        seen: Counter[PhaseSender] = Counter()
+        before: list[int] = []
+        for sender in self._senders:
+            before.append(seen[sender])
+            seen[sender] += 1
+        self._before: Sequence[int] = before if any(before) else ()
+        """How many places of the same session come before each; empty where none has two."""
+        for sender in seen:
             sender.join(self._hold)
 
     def holds(self, now: float) -> bool:
         """Whether it may be used at this moment."""
         return now < self._hold.until
-
-    def has_room(self) -> bool:
-        """Whether each session can seal for all of its places before a limit has to be looked at."""
-        furthest: int = max(map(_counter_of, self._senders))
-        return furthest + self._places <= self._stop
 
     def seal_each(
         self,
@@ -77,59 +77,52 @@ class RoomPath:
         associated: Sequence[bytes],
         now: float,
         aeads: AeadCache,
-    ) -> tuple[list[int], bytes]:
-        """As `batch.seal_each`, while the path holds: the counters of those that were sealed, and their records.
+    ) -> SealedRoom | None:
+        """Seal one plaintext for each session while the path holds; None, and nothing was done, where it ends.
 
-        `associated` is empty where nobody has any.
+        `sizes` are those of the plaintexts; `associated` is empty where nobody has any.
         """
         counters = self._reserve(now)
-        self._count(sizes[: len(counters)])
+        if counters is None:
+            return None
+        self._count(sizes)
         contexts, nonces, headers, bound = self._ready(counters, associated, aeads)
-        bodies = [
-            context.encrypt(nonce, plaintext + KIND, header)
-            for context, nonce, plaintext, header in zip(contexts, nonces, plaintexts, bound, strict=False)
-        ]
-        # Joined while they are warm: their memory is that of the next ones.
-        return counters, b"".join(interleaved(headers, bodies))
+        return counters, interleaved(headers, _seal(contexts, nonces, [text + KIND for text in plaintexts], bound))
 
-    def seal_same(
-        self, plaintext: bytes, associated_data: bytes, now: float, aeads: AeadCache
-    ) -> tuple[list[int], bytes]:
-        """As `batch.seal_same`, likewise."""
+    def seal_same(self, plaintext: bytes, associated_data: bytes, now: float, aeads: AeadCache) -> SealedRoom | None:
+        """Seal one plaintext for every session, likewise."""
         counters = self._reserve(now)
+        if counters is None:
+            return None
         self._count([len(plaintext)] * len(counters))
         associated = [associated_data] * len(counters) if associated_data else ()
         contexts, nonces, headers, bound = self._ready(counters, associated, aeads)
-        inner = plaintext + KIND
-        bodies = [
-            context.encrypt(nonce, inner, header)
-            for context, nonce, header in zip(contexts, nonces, bound, strict=False)
-        ]
-        return counters, b"".join(interleaved(headers, bodies))
+        return counters, interleaved(headers, _seal(contexts, nonces, [plaintext + KIND] * len(counters), bound))
 
-    def _reserve(self, now: float) -> list[int]:
-        """Consume a counter of each session, in their order, as far as no limit has to be looked at."""
-        counters: list[int] = []
-        add, stop, idle_end = counters.append, self._stop, now + self._idle_timeout
-        # A copy, which has touched each of them, as above.
-        sessions = self._sessions[:]
-        for session, sender in zip(sessions, self._senders, strict=True):
-            counter = sender.counter
-            if counter >= stop:
-                self._hold.until = -math.inf
-                break
+    def _reserve(self, now: float) -> Sequence[int] | None:
+        """Consume a counter of each session; None, and of nobody, where a limit of one has to be looked at."""
+        senders = self._senders
+        # First a look at all of them: in a loop that does no more, a processor fetches several at a time.
+        counters = [sender.counter for sender in senders]
+        if self._before:
+            counters = [counter + before for counter, before in zip(counters, self._before, strict=True)]
+        if max(counters) >= self._stop:
+            self._hold.until = -math.inf
+            return None
+        idle_end = now + self._idle_timeout
+        # The copy has touched each session, likewise.
+        for session, sender, counter in zip(self._sessions[:], senders, counters, strict=True):
             sender.counter = counter + 1
             session.last_used = now
             session.expires_at = idle_end
-            add(counter)
         return counters
 
     def _count(self, sizes: Sequence[int]) -> None:
         """Count the bytes that are sealed: at once for all of them where these are as many for each."""
-        if self._places == 1 and len(sizes) == len(self._senders) and sizes.count(sizes[0]) == len(sizes):
+        if not self._before and sizes.count(sizes[0]) == len(sizes):
             self._hold.sent += sizes[0]
             return
-        for sender, size in zip(self._senders, sizes, strict=False):
+        for sender, size in zip(self._senders, sizes, strict=True):
             sender.sent_bytes += size
 
     def _ready(
@@ -138,22 +131,24 @@ class RoomPath:
         """Contexts, nonces, headers and what each record is bound to, for records with these counters."""
         cipher = self._cipher
         headers = self._addressed(counters)
-        bound = [header + data for header, data in zip(headers, associated, strict=False)] if associated else headers
-        contexts = list(map(_context_of, self._senders))
-        if not all(contexts):
-            contexts = [sender.aead or build_context(sender, cipher, aeads) for sender in self._senders]
+        bound = [header + data for header, data in zip(headers, associated, strict=True)] if associated else headers
+        contexts = [sender.aead or build_context(sender, cipher, aeads) for sender in self._senders]
         return contexts, cipher.nonces(counters), headers, bound
 
     def _addressed(self, counters: Sequence[int]) -> Sequence[bytes]:
         """The headers of records with these counters."""
-        count = len(counters)
-        in_bytes, whole = _layouts(count)
+        in_bytes, whole = _layouts(len(counters))
         packed, headers = in_bytes.pack(*counters), self._headers
-        if count < len(self._senders):
-            headers = headers[: count * HEADER]
         for at in range(_COUNTER):
             headers[_STATIC + at :: HEADER] = packed[at::_COUNTER]
         return whole.unpack(headers)
+
+
+def _seal(
+    contexts: Sequence[Aead], nonces: Iterable[bytes], inners: Iterable[bytes], bound: Iterable[bytes]
+) -> list[bytes]:
+    """The body of each record. All contexts are of one class: its function is looked up once, and called in C."""
+    return list(map(type(contexts[0]).encrypt, contexts, nonces, inners, bound))
 
 
 @lru_cache(maxsize=256)

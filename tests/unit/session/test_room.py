@@ -39,7 +39,9 @@ def counters(links: list[Link]) -> list[int]:
 def sealed(links: list[Link], path: RoomPath, plaintext: bytes) -> tuple[list[bytes], list[int]]:
     """The records of one plaintext for all, and their counters."""
     engine = links[0].responder.engine
-    counters, packed = path.seal_same(plaintext, b"", engine.clock.now, engine.parts.aeads)
+    done = path.seal_same(plaintext, b"", engine.clock.now, engine.parts.aeads)
+    assert done is not None
+    counters, packed = list(done[0]), b"".join(done[1])
     size = len(plaintext) + ADDED
     assert len(packed) == size * len(counters)
     return [packed[at : at + size] for at in range(0, len(packed), size)], counters
@@ -64,7 +66,9 @@ def test_every_player_opens_what_its_room_was_sealed(links: list[Link], engines:
     assert numbers == before
     texts, bound, at = [b"a", b"bb", b""], [b"", b"x", b"yy"], 0
     aeads = links[0].responder.engine.parts.aeads
-    numbers, packed = path.seal_each(texts, [1, 2, 0], bound, now, aeads)
+    done = path.seal_each(texts, [1, 2, 0], bound, now, aeads)
+    assert done is not None
+    numbers, packed = list(done[0]), b"".join(done[1])
     assert numbers == [counter + 1 for counter in before]
     for link, text, data in zip(links, texts, bound, strict=True):
         end = at + len(text) + ADDED
@@ -77,50 +81,48 @@ def test_every_player_opens_what_its_room_was_sealed(links: list[Link], engines:
 
 
 def test_a_session_with_many_places_seals_under_as_many_counters(links: list[Link], engines: Engines) -> None:
-    """Every record opens."""
+    """Every record opens, and counts; the last place has no counter beyond a limit."""
     now, before = engines.clock.now, counters(links)
     path = room_of([links[0], links[1], *[links[0]] * 9], now)
+    sent = links[0].responder.datagrams.sealed_bytes
     packets, numbers = sealed(links, path, b"twice")
     assert numbers == [before[0], before[1], *range(before[0] + 1, before[0] + 10)]
     assert [links[0].initiator.open(packets[at]).plaintext for at in (2, 0, *range(3, 11))] == [b"twice"] * 10
-
-
-def test_a_room_stops_before_a_limit_has_to_be_looked_at(links: list[Link], engines: Engines) -> None:
-    """Who comes before has sealed, who comes after has lost no counter, and there is no path any more."""
-    now = engines.clock.now
-    path = room_of(links, now)
-    bring_before_limit(links[1])
-    before = counters(links)
-    packets, _ = sealed(links, path, b"to some")
-    assert [links[0].initiator.open(packet).plaintext for packet in packets] == [b"to some"]
-    assert counters(links) == [before[0] + 1, *before[1:]]
-    assert not path.holds(now)
-
-
-def test_a_room_that_stops_seals_each_one_its_own_text_up_to_there(links: list[Link], engines: Engines) -> None:
-    """Each text and its associated data are those of the session before which it stands."""
-    now = engines.clock.now
-    path = room_of(links, now)
-    bring_before_limit(links[2])
-    before = counters(links)
-    texts, bound, at = [b"one", b"another", b"none"], [b"x", b"yy", b"zzz"], 0
-    numbers, packed = path.seal_each(texts, list(map(len, texts)), bound, now, links[0].responder.engine.parts.aeads)
-    assert numbers == before[:2]
-    for link, text, data in zip(links[:2], texts, bound, strict=False):
-        end = at + len(text) + ADDED
-        assert link.initiator.open(packed[at:end], data).plaintext == text
-        at = end
-    assert at == len(packed)
-    assert counters(links) == [before[0] + 1, before[1] + 1, before[2]]
-
-
-def test_a_room_knows_whether_a_limit_comes(links: list[Link], engines: Engines) -> None:
-    """It has room up to the last record before it."""
-    path = room_of(links, engines.clock.now)
-    bring_before_limit(links[1], records=1)
-    assert path.has_room()
+    assert links[0].responder.datagrams.sealed_bytes == sent + 10 * len(b"twice")
+    bring_before_limit(links[0], records=10)
     sealed(links, path, b"the last")
-    assert not path.has_room()
+    bring_before_limit(links[0], records=9)
+    assert path.seal_same(b"one too many", b"", now, links[0].responder.engine.parts.aeads) is None
+
+
+def test_a_room_seals_for_nobody_where_a_limit_of_one_has_to_be_looked_at(links: list[Link], engines: Engines) -> None:
+    """Nobody has lost a counter or counts a byte, no session was used, and there is no path any more."""
+    now, aeads = engines.clock.now, links[0].responder.engine.parts.aeads
+    for late in range(len(links)):
+        path = room_of(links, now)
+        counter = links[late].responder.datagrams.current.sender.counter
+        bring_before_limit(links[late])
+        before, sent = counters(links), [link.responder.datagrams.sealed_bytes for link in links]
+        used = [link.responder.session.last_used for link in links]
+        if late % 2:
+            assert path.seal_same(b"to all", b"", now + 1, aeads) is None
+        else:
+            assert path.seal_each([b"one", b"another", b""], [3, 7, 0], (), now + 1, aeads) is None
+        assert not path.holds(now)
+        assert counters(links) == before
+        assert [link.responder.datagrams.sealed_bytes for link in links] == sent
+        assert [link.responder.session.last_used for link in links] == used
+        links[late].responder.datagrams.current.sender.counter = counter
+
+
+def test_a_room_seals_up_to_the_last_record_before_a_limit(links: list[Link], engines: Engines) -> None:
+    """That one for everybody, the next for nobody."""
+    now = engines.clock.now
+    path = room_of(links, now)
+    bring_before_limit(links[1], records=1)
+    sealed(links, path, b"the last")
+    assert path.holds(now)
+    assert path.seal_same(b"one more", b"", now, links[0].responder.engine.parts.aeads) is None
 
 
 def test_a_room_ends_with_the_path_of_any_of_its_sessions(links: list[Link], engines: Engines) -> None:

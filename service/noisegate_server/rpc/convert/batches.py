@@ -118,9 +118,9 @@ def encode_at_once(batch: SealedAtOnce, sizes: Sequence[int]) -> bytes:
     """The same of a batch of which every item was sealed; `sizes` are those of the plaintexts."""
     count = len(sizes)
     fields = [
-        _CONTENTS, varint(len(batch.records)), batch.records,
+        _CONTENTS, varint(batch.size + ADDED * count), *batch.pieces,
         _LENGTHS, varint(4 * count), _uint32s(sizes, ADDED),
-        _COUNTERS, varint(8 * count), struct.pack(f"<{count}Q", *batch.counters),
+        _COUNTERS, varint(8 * count), _uint64s(count).pack(*batch.counters),
     ]  # fmt: skip
     if any(batch.epochs):
         fields += (_EPOCHS, varint(4 * count), _uint32s(batch.epochs))
@@ -168,7 +168,7 @@ def _packed_fields(records: SealedRecords | OpenedRecords) -> list[bytes]:
     fields = [
         _CONTENTS, varint(sum(lengths)), *records.pieces,
         _LENGTHS, varint(4 * count), _uint32s(lengths),
-        _COUNTERS, varint(8 * count), struct.pack(f"<{count}Q", *counters),
+        _COUNTERS, varint(8 * count), _uint64s(count).pack(*counters),
     ]  # fmt: skip
     if any(epochs):
         fields += (_EPOCHS, varint(4 * count), _uint32s(epochs))
@@ -181,6 +181,11 @@ def _uint32s(numbers: Sequence[int], added: int = 0) -> bytes:
     if numbers.count(first := numbers[0]) == count:
         return _UINT32(first + added) * count
     return struct.pack(f"<{count}I", *([number + added for number in numbers] if added else numbers))
+
+
+@lru_cache(maxsize=_IN_ONE_FORMAT)
+def _uint64s(count: int) -> struct.Struct:
+    return struct.Struct(f"<{count}Q")
 
 
 def _add_sparse(fields: list[bytes], sparse: Sparse, answer: Any) -> None:
