@@ -72,7 +72,7 @@ def test_a_message_reads_as_protobuf_reads_it(parts: list[Any]) -> None:
 
 @given(st.lists(st.tuples(st.integers(1, 2**35 - 1), BATCHES), min_size=1, max_size=limits.MAX_CARRIED_BATCHES))
 def test_what_callers_send_is_read_at_once(batches: list[tuple[int, tuple[str, Any]]]) -> None:
-    """As protobuf writes it, and with the number behind the batch, where the SDK has it."""
+    """As protobuf writes it; with the number behind the batch too, for a caller that has its batches ready."""
     ours = [pb.TransportBatch(correlation_id=n, **{name: batch}) for n, (name, batch) in batches]
     body = pb.TransportRequest(batches=ours).SerializeToString()
     assert carried._usual(body) == _as_protobuf_reads_it(body)
@@ -102,7 +102,12 @@ ENDS = (b"\x80" * 4, b"\x80" * 9, b"\xff" * 4, b"\x10", b"\x0f")
 PIECES = [*(bytes((tag,)) for tag in b"\x08\x0a\x12\x1a\x22"), *ENDS]
 """What envelopes begin with, and the ends of numbers that are too long."""
 
-PARTS = {"a batch in parts": b"\x12\x02\x7a\x00", "unknown fields": b"\x38\x07", "the number 0": b"\x08\x00"}
+PARTS = {
+    "a batch in parts": b"\x12\x02\x7a\x00",
+    "unknown fields": b"\x38\x07",
+    "the number 0": b"\x08\x00",
+    "a number": b"\x08\x01",
+}
 
 
 @pytest.mark.parametrize("part", PARTS.values(), ids=PARTS)
@@ -155,6 +160,9 @@ BROKEN = {
     "cut message": b"\x12\x05abc", "cut fixed64": b"\x39abc", "number 0": b"\x00", "group": b"\x0b",
     "33 bits of tag": b"\x88\x80\x80\x80\x10\x00", "number 0 in 33 bits": b"\x80\x80\x80\x80\x10\x00",
     "tag of six bytes": b"\x88\x80\x80\x80\x80\x00\x00", "length of six bytes": b"\x3a\x80\x80\x80\x80\x80\x00",
+    "batch longer than its envelope": b"\x0a\x02\x12\x05abcde", "cut batch in an envelope": b"\x0a\x07\x12\x05abc",
+    "six bytes of a batch's length": b"\x12\x81\x80\x80\x80\x80\x00a",
+    "six bytes of an envelope's length": b"\x0a\x82\x80\x80\x80\x80\x00\x12\x00",
 }  # fmt: skip
 
 

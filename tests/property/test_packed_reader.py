@@ -16,7 +16,7 @@ from noisegate_server.rpc.convert.sealed import varint
 MESSAGES: dict[str, Any] = {"plaintexts": pb.EncryptBatchRequest, "ciphertexts": pb.DecryptBatchRequest}
 every_message = pytest.mark.parametrize("contents", list(MESSAGES))
 
-UINT32S = st.lists(st.one_of(st.integers(0, 2**32 - 1), st.just(256)), max_size=40)
+UINT32S = st.lists(st.integers(0, 2**32 - 1), max_size=40)
 REQUESTS = st.fixed_dictionaries(
     {},
     optional={
@@ -102,3 +102,21 @@ def test_a_field_that_is_cut_is_no_message(contents: str, tag: int) -> None:
         for end in range(1, len(field) + 1):
             assert as_we_read(contents, field[:end]) is None
         assert as_we_read(contents, field + bytes(min(size - 1, 100))) is None
+
+
+@every_message
+@pytest.mark.parametrize("tag", [0x0A, 0x22, 0x2A], ids=["session_ids", "lengths", "contents"])
+def test_a_length_of_too_many_bytes_is_judged_by_protobuf(contents: str, tag: int) -> None:
+    """Five bytes are the most that one has, however small it is."""
+    for more in range(9):
+        body = bytes((tag, 0x84)) + b"\x80" * more + b"\x00" + bytes(4)
+        assert as_we_read(contents, body) == as_protobuf_reads(contents, body)
+        assert (as_we_read(contents, body) is None) is (more > 3)
+
+
+@every_message
+@pytest.mark.parametrize("field", [b"\x0a\x00", b"\x22\x04" + bytes(4), b"\x2a\x01x"])
+def test_a_field_twice_is_left_to_protobuf(contents: str, field: bytes) -> None:
+    """So of very many fields no more are read here than a request has."""
+    with pytest.raises(AssertionError, match="left to protobuf"):
+        reader(Unasked, contents)(field * 2 + b"\x0a")

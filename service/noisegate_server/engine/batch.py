@@ -84,7 +84,7 @@ class Work(Protocol):
     """Items after which it may pause, at least as many as its longest run has."""
 
     def together(self, run: int, now: float) -> int:
-        """Serve a whole slice from run `run` on, or some of it; how many runs, 0 where that is not possible."""
+        """Serve a whole part of the batch from run `run` on; how many runs, 0 where that is not possible."""
 
     def find(self, start: int, stop: int, now: float) -> Sequence[Session | None]:
         """The sessions of these runs; None where `one` has to look."""

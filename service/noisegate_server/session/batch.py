@@ -226,9 +226,9 @@ def _take(
 
 
 def interleaved(headers: Sequence[bytes], bodies: Sequence[bytes]) -> list[bytes]:
-    """Each body behind its header."""
+    """Each body behind its header. ValueError where there are not as many."""
     pieces = [b""] * (2 * len(bodies))
-    pieces[::2], pieces[1::2] = headers[: len(bodies)], bodies
+    pieces[::2], pieces[1::2] = headers, bodies
     return pieces
 
 

@@ -6,8 +6,8 @@ whole room needs of them lies side by side here, and of a session only what ever
 
 Why it is safe is said in session/fast_path.py: here too there is no counter, no window, no key and no context, and
 where the path of one session ends, so does that of each of its rooms, by their `Hold`. A room seals for all of its
-sessions or, where a limit of one has to be looked at, for none and has no path any more. One that has two places in it
-seals twice, each time under a counter of its own.
+sessions or, where a limit of one has to be looked at, for none and has no path any more. A session that has two places
+in a room seals twice, each time under a counter of its own.
 """
 
 from __future__ import annotations

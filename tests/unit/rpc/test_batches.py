@@ -233,6 +233,39 @@ def test_a_session_with_two_places_in_a_room_seals_for_both_up_to_its_limit(meth
     assert [batch.counters[0], batch.counters[2]] == [last, last + 1]
 
 
+@twins
+@pytest.mark.parametrize("left", [0, 1, 2])
+@pytest.mark.parametrize(("places", "data"), [(3, b"ad"), (600, b"")], ids=["associated data", "two parts"])
+def test_a_known_room_in_which_a_limit_comes_is_the_same_calls_one_by_one(places: int, data: bytes, left: int) -> None:
+    """Whichever record it comes before: each item has its own text and data, and the next counter of its session."""
+    together, apart = (Match(f"a limit, {places}, {left}") for _ in range(2))
+    for match in (together, apart):
+        match.ids = [*match.ids[:2], match.meet(mode=DATAGRAM)[0]]
+        known_room(match, [match.ids[n % 3] for n in range(places)])
+        session = match.near.parts.store.get(LOCAL.tenant, match.ids[1], match.near.clock.now)
+        assert isinstance(session.records, DatagramRecords)
+        assert session.seal_path is not None
+        session.records.current.sender.counter = session.seal_path.stop - left
+    for tick in range(2):
+        texts = [b"%d %d" % (tick, n) for n in range(places)]
+        request = pb.EncryptBatchRequest(
+            session_ids=b"".join(together.ids[n % 3] for n in range(places)),
+            lengths=map(len, texts),
+            plaintexts=b"".join(texts),
+            associated_data_lengths=[len(data)] * places if data else [],
+            associated_data=data * places,
+        )
+        batch = together.near.call("EncryptBatch", request)
+        assert not batch.errors
+        for n, record in enumerate(packed(batch, "ciphertexts")):
+            alone = apart.alone(
+                "Encrypt", pb.EncryptRequest(session_id=apart.ids[n % 3], plaintext=texts[n], associated_data=data)
+            )
+            assert (record, batch.counters[n]) == (alone.ciphertext, alone.counter)
+            assert (n in batch.rotation_due) == alone.rotation_due
+    assert together.states() == apart.states()
+
+
 @pytest.mark.parametrize("known", [False, True])
 async def test_a_batch_of_too_many_bytes_is_refused_for_a_known_room_too(known: bool) -> None:
     """Together they are limited, whatever the service has found out about the room; nothing is sealed of it."""

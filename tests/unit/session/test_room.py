@@ -66,7 +66,7 @@ def test_every_player_opens_what_its_room_was_sealed(links: list[Link], engines:
     assert numbers == before
     texts, bound, at = [b"a", b"bb", b""], [b"", b"x", b"yy"], 0
     aeads = links[0].responder.engine.parts.aeads
-    done = path.seal_each(texts, [1, 2, 0], bound, now, aeads)
+    done = path.seal_each(texts, [1, 2, 0], bound, now + 1, aeads)
     assert done is not None
     numbers, packed = list(done[0]), b"".join(done[1])
     assert numbers == [counter + 1 for counter in before]
@@ -75,6 +75,8 @@ def test_every_player_opens_what_its_room_was_sealed(links: list[Link], engines:
         assert link.initiator.open(packed[at:end], data).plaintext == text
         at = end
     assert counters(links) == [counter + 2 for counter in before]
+    for session in (link.responder.session for link in links):
+        assert (session.last_used, session.expires_at) == (now + 1, now + 1 + session.idle_timeout)
     assert [link.responder.datagrams.sealed_bytes for link in links] == [
         size + len(b"to all") + len(text) for size, text in zip(sent, texts, strict=True)
     ]

@@ -40,6 +40,7 @@ _AT_ONCE: Final = 32
 _STRIP: Final = _AT_ONCE * _ID
 """Ids that are cut by one call."""
 _IN_ONE_FORMAT: Final = 256
+_LAYOUTS: Final = 256
 _ITEMS: Final = limits.MAX_BATCH_ITEMS
 _BYTES: Final = limits.MAX_BATCH_BYTES
 
@@ -183,7 +184,7 @@ def _uint32s(numbers: Sequence[int], added: int = 0) -> bytes:
     return struct.pack(f"<{count}I", *([number + added for number in numbers] if added else numbers))
 
 
-@lru_cache(maxsize=_IN_ONE_FORMAT)
+@lru_cache(maxsize=_LAYOUTS)
 def _uint64s(count: int) -> struct.Struct:
     return struct.Struct(f"<{count}Q")
 

@@ -80,7 +80,7 @@ def write(correlation: int, batch: int, reply: Reply) -> bytes:
 
 
 def _usual(body: bytes) -> list[Batch] | None:
-    """The same of a message as everybody writes it, in half the time: None where an envelope holds anything else."""
+    """The same in half the time, of a message as every library writes it; None for any other one."""
     found: list[Batch] = []
     at, whole = 0, len(body)
     try:
@@ -96,7 +96,10 @@ def _usual(body: bytes) -> list[Batch] | None:
 
 
 def _usual_batch(body: bytes, at: int) -> tuple[Batch, int] | None:
-    """What an envelope holds, one batch with its number or without, and where it ends."""
+    """What an envelope holds, and where it ends: one batch, one number, or both, and no other field.
+
+    As in packed.py, lengths and numbers are read in the open: a call for each is half of the time.
+    """
     end = correlation = batch = 0
     request = b""
     while not end or at < end:

@@ -23,6 +23,7 @@ _DATA_LENGTHS: Final = 0x32
 _DATA: Final = 0x3A
 _CONTINUES: Final = 0x80
 _MAX_SHIFT: Final = 28
+"""Of the last byte of a length that is read here."""
 _LAYOUTS: Final = 256
 
 
@@ -102,14 +103,14 @@ def _by_hand(body: bytes) -> Packed | None:
                 size += (body[at] - 1) << shift
                 at += 1
             start, at = at, at + size
+            if tag in seen or at > whole:
+                return None
+            seen.add(tag)
             if tag == _CONTENTS:
                 packed.start, packed.end = start, at
             else:
                 name, read = _FIELDS[tag]
                 setattr(packed, name, read(body[start:at]))
-            if tag in seen or at > whole:
-                return None
-            seen.add(tag)
     except (IndexError, KeyError, struct.error, UnicodeDecodeError):
         return None
     return packed
