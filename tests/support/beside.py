@@ -15,12 +15,18 @@ _COMPUTES: Final = (
 """What starts no server and builds nothing."""
 
 
-class Beside(LoadScopeScheduling):  # type: ignore[misc]  # Any, for want of types
-    """A file of what only computes is done by whoever is free; all the rest is one piece, for one worker.
+_SERVES: Final = "tests/integration/"
+"""What starts our servers and builds nothing."""
 
-    So servers and the compilers of other languages do not meet, and the other cores are not idle meanwhile.
+
+class Beside(LoadScopeScheduling):  # type: ignore[misc]  # Any, for want of types
+    """A file of what only computes is done by whoever is free; all the rest is two pieces, each for one worker.
+
+    So two servers under load never meet, nor do the compilers of other languages, and no core is idle meanwhile.
     """
 
     def _split_scope(self, nodeid: str) -> str:
         path = nodeid.partition("::")[0]
-        return path if path.startswith(_COMPUTES) else "one after the other"
+        if path.startswith(_COMPUTES):
+            return path
+        return "servers" if path.startswith(_SERVES) else "tools"
