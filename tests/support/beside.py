@@ -16,13 +16,13 @@ _COMPUTES: Final = (
 
 
 _SERVES: Final = "tests/integration/"
-"""What starts our servers and builds nothing."""
+"""What puts our servers under load, and builds nothing."""
 
 
 class Beside(LoadScopeScheduling):  # type: ignore[misc]  # Any, for want of types
     """A file of what only computes is done by whoever is free; all the rest is two pieces, each for one worker.
 
-    So two servers under load never meet, nor do the compilers of other languages, and no core is idle meanwhile.
+    So of these tests no two meet, nor do the compilers of other languages, and no core is idle meanwhile.
     """
 
     def _split_scope(self, nodeid: str) -> str:

@@ -98,7 +98,7 @@ def _usual(body: bytes) -> list[Batch] | None:
 def _usual_batch(body: bytes, at: int) -> tuple[Batch, int] | None:
     """What an envelope holds, and where it ends: one batch, one number, or both, and no other field.
 
-    As in packed.py, lengths and numbers are read in the open: a call for each is half of the time.
+    Lengths and numbers are read in the open, by the same loop as in packed.py: a call for each takes a quarter longer.
     """
     end = correlation = batch = 0
     request = b""
