@@ -15,11 +15,11 @@ from __future__ import annotations
 import math
 import struct
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
-from noisegate_server.noise.primitives import Aead, Cipher
+from noisegate_server.noise.primitives import Cipher
 from noisegate_server.session.aeads import AeadCache
 from noisegate_server.session.batch import KIND, interleaved
 from noisegate_server.session.datagram import HEADER
@@ -82,22 +82,32 @@ class RoomPath:
 
         `sizes` are those of the plaintexts; `associated` is empty where nobody has any.
         """
+        return self._seal([plaintext + KIND for plaintext in plaintexts], sizes, associated, now, aeads)
+
+    def seal_same(self, plaintext: bytes, associated_data: bytes, now: float, aeads: AeadCache) -> SealedRoom | None:
+        """Seal one plaintext for every session, likewise."""
+        count = len(self._senders)
+        associated = [associated_data] * count if associated_data else ()
+        return self._seal([plaintext + KIND] * count, [len(plaintext)] * count, associated, now, aeads)
+
+    def _seal(
+        self,
+        inners: Sequence[bytes],
+        sizes: Sequence[int],
+        associated: Sequence[bytes],
+        now: float,
+        aeads: AeadCache,
+    ) -> SealedRoom | None:
         counters = self._reserve(now)
         if counters is None:
             return None
         self._count(sizes)
-        contexts, nonces, headers, bound = self._ready(counters, associated, aeads)
-        return counters, interleaved(headers, _seal(contexts, nonces, [text + KIND for text in plaintexts], bound))
-
-    def seal_same(self, plaintext: bytes, associated_data: bytes, now: float, aeads: AeadCache) -> SealedRoom | None:
-        """Seal one plaintext for every session, likewise."""
-        counters = self._reserve(now)
-        if counters is None:
-            return None
-        self._count([len(plaintext)] * len(counters))
-        associated = [associated_data] * len(counters) if associated_data else ()
-        contexts, nonces, headers, bound = self._ready(counters, associated, aeads)
-        return counters, interleaved(headers, _seal(contexts, nonces, [plaintext + KIND] * len(counters), bound))
+        cipher, headers = self._cipher, self._addressed(counters)
+        bound = [header + data for header, data in zip(headers, associated, strict=True)] if associated else headers
+        contexts = [sender.aead or build_context(sender, cipher, aeads) for sender in self._senders]
+        # All contexts are of one class: its function is looked up once, and called in C.
+        bodies = list(map(type(contexts[0]).encrypt, contexts, cipher.nonces(counters), inners, bound))
+        return counters, interleaved(headers, bodies)
 
     def _reserve(self, now: float) -> Sequence[int] | None:
         """Consume a counter of each session; None, and of nobody, where a limit of one has to be looked at."""
@@ -125,16 +135,6 @@ class RoomPath:
         for sender, size in zip(self._senders, sizes, strict=True):
             sender.sent_bytes += size
 
-    def _ready(
-        self, counters: Sequence[int], associated: Sequence[bytes], aeads: AeadCache
-    ) -> tuple[Sequence[Aead], Iterable[bytes], Sequence[bytes], Sequence[bytes]]:
-        """Contexts, nonces, headers and what each record is bound to, for records with these counters."""
-        cipher = self._cipher
-        headers = self._addressed(counters)
-        bound = [header + data for header, data in zip(headers, associated, strict=True)] if associated else headers
-        contexts = [sender.aead or build_context(sender, cipher, aeads) for sender in self._senders]
-        return contexts, cipher.nonces(counters), headers, bound
-
     def _addressed(self, counters: Sequence[int]) -> Sequence[bytes]:
         """The headers of records with these counters."""
         in_bytes, whole = _layouts(len(counters))
@@ -142,13 +142,6 @@ class RoomPath:
         for at in range(_COUNTER):
             headers[_STATIC + at :: HEADER] = packed[at::_COUNTER]
         return whole.unpack(headers)
-
-
-def _seal(
-    contexts: Sequence[Aead], nonces: Iterable[bytes], inners: Iterable[bytes], bound: Iterable[bytes]
-) -> list[bytes]:
-    """The body of each record. All contexts are of one class: its function is looked up once, and called in C."""
-    return list(map(type(contexts[0]).encrypt, contexts, nonces, inners, bound))
 
 
 @lru_cache(maxsize=256)
