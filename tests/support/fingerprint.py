@@ -24,9 +24,7 @@ COUNTED_ELSEWHERE = frozenset({"sent_bytes"})
 """What a fast path may not have added yet; `sealed_bytes` of the records has all of it."""
 COUNTS_OF_FAILURE = frozenset({"refused", "failures", "tend_at", "tend_second"})
 """What a refused packet may change: counts, and when the store comes by to wipe what the packet has made us derive."""
-OPAQUE = frozenset(
-    {"_aead", "_loaded_re", "_loaded_rs", "aead", "asked", "place", "seal_path", "open_path", "fast_until", "holds"}
-)
+OPAQUE = frozenset({"_aead", "_re", "_rs", "aead", "asked", "place", "seal_path", "open_path", "fast_until", "holds"})
 """Objects of the crypto library, made of keys that stand beside them, and what was found out for a batch."""
 CACHES = OPAQUE | COUNTED_ELSEWHERE | {"cached_key", "look_ahead"}
 """What is made again from the keys: a refused packet may add to it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Self
 
 from noisegate_server.noise.errors import DecryptError, InvalidKey, MessageTooLong, NonceExhausted
 from noisegate_server.noise.primitives import KEYLEN, MAX_NONCE, TAGLEN, Aead, BytesLike, Cipher, InvalidTag, wipe
@@ -19,15 +19,15 @@ class CipherState:
     __slots__ = ("_aead", "cipher", "k", "n")
 
     def __init__(self, cipher: Cipher, key: BytesLike | None = None) -> None:
+        if key is not None and len(key) != KEYLEN:
+            raise InvalidKey("a cipher key has 32 bytes")
         self.cipher = cipher
-        self.k: bytearray | None = None
+        self.k = None if key is None else bytearray(key)
         """The key, 32 bytes; None before the first one; empty once wiped."""
         self.n = 0
         """The next nonce; 2**64 - 1 when none is left."""
         # Built on first use: many a key of a handshake never seals anything, and an idle context costs 2 kB.
         self._aead: Aead | None = None
-        if key is not None:
-            self._replace_key(key)
 
     def __repr__(self) -> str:
         return f"CipherState(cipher={self.cipher.name}, n={self.n})"
@@ -37,8 +37,13 @@ class CipherState:
         if key is None:
             self.wipe()
             self.k = None
+        elif len(key) != KEYLEN:
+            raise InvalidKey("a cipher key has 32 bytes")
+        elif self.k:
+            self.k[:] = key
         else:
-            self._replace_key(key)
+            self.k = bytearray(key)
+        self._aead = None
         self.n = 0
 
     def has_key(self) -> bool:
@@ -99,11 +104,14 @@ class CipherState:
         aead = self._aead
         if aead is None:
             aead = self._aead = self.cipher.new(self.k)
-        self._replace_key(rekeyed(self.cipher, aead))
+        n = self.n
+        self.initialize_key(rekeyed(self.cipher, aead))
+        self.n = n
 
-    def copy(self) -> CipherState:
+    def copy(self) -> Self:
         """An independent CipherState with the same key and nonce. Only one of the two may go on to seal."""
-        other = CipherState(self.cipher)
+        other = type(self).__new__(type(self))
+        other.cipher = self.cipher
         other.k = None if self.k is None else bytearray(self.k)
         other.n = self.n
         other._aead = self._aead
@@ -129,15 +137,6 @@ class CipherState:
         if self.k is not None:
             wipe(self.k)
             self.k = bytearray()
-
-    def _replace_key(self, key: BytesLike) -> None:
-        if len(key) != KEYLEN:
-            raise InvalidKey("a cipher key has 32 bytes")
-        self._aead = None
-        if self.k:
-            self.k[:] = key
-        else:
-            self.k = bytearray(key)
 
 
 def rekeyed(cipher: Cipher, aead: Aead) -> bytes:

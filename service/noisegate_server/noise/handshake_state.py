@@ -18,7 +18,6 @@ from noisegate_server.noise.primitives import (
     Encapsulate,
     KemKeyPair,
     KeyPair,
-    PublicKey,
     RandomBytes,
     dh,
     encapsulate,
@@ -33,9 +32,6 @@ _T = TypeVar("_T")
 # Python 3.11 finds an enum's member through a descriptor of its class: as names of their own they are found at once.
 _E: Final = Token.E
 _S: Final = Token.S
-_EE: Final = Token.EE
-_ES: Final = Token.ES
-_SE: Final = Token.SE
 _E1: Final = Token.E1
 _EKEM1: Final = Token.EKEM1
 _PSK: Final = Token.PSK
@@ -67,8 +63,6 @@ class HandshakeState:
         "_e1",
         "_encapsulate",
         "_index",
-        "_loaded_re",
-        "_loaded_rs",
         "_phase",
         "_psk_mode",
         "_psks",
@@ -78,9 +72,11 @@ class HandshakeState:
         "_re1",
         "_rs",
         "_s",
+        "_steps",
         "_symmetric",
         "initiator",
         "protocol",
+        "rs",
     )
 
     def __init__(
@@ -119,15 +115,20 @@ class HandshakeState:
         self._re1: bytes | None = None
         self._encapsulate = encapsulate
         # What the pattern transmits must not be set beforehand: it would pass for authenticated.
-        self._rs = _public_key(rs) if _S in remote_pre else None
-        self._re = _public_key(re) if _E in remote_pre else None
-        self._loaded_rs: PublicKey | None = None
-        self._loaded_re: PublicKey | None = None
-        if [len(psk) for psk in psks] != [KEYLEN] * protocol.psk_count:
-            raise InvalidKey("the pattern needs other pre-shared keys, of 32 bytes each")
-        self._psks = [bytearray(psk) for psk in psks]
+        self.rs = _public_key(rs) if _S in remote_pre else None
+        """The peer's static public key, once known. Proven only by the messages that the pattern says (section 7.7)."""
+        self._rs = None if self.rs is None else load_public(self.rs)
+        self._re = load_public(_public_key(re)) if _E in remote_pre else None
+        if len(psks) != protocol.psk_count:
+            raise InvalidKey("the pattern needs another number of pre-shared keys")
+        self._psks = []
+        for psk in psks:
+            if len(psk) != KEYLEN:
+                raise InvalidKey("a pre-shared key has 32 bytes")
+            self._psks.append(bytearray(psk))
         self._psks_used = 0
         self._psk_mode = bool(psks)
+        self._steps = protocol.steps[initiator]
         self._index = 0
         self._phase = _MESSAGES
         self._symmetric = SymmetricState(protocol)
@@ -152,11 +153,6 @@ class HandshakeState:
         return self._phase is _MESSAGES and (self._index % 2 == 0) is self.initiator
 
     @property
-    def rs(self) -> bytes | None:
-        """The peer's static public key, once known. Proven only by the messages that the pattern says (section 7.7)."""
-        return self._rs
-
-    @property
     def handshake_hash(self) -> bytes:
         """GetHandshakeHash() of section 11.2, the channel binding: HASHLEN bytes. OutOfTurn before the end."""
         if not self.is_finished:
@@ -176,9 +172,11 @@ class HandshakeState:
         self._phase = _DEAD
         try:
             message = self._write(payload)
-            self._advance()
-        finally:
-            self._wipe_if_dead()
+        except BaseException:
+            self._wipe_secrets()
+            raise
+        self._index += 1
+        self._phase = _MESSAGES if self._index < len(self._steps) else _FINISHED
         return message
 
     def read_message(self, message: BytesLike) -> bytes:
@@ -192,9 +190,11 @@ class HandshakeState:
         self._phase = _DEAD
         try:
             payload = self._read(bytes(message))
-            self._advance()
-        finally:
-            self._wipe_if_dead()
+        except BaseException:
+            self._wipe_secrets()
+            raise
+        self._index += 1
+        self._phase = _MESSAGES if self._index < len(self._steps) else _FINISHED
         return payload
 
     def split(self) -> tuple[CipherState, CipherState]:
@@ -225,13 +225,13 @@ class HandshakeState:
         other._e1 = self._e1
         other._re1 = self._re1
         other._encapsulate = self._encapsulate
+        other.rs = self.rs
         other._rs = self._rs
         other._re = self._re
-        other._loaded_rs = self._loaded_rs
-        other._loaded_re = self._loaded_re
         other._psks = [bytearray(psk) for psk in self._psks]
         other._psks_used = self._psks_used
         other._psk_mode = self._psk_mode
+        other._steps = self._steps
         other._index = self._index
         other._phase = self._phase
         other._symmetric = self._symmetric.copy()
@@ -251,36 +251,29 @@ class HandshakeState:
         self._e = None
         self._e1 = None
 
-    def _wipe_if_dead(self) -> None:
-        if self._phase is _DEAD:
-            self._wipe_secrets()
-
-    def _advance(self) -> None:
-        self._index += 1
-        last = self._index == len(self.protocol.overheads)
-        self._phase = _FINISHED if last else _MESSAGES
-
     def _write(self, payload: BytesLike) -> bytes:
         symmetric = self._symmetric
         parts = []
-        for token, keyed in self.protocol.steps[self._index]:
-            if token is _E:
+        for token, keyed, own, peer in self._steps[self._index]:
+            if own is not None:
+                symmetric.mix_key(self._dh(own, peer), keyed)
+            elif token is _E:
                 if self._e is None:
                     self._e = KeyPair.generate(self._random_bytes)
                 parts.append(self._e.public)
                 self._mix_ephemeral(self._e.public, keyed)
             elif token is _S:
                 parts.append(symmetric.encrypt_and_hash(_present(self._s).public))
+            elif token is _PSK:
+                self._mix_psk(keyed)
             elif token is _E1:
                 self._e1 = KemKeyPair.generate(self._random_bytes)
                 parts.append(symmetric.encrypt_and_hash(self._e1.public))
-            elif token is _EKEM1:
+            else:
                 secret, ciphertext = self._encapsulate(_present(self._re1))
                 # In this order: the ciphertext is sealed under the key before its secret (hfs, section 4).
                 parts.append(symmetric.encrypt_and_hash(ciphertext))
-                symmetric.mix_key(secret, keyed=keyed)
-            else:
-                self._mix_secret(token, keyed)
+                symmetric.mix_key(secret, keyed)
         parts.append(symmetric.encrypt_and_hash(payload))
         return b"".join(parts)
 
@@ -292,55 +285,53 @@ class HandshakeState:
             raise MessageTooShort
         symmetric = self._symmetric
         at = 0
-        for token, keyed in self.protocol.steps[self._index]:
-            if token is _E:
-                self._re = message[at : at + DHLEN]
+        for token, keyed, own, peer in self._steps[self._index]:
+            if own is not None:
+                symmetric.mix_key(self._dh(own, peer), keyed)
+            elif token is _E:
+                re = message[at : at + DHLEN]
                 at += DHLEN
-                self._mix_ephemeral(self._re, keyed)
+                self._re = load_public(re)
+                self._mix_ephemeral(re, keyed)
             elif token is _S:
-                end = at + DHLEN + (TAGLEN if symmetric.cipher_state.has_key() else 0)
-                self._rs = symmetric.decrypt_and_hash(message[at:end])
+                end = at + DHLEN + (TAGLEN if symmetric.has_key() else 0)
+                self.rs = symmetric.decrypt_and_hash(message[at:end])
+                self._rs = load_public(self.rs)
                 at = end
-            elif token is _E1 or token is _EKEM1:
-                end = at + KEMLEN + (TAGLEN if symmetric.cipher_state.has_key() else 0)
+            elif token is _PSK:
+                self._mix_psk(keyed)
+            else:
+                end = at + KEMLEN + (TAGLEN if symmetric.has_key() else 0)
                 opened = symmetric.decrypt_and_hash(message[at:end])
                 at = end
                 if token is _E1:
                     self._re1 = opened
                 else:
-                    symmetric.mix_key(_present(self._e1).decapsulate(opened), keyed=keyed)
-            else:
-                self._mix_secret(token, keyed)
+                    symmetric.mix_key(_present(self._e1).decapsulate(opened), keyed)
         return symmetric.decrypt_and_hash(message[at:])
+
+    def _dh(self, own: Token, peer: Token | None) -> bytes:
+        pair = self._e if own is _E else self._s
+        public = self._re if peer is _E else self._rs
+        if pair is None or public is None:
+            raise InvalidKey("the pattern needs a key that is not there")
+        return dh(pair, public)
 
     def _mix_ephemeral(self, public: bytes, keyed: bool = True) -> None:
         self._symmetric.mix_hash(public)
         if self._psk_mode:
             # Section 9.2: a key from the psk alone would be the same in every handshake, and its nonce starts at 0.
-            self._symmetric.mix_key(public, keyed=keyed)
+            self._symmetric.mix_key(public, keyed)
 
-    def _mix_secret(self, token: Token, keyed: bool) -> None:
-        if token is _PSK:
-            self._symmetric.mix_key_and_hash(self._psks[self._psks_used], keyed=keyed)
-            self._psks_used += 1
-            return
-        # A DH's first letter is the initiator's key, its second the responder's.
-        pair = self._e if token is _EE or token is (_ES if self.initiator else _SE) else self._s
-        if token is _EE or token is (_SE if self.initiator else _ES):
-            peer = self._loaded_re
-            if peer is None:
-                peer = self._loaded_re = load_public(_present(self._re))
-        else:
-            peer = self._loaded_rs
-            if peer is None:
-                peer = self._loaded_rs = load_public(_present(self._rs))
-        self._symmetric.mix_key(dh(_present(pair), peer), keyed=keyed)
+    def _mix_psk(self, keyed: bool) -> None:
+        self._symmetric.mix_key_and_hash(self._psks[self._psks_used], keyed)
+        self._psks_used += 1
 
     def _mix_pre_message(self, token: Token, *, local: bool) -> None:
         if token is _E:
-            self._mix_ephemeral(_present(self._e).public if local else _present(self._re))
+            self._mix_ephemeral(_present(self._e).public if local else _present(self._re).public_bytes_raw())
         else:
-            self._symmetric.mix_hash(_present(self._s).public if local else _present(self._rs))
+            self._symmetric.mix_hash(_present(self._s).public if local else _present(self.rs))
 
 
 def _public_key(key: BytesLike | None) -> bytes:

@@ -71,18 +71,35 @@ class Pattern:
         return Token.S in self.pre_message(initiator=initiator) or any(Token.S in message for message in sent)
 
 
-Step = tuple[Token, bool]
-"""A token, and whether a cipher key that it makes is used before the next one is made."""
+Step = tuple[Token, bool, Token | None, Token | None]
+"""A token as one side carries it out: the token; whether a cipher key that it makes is used before the next one is
+made; of a DH, which key pair of this side and which public key of the peer it takes, E or S."""
+Steps = tuple[tuple[Step, ...], ...]
+"""Those of each message."""
 
 
-def steps_of(pattern: Pattern) -> tuple[tuple[Step, ...], ...]:
-    """The tokens of each message as steps: what seals next uses the key, the payload at the latest."""
-    # In psk mode `e` makes one as well (section 9.2).
+def steps_of(pattern: Pattern) -> tuple[Steps, Steps]:
+    """The tokens of each message as the responder, and as the initiator, carries them out."""
+    return _steps_of(pattern, initiator=False), _steps_of(pattern, initiator=True)
+
+
+def _steps_of(pattern: Pattern, *, initiator: bool) -> Steps:
+    # What seals next uses the key, the payload at the latest. In psk mode `e` makes one as well (section 9.2).
     makes_key = {*DH_TOKENS, Token.PSK, *((Token.E,) if pattern.psk_count else ())}
     return tuple(
-        tuple((token, after not in makes_key) for token, after in zip(message, (*message[1:], None), strict=True))
+        tuple(
+            (token, after not in makes_key, *_keys_of(token, initiator=initiator))
+            for token, after in zip(message, (*message[1:], None), strict=True)
+        )
         for message in pattern.messages
     )
+
+
+def _keys_of(token: Token, *, initiator: bool) -> tuple[Token, Token] | tuple[None, None]:
+    if token not in DH_TOKENS:
+        return None, None
+    of_initiator, of_responder = _tokens(" ".join(token.value))
+    return (of_initiator, of_responder) if initiator else (of_responder, of_initiator)
 
 
 # name: (initiator's pre-message, responder's pre-message, messages)

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES256
 from cryptography.hazmat.primitives.ciphers.modes import ECB
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
-from cryptography.hazmat.primitives.serialization import load_der_public_key
+from cryptography.hazmat.primitives.serialization import load_der_private_key, load_der_public_key
 
 from noisegate_server.noise.errors import InvalidKey
 
@@ -76,6 +76,16 @@ MAX_NONCE: Final = 2**64 - 1
 """Reserved: used by `REKEY` alone, never for a message (section 5.1)."""
 
 
+# `from_private_bytes` and `from_public_bytes` look up their backend in every call, and take a microsecond for it. So a
+# handshake's keys are loaded as the DER of RFC 8410: what is here stands before the 32 bytes of the key, which end it.
+_PRIVATE_KEY_INFO: Final = bytes.fromhex("302e020100300506032b656e04220420")
+"""Of a OneAsymmetricKey (section 7)."""
+_PUBLIC_KEY_INFO: Final = bytes.fromhex("302a300506032b656e032100")
+"""Of a SubjectPublicKeyInfo (section 4)."""
+_load_private: Final = cast("Callable[[bytes, None], X25519PrivateKey]", load_der_private_key)
+_load_public: Final = cast("Callable[[bytes], X25519PublicKey]", load_der_public_key)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class KeyPair:
     """An X25519 key pair (section 4.1). Keeps the loaded private key: loading one costs as much as an exchange."""
@@ -87,12 +97,14 @@ class KeyPair:
     @classmethod
     def generate(cls, random_bytes: RandomBytes) -> KeyPair:
         """GENERATE_KEYPAIR() of section 4.1, from 32 bytes of `random_bytes`."""
-        return cls.from_private(random_bytes(DHLEN))
+        key = _load_private(_PRIVATE_KEY_INFO + random_bytes(DHLEN), None)
+        return cls(key, key.public_key().public_bytes_raw())
 
     @classmethod
     def from_private(cls, private: BytesLike) -> KeyPair:
         """Load a private key of 32 bytes; InvalidKey for another length."""
         try:
+            # Not as DER: the caller's buffer may be one that is wiped, and a copy of it could not be.
             key = X25519PrivateKey.from_private_bytes(private)
         except ValueError:
             raise InvalidKey("an X25519 private key has 32 bytes") from None
@@ -107,15 +119,10 @@ PublicKey = X25519PublicKey
 """A peer's X25519 public key, loaded: loading takes a twentieth of an exchange, and a handshake uses a key twice."""
 
 
-_PUBLIC_KEY_INFO: Final = bytes.fromhex("302a300506032b656e032100")
-"""The DER of a SubjectPublicKeyInfo of X25519 (RFC 8410, section 4) up to the key's own 32 bytes, which end it."""
-
-
 def load_public(public: BytesLike) -> PublicKey:
     """Load a peer's public key of 32 bytes; InvalidKey for another length."""
     try:
-        # `from_public_bytes` looks up its backend in every call, and takes two thirds longer for it.
-        return cast("X25519PublicKey", load_der_public_key(_PUBLIC_KEY_INFO + public))
+        return _load_public(_PUBLIC_KEY_INFO + public)
     except ValueError:
         raise InvalidKey("an X25519 public key has 32 bytes") from None
 
@@ -308,30 +315,39 @@ _IPAD: Final = bytes(byte ^ 0x36 for byte in range(256))
 _OPAD: Final = bytes(byte ^ 0x5C for byte in range(256))
 
 
-def hkdf(hash_: Hash, chaining_key: BytesLike, input_key_material: BytesLike, num_outputs: int) -> tuple[bytes, ...]:
+def hkdf(
+    hash_: Hash, chaining_key: bytes | bytearray, input_key_material: BytesLike, num_outputs: int
+) -> tuple[bytes, ...]:
     """HKDF(chaining_key, input_key_material, num_outputs) of section 4.3: the first 1 to 3 outputs, of HASHLEN bytes.
 
     The chaining key has at most BLOCKLEN bytes. HMAC is written out here, as temp_key's pads serve two or three times:
     an IK responder runs this five times, and calls of `hmac.digest` take half as long again.
     """
     new = hash_.new
-    key = bytes(chaining_key).ljust(hash_.blocklen, b"\0")
+    blocklen = hash_.blocklen
+    key = chaining_key.ljust(blocklen, b"\0")
     temp_key = new(key.translate(_OPAD) + new(key.translate(_IPAD) + input_key_material).digest()).digest()
-    temp_key = temp_key.ljust(hash_.blocklen, b"\0")
+    temp_key = temp_key.ljust(blocklen, b"\0")
     inner, outer = new(temp_key.translate(_IPAD)), new(temp_key.translate(_OPAD))
     if num_outputs == 1:
-        return (_hmac_of_pads(inner, outer, b"\x01"),)
-    output1 = _hmac_of_pads(inner.copy(), outer.copy(), b"\x01")
+        inner.update(b"\x01")
+        outer.update(inner.digest())
+        return (outer.digest(),)
+    inner1, outer1 = inner.copy(), outer.copy()
+    inner1.update(b"\x01")
+    outer1.update(inner1.digest())
+    output1 = outer1.digest()
     if num_outputs == 2:
-        return output1, _hmac_of_pads(inner, outer, output1 + b"\x02")
-    output2 = _hmac_of_pads(inner.copy(), outer.copy(), output1 + b"\x02")
-    return output1, output2, _hmac_of_pads(inner, outer, output2 + b"\x03")
-
-
-def _hmac_of_pads(inner: _Hashing, outer: _Hashing, data: bytes) -> bytes:
-    inner.update(data)
+        inner.update(output1 + b"\x02")
+        outer.update(inner.digest())
+        return output1, outer.digest()
+    inner2, outer2 = inner.copy(), outer.copy()
+    inner2.update(output1 + b"\x02")
+    outer2.update(inner2.digest())
+    output2 = outer2.digest()
+    inner.update(output2 + b"\x03")
     outer.update(inner.digest())
-    return outer.digest()
+    return output1, output2, outer.digest()
 
 
 _SHA256: Final = SHA256()
@@ -354,7 +370,8 @@ def expand(prk: BytesLike, info: bytes, length: int = 32) -> bytearray:
 
 def wipe(buffer: bytearray) -> None:
     """Overwrite a buffer with zeros in place. Copies that a library below has made are beyond its reach."""
-    buffer[:] = bytes(len(buffer))
+    # Of `bytes` CPython would make a bytearray first.
+    buffer[:] = bytearray(len(buffer))
 
 
 def header_mask(key: BytesLike, sample: BytesLike) -> bytes:

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Final
 
 from noisegate_server.noise.errors import InvalidProtocolName
-from noisegate_server.noise.patterns import PATTERNS, Pattern, Step, Token, apply_modifier, steps_of
+from noisegate_server.noise.patterns import PATTERNS, Pattern, Steps, Token, apply_modifier, steps_of
 from noisegate_server.noise.primitives import CIPHERS, DHLEN, HASHES, KEMLEN, TAGLEN, Cipher, Hash
 
 MAX_NAME_LENGTH: Final = 255
@@ -39,8 +39,8 @@ class ProtocolName:
     """The hash functions."""
     initial_hash: bytes
     """h of InitializeSymmetric (section 5.2): the name padded with zeros to HASHLEN, or its hash."""
-    steps: tuple[tuple[Step, ...], ...]
-    """The tokens of each message, each with whether the cipher key that it makes is used."""
+    steps: tuple[Steps, Steps]
+    """The tokens of each message as the responder, and as the initiator, carries them out."""
     overheads: tuple[int, ...]
     """For each handshake message the bytes that it adds to its payload: also the shortest legal length."""
     psk_count: int

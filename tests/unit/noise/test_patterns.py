@@ -191,5 +191,16 @@ def test_a_key_that_the_next_token_replaces_is_not_used(name: str) -> None:
         "XXhfs": [],
     }[name]
     makes_key = DH_TOKENS | {Token.PSK} | ({Token.E} if "psk" in name else set())
-    found = [(at, token) for at, message in enumerate(steps) for token, used in message if not used]
-    assert [each for each in found if each[1] in makes_key] == unused
+    for of_role in steps:
+        found = [(at, token) for at, message in enumerate(of_role) for token, used, *_ in message if not used]
+        assert [each for each in found if each[1] in makes_key] == unused
+
+
+def test_each_side_of_a_dh_takes_its_own_key_and_the_peers() -> None:
+    """The first letter is the initiator's key, the second the responder's (section 7.1); other tokens take none."""
+    keys = {"e": Token.E, "s": Token.S}
+    for role in (False, True):
+        for message in ProtocolName.parse("Noise_KKpsk0_25519_ChaChaPoly_SHA256").steps[role]:
+            for token, _, own, peer in message:
+                letters = [keys[letter] for letter in token.value] if token in DH_TOKENS else [None, None]
+                assert [own, peer] == (letters if role else letters[::-1]), (role, token)
