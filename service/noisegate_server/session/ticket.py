@@ -241,12 +241,14 @@ def _decode(data: bytearray) -> Ticket:
     if not 0 <= idle_timeout < math.inf or not 0 <= lifetime < math.inf:
         raise TicketUnusable("times")
     texts = []
-    at = _FIELDS.size
-    while at < len(data):
+    # Behind the PSK, of which no copy is made here.
+    rest = bytes(memoryview(data)[_FIELDS.size :])
+    at = 0
+    while at < len(rest):
         start = at + 1
-        at = start + data[at]
-        texts.append(bytes(data[start:at]))
-    if at != len(data):
+        at = start + rest[at]
+        texts.append(rest[start:at])
+    if at != len(rest):
         raise TicketUnusable("length")
     try:
         tenant, peer_id, group, remote_static, issuer, identity, rotation = texts
