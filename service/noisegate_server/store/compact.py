@@ -51,10 +51,13 @@ class CompactIndex:
             return 0
         sought = _NUMBER.pack(key)
         at = bucket.find(sought)
-        # The same bytes may also lie across two numbers, or in a value.
-        while at > 0 and at & _INSIDE:
+        # The same bytes may also lie across two numbers, or in a value. -1, for none, has these bits as well.
+        while at & _INSIDE:
+            if at < 0:
+                return 0
             at = bucket.find(sought, at + 1)
-        return 0 if at < 0 else _NUMBER.unpack_from(bucket, at + _WIDTH)[0]
+        value: int = _NUMBER.unpack_from(bucket, at + _WIDTH)[0]
+        return value
 
     def add(self, key: int, value: int) -> None:
         """Put another value under the key."""
@@ -74,10 +77,10 @@ class CompactIndex:
             return False
         entry = _ENTRY.pack(key, value)
         at = bucket.find(entry)
-        while at > 0 and at & _INSIDE:
+        while at & _INSIDE:
+            if at < 0:
+                return False
             at = bucket.find(entry, at + 1)
-        if at < 0:
-            return False
         # What is behind moves up, some hundred bytes.
         del bucket[at : at + _SIZE]
         if not bucket:

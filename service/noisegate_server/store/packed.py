@@ -189,11 +189,12 @@ class PackedSessions(Generic[S]):
         reference = self._by_handle.first(handle)
         if not reference:
             return None
-        _, number, second, record = _read(self._slots.slot(reference))
+        slot = self._slots.slot(reference)
+        _, number, second, record = _read(slot)
         session = self._packer.unpack(self._shared.rows[number], record)
         session.handle, session.expiry_second = handle, second
         self._by_handle.remove(handle, reference)
-        self._forget(handle, session.session_id, session.tenant, reference, number)
+        self._forget(handle, session.session_id, session.tenant, reference, slot, number)
         return session
 
     def drop(self, glance: Glance) -> bool:
@@ -204,8 +205,8 @@ class PackedSessions(Generic[S]):
             reference = self._by_handle.first(glance.handle)
             if not self._by_handle.remove(glance.handle, reference):
                 return False
-        number = _HEAD.unpack_from(self._slots.slot(reference))[1]
-        self._forget(glance.handle, glance.session_id, glance.tenant, reference, number)
+        slot = self._slots.slot(reference)
+        self._forget(glance.handle, glance.session_id, glance.tenant, reference, slot, _HEAD.unpack_from(slot)[1])
         return True
 
     def shard(self, number: int) -> Iterator[int]:
@@ -223,9 +224,11 @@ class PackedSessions(Generic[S]):
         """Whether nothing is left, what sessions shared among it."""
         return not (len(self._by_handle) or len(self._by_id) or len(self._shared) or len(self._slots))
 
-    def _forget(self, handle: int, session_id: bytes, tenant: str, reference: int, number: int) -> None:
+    def _forget(
+        self, handle: int, session_id: bytes, tenant: str, reference: int, slot: memoryview, number: int
+    ) -> None:
         """All but the way there by the handle."""
-        self._slots.free(reference)
+        self._slots.free(reference, slot)
         self._shared.give_back(number, tenant)
         self._by_id.remove(xxh3_64_intdigest(session_id), reference)
         self.per_shard[handle & self._mask] -= 1

@@ -69,9 +69,8 @@ class Slots:
         start = number % in_chunk * size
         return self._chunks[steps][number // in_chunk][start : start + size]
 
-    def free(self, reference: int) -> None:
-        """Wipe a slot that is in use, and keep it for the next of its size."""
-        slot = self.slot(reference)
+    def free(self, reference: int, slot: memoryview) -> None:
+        """Wipe a slot that is in use, of which `slot` are the bytes, and keep it for the next of its size."""
         steps = reference & _SIZE_MASK
         slot[:] = bytes(steps * _STEP)
         _LINK.pack_into(slot, 0, self._free[steps])

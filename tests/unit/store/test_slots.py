@@ -30,8 +30,8 @@ def test_a_freed_slot_is_wiped_and_used_again() -> None:
     views = [slots.slot(each) for each in (first, second, third)]
     for view in views:
         view[:] = b"\xaa" * len(view)
-    slots.free(second)
-    slots.free(first)
+    slots.free(second, slots.slot(second))
+    slots.free(first, slots.slot(first))
     assert not any(views[0][4:])
     assert not any(views[1][4:])
     assert all(views[2])
@@ -60,7 +60,7 @@ def test_what_goes_makes_room_for_what_comes() -> None:
         taken = [slots.take(400) for _ in range(1_000)]
         ever.update(taken)
         for reference in taken:
-            slots.free(reference)
+            slots.free(reference, slots.slot(reference))
     assert len(slots) == 0
     assert len(ever) == 1_000
 
@@ -79,7 +79,7 @@ def test_no_two_slots_share_a_byte(steps: list[tuple[int, int]]) -> None:
     held: dict[int, int] = {}
     for number, (pick, length) in enumerate(steps):
         if pick % 3 == 0 and held:
-            slots.free(reference := list(held)[pick % len(held)])
+            slots.free(reference := list(held)[pick % len(held)], slots.slot(reference))
             del held[reference]
         else:
             reference = slots.take(length)
