@@ -13,7 +13,7 @@ from typing import Final
 
 __all__ = ["CompactIndex", "buckets_for"]
 
-_FILL: Final = 64
+_FILL: Final = 32
 """Entries of a bucket, on average, in an index that is full."""
 _ENTRY: Final = struct.Struct("=Qq")
 """Key and value."""
