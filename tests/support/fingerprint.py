@@ -11,7 +11,7 @@ from enum import Enum
 from typing import Any
 
 from noisegate_server.noise import KeyPair
-from noisegate_server.noise.primitives import Cipher, Hash, KemKeyPair
+from noisegate_server.noise.primitives import Cipher, Hash, KemKeyPair, PublicKey
 from noisegate_server.noise.protocol_name import ProtocolName
 from noisegate_server.session.aeads import AeadCache
 from noisegate_server.session.datagram import DatagramRecords
@@ -24,7 +24,7 @@ COUNTED_ELSEWHERE = frozenset({"sent_bytes"})
 """What a fast path may not have added yet; `sealed_bytes` of the records has all of it."""
 COUNTS_OF_FAILURE = frozenset({"refused", "failures", "tend_at", "tend_second"})
 """What a refused packet may change: counts, and when the store comes by to wipe what the packet has made us derive."""
-OPAQUE = frozenset({"_aead", "_re", "_rs", "aead", "asked", "place", "seal_path", "open_path", "fast_until", "holds"})
+OPAQUE = frozenset({"_aead", "aead", "asked", "place", "seal_path", "open_path", "fast_until", "holds"})
 """Objects of the crypto library, made of keys that stand beside them, and what was found out for a batch."""
 CACHES = OPAQUE | COUNTED_ELSEWHERE | {"cached_key", "look_ahead"}
 """What is made again from the keys: a refused packet may add to it."""
@@ -49,6 +49,8 @@ def _leaves(value: Any, path: str, left_out: frozenset[str]) -> Iterator[tuple[s
         yield path, value
     elif isinstance(value, KeyPair | KemKeyPair):
         yield path, value.public
+    elif isinstance(value, PublicKey):
+        yield path, value.public_bytes_raw()
     elif isinstance(value, dict):
         for key, item in value.items():
             yield from _leaves(item, f"{path}[{key!r}]", left_out)

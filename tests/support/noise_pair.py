@@ -71,7 +71,7 @@ def assert_dead(state: HandshakeState) -> None:
     with pytest.raises(OutOfTurn):
         _ = state.handshake_hash
     assert not any(state._symmetric.ck)
-    assert not state._symmetric.k
+    assert not state._symmetric.cipher_state.k
     assert not any(byte for psk in state._psks for byte in psk)
     assert state._s is None
     assert state._e is None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, Self
+from typing import Final
 
 from noisegate_server.noise.errors import DecryptError, InvalidKey, MessageTooLong, NonceExhausted
 from noisegate_server.noise.primitives import KEYLEN, MAX_NONCE, TAGLEN, Aead, BytesLike, Cipher, InvalidTag, wipe
@@ -34,16 +34,16 @@ class CipherState:
 
     def initialize_key(self, key: BytesLike | None) -> None:
         """InitializeKey(key): set the key, or none, and n = 0. InvalidKey if it has not 32 bytes."""
+        if key is not None and len(key) != KEYLEN:
+            raise InvalidKey("a cipher key has 32 bytes")
+        self._aead = None
         if key is None:
             self.wipe()
             self.k = None
-        elif len(key) != KEYLEN:
-            raise InvalidKey("a cipher key has 32 bytes")
         elif self.k:
             self.k[:] = key
         else:
             self.k = bytearray(key)
-        self._aead = None
         self.n = 0
 
     def has_key(self) -> bool:
@@ -104,14 +104,13 @@ class CipherState:
         aead = self._aead
         if aead is None:
             aead = self._aead = self.cipher.new(self.k)
-        n = self.n
-        self.initialize_key(rekeyed(self.cipher, aead))
-        self.n = n
+        fresh = rekeyed(self.cipher, aead)
+        self._aead = None
+        self.k[:] = fresh
 
-    def copy(self) -> Self:
+    def copy(self) -> CipherState:
         """An independent CipherState with the same key and nonce. Only one of the two may go on to seal."""
-        other = type(self).__new__(type(self))
-        other.cipher = self.cipher
+        other = CipherState(self.cipher)
         other.k = None if self.k is None else bytearray(self.k)
         other.n = self.n
         other._aead = self._aead

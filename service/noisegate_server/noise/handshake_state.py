@@ -63,12 +63,13 @@ class HandshakeState:
         "_e1",
         "_encapsulate",
         "_index",
+        "_loaded_re",
+        "_loaded_rs",
         "_phase",
         "_psk_mode",
         "_psks",
         "_psks_used",
         "_random_bytes",
-        "_re",
         "_re1",
         "_rs",
         "_s",
@@ -76,7 +77,6 @@ class HandshakeState:
         "_symmetric",
         "initiator",
         "protocol",
-        "rs",
     )
 
     def __init__(
@@ -115,17 +115,15 @@ class HandshakeState:
         self._re1: bytes | None = None
         self._encapsulate = encapsulate
         # What the pattern transmits must not be set beforehand: it would pass for authenticated.
-        self.rs = _public_key(rs) if _S in remote_pre else None
-        """The peer's static public key, once known. Proven only by the messages that the pattern says (section 7.7)."""
-        self._rs = None if self.rs is None else load_public(self.rs)
-        self._re = load_public(_public_key(re)) if _E in remote_pre else None
+        self._rs = _public_key(rs) if _S in remote_pre else None
+        self._loaded_rs = None if self._rs is None else load_public(self._rs)
+        self._loaded_re = load_public(_public_key(re)) if _E in remote_pre else None
         if len(psks) != protocol.psk_count:
             raise InvalidKey("the pattern needs another number of pre-shared keys")
-        self._psks = []
         for psk in psks:
             if len(psk) != KEYLEN:
                 raise InvalidKey("a pre-shared key has 32 bytes")
-            self._psks.append(bytearray(psk))
+        self._psks = list(map(bytearray, psks))
         self._psks_used = 0
         self._psk_mode = bool(psks)
         self._steps = protocol.steps[initiator]
@@ -153,6 +151,11 @@ class HandshakeState:
         return self._phase is _MESSAGES and (self._index % 2 == 0) is self.initiator
 
     @property
+    def rs(self) -> bytes | None:
+        """The peer's static public key, once known. Proven only by the messages that the pattern says (section 7.7)."""
+        return self._rs
+
+    @property
     def handshake_hash(self) -> bytes:
         """GetHandshakeHash() of section 11.2, the channel binding: HASHLEN bytes. OutOfTurn before the end."""
         if not self.is_finished:
@@ -172,11 +175,11 @@ class HandshakeState:
         self._phase = _DEAD
         try:
             message = self._write(payload)
+            self._index += 1
+            self._phase = _MESSAGES if self._index < len(self._steps) else _FINISHED
         except BaseException:
             self._wipe_secrets()
             raise
-        self._index += 1
-        self._phase = _MESSAGES if self._index < len(self._steps) else _FINISHED
         return message
 
     def read_message(self, message: BytesLike) -> bytes:
@@ -190,11 +193,11 @@ class HandshakeState:
         self._phase = _DEAD
         try:
             payload = self._read(bytes(message))
+            self._index += 1
+            self._phase = _MESSAGES if self._index < len(self._steps) else _FINISHED
         except BaseException:
             self._wipe_secrets()
             raise
-        self._index += 1
-        self._phase = _MESSAGES if self._index < len(self._steps) else _FINISHED
         return payload
 
     def split(self) -> tuple[CipherState, CipherState]:
@@ -225,9 +228,9 @@ class HandshakeState:
         other._e1 = self._e1
         other._re1 = self._re1
         other._encapsulate = self._encapsulate
-        other.rs = self.rs
         other._rs = self._rs
-        other._re = self._re
+        other._loaded_rs = self._loaded_rs
+        other._loaded_re = self._loaded_re
         other._psks = [bytearray(psk) for psk in self._psks]
         other._psks_used = self._psks_used
         other._psk_mode = self._psk_mode
@@ -254,9 +257,9 @@ class HandshakeState:
     def _write(self, payload: BytesLike) -> bytes:
         symmetric = self._symmetric
         parts = []
-        for token, keyed, own, peer in self._steps[self._index]:
-            if own is not None:
-                symmetric.mix_key(self._dh(own, peer), keyed)
+        for token, keyed, keys in self._steps[self._index]:
+            if keys is not None:
+                symmetric.mix_key(self._dh(keys), keyed)
             elif token is _E:
                 if self._e is None:
                     self._e = KeyPair.generate(self._random_bytes)
@@ -285,23 +288,23 @@ class HandshakeState:
             raise MessageTooShort
         symmetric = self._symmetric
         at = 0
-        for token, keyed, own, peer in self._steps[self._index]:
-            if own is not None:
-                symmetric.mix_key(self._dh(own, peer), keyed)
+        for token, keyed, keys in self._steps[self._index]:
+            if keys is not None:
+                symmetric.mix_key(self._dh(keys), keyed)
             elif token is _E:
                 re = message[at : at + DHLEN]
                 at += DHLEN
-                self._re = load_public(re)
+                self._loaded_re = load_public(re)
                 self._mix_ephemeral(re, keyed)
             elif token is _S:
-                end = at + DHLEN + (TAGLEN if symmetric.has_key() else 0)
-                self.rs = symmetric.decrypt_and_hash(message[at:end])
-                self._rs = load_public(self.rs)
+                end = at + DHLEN + (TAGLEN if symmetric.cipher_state.has_key() else 0)
+                self._rs = symmetric.decrypt_and_hash(message[at:end])
+                self._loaded_rs = load_public(self._rs)
                 at = end
             elif token is _PSK:
                 self._mix_psk(keyed)
             else:
-                end = at + KEMLEN + (TAGLEN if symmetric.has_key() else 0)
+                end = at + KEMLEN + (TAGLEN if symmetric.cipher_state.has_key() else 0)
                 opened = symmetric.decrypt_and_hash(message[at:end])
                 at = end
                 if token is _E1:
@@ -310,9 +313,10 @@ class HandshakeState:
                     symmetric.mix_key(_present(self._e1).decapsulate(opened), keyed)
         return symmetric.decrypt_and_hash(message[at:])
 
-    def _dh(self, own: Token, peer: Token | None) -> bytes:
+    def _dh(self, keys: tuple[Token, Token]) -> bytes:
+        own, peer = keys
         pair = self._e if own is _E else self._s
-        public = self._re if peer is _E else self._rs
+        public = self._loaded_re if peer is _E else self._loaded_rs
         if pair is None or public is None:
             raise InvalidKey("the pattern needs a key that is not there")
         return dh(pair, public)
@@ -329,9 +333,9 @@ class HandshakeState:
 
     def _mix_pre_message(self, token: Token, *, local: bool) -> None:
         if token is _E:
-            self._mix_ephemeral(_present(self._e).public if local else _present(self._re).public_bytes_raw())
+            self._mix_ephemeral(_present(self._e).public if local else _present(self._loaded_re).public_bytes_raw())
         else:
-            self._symmetric.mix_hash(_present(self._s).public if local else _present(self.rs))
+            self._symmetric.mix_hash(_present(self._s).public if local else _present(self._rs))
 
 
 def _public_key(key: BytesLike | None) -> bytes:

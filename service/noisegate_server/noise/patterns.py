@@ -71,9 +71,9 @@ class Pattern:
         return Token.S in self.pre_message(initiator=initiator) or any(Token.S in message for message in sent)
 
 
-Step = tuple[Token, bool, Token | None, Token | None]
+Step = tuple[Token, bool, tuple[Token, Token] | None]
 """A token as one side carries it out: the token; whether a cipher key that it makes is used before the next one is
-made; of a DH, which key pair of this side and which public key of the peer it takes, E or S."""
+made; of a DH, which key pair of this side and which public key of the peer it takes, each E or S."""
 Steps = tuple[tuple[Step, ...], ...]
 """Those of each message."""
 
@@ -88,16 +88,16 @@ def _steps_of(pattern: Pattern, *, initiator: bool) -> Steps:
     makes_key = {*DH_TOKENS, Token.PSK, *((Token.E,) if pattern.psk_count else ())}
     return tuple(
         tuple(
-            (token, after not in makes_key, *_keys_of(token, initiator=initiator))
+            (token, after not in makes_key, _keys_of(token, initiator=initiator))
             for token, after in zip(message, (*message[1:], None), strict=True)
         )
         for message in pattern.messages
     )
 
 
-def _keys_of(token: Token, *, initiator: bool) -> tuple[Token, Token] | tuple[None, None]:
+def _keys_of(token: Token, *, initiator: bool) -> tuple[Token, Token] | None:
     if token not in DH_TOKENS:
-        return None, None
+        return None
     of_initiator, of_responder = _tokens(" ".join(token.value))
     return (of_initiator, of_responder) if initiator else (of_responder, of_initiator)
 

@@ -241,7 +241,7 @@ def _decode(data: bytearray) -> Ticket:
     if not 0 <= idle_timeout < math.inf or not 0 <= lifetime < math.inf:
         raise TicketUnusable("times")
     texts = []
-    # Behind the PSK, of which no copy is made here.
+    # From behind the PSK on, so that no copy of that comes with them.
     rest = bytes(memoryview(data)[_FIELDS.size :])
     at = 0
     while at < len(rest):

@@ -157,19 +157,30 @@ def test_initialize_key_starts_at_nonce_zero(cipher: Cipher) -> None:
     """A new key has its own nonces and its own context; the old key is overwritten."""
     state = CipherState(cipher, KEY)
     state.encrypt_with_ad(b"", b"")
+    held = state.k
     state.initialize_key(bytes(32))
     assert state.n == 0
+    assert state.k is held
     assert key_of(state) == bytes(32)
     assert state.encrypt_with_ad(b"", b"m") == cipher.new(bytes(32)).encrypt(bytes(12), b"m", b"")
+    state.initialize_key(KEY)
     state.initialize_key(None)
     assert not state.has_key()
+    assert held is not None
+    assert bytes(held) == bytes(32)
 
 
 @pytest.mark.parametrize("length", [0, 16, 31, 33])
 def test_a_key_has_32_bytes(cipher: Cipher, length: int) -> None:
-    """Any other length is refused when it is set."""
+    """Any other length is refused when it is set, and the key before it stays."""
     with pytest.raises(InvalidKey):
         CipherState(cipher, bytes(length))
+    state = CipherState(cipher, KEY)
+    state.encrypt_with_ad(b"", b"")
+    with pytest.raises(InvalidKey):
+        state.initialize_key(bytes(length))
+    assert (state.n, key_of(state)) == (1, KEY)
+    assert state.encrypt_with_ad(b"", b"m") == cipher.new(KEY).encrypt(cipher.nonce(1), b"m", b"")
 
 
 def test_a_wiped_state_neither_seals_nor_opens_nor_speaks_in_clear(cipher: Cipher) -> None:

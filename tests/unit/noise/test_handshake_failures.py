@@ -13,6 +13,7 @@ from noisegate_server.noise import (
     NoiseError,
     OutOfTurn,
     ProtocolName,
+    handshake_state,
 )
 from noisegate_server.noise.patterns import Pattern, Token, steps_of
 from noisegate_server.noise.primitives import CIPHERS, HASHES, KeyPair
@@ -36,6 +37,8 @@ def test_any_flipped_bit_kills_the_handshake() -> None:
         with pytest.raises(NoiseError):
             responder.read_message(forged)
         assert_dead(responder)
+        # The initiator's key shows once its tag was right: what is flipped behind it is the payload.
+        assert (responder.rs is None) is (position < 80)
         with pytest.raises(OutOfTurn):
             responder.read_message(message)
 
@@ -84,14 +87,39 @@ def test_a_low_order_static_key_kills_the_handshake() -> None:
     assert_dead(initiator)
 
 
-def test_a_failing_source_of_bytes_kills_the_handshake() -> None:
+@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
+def test_a_failing_source_of_bytes_kills_the_handshake(error: type[BaseException]) -> None:
     """An exception of any kind in the middle of a message leaves nothing that could be used."""
 
     def failing(_size: int) -> bytes:
-        raise OSError("no entropy")
+        raise error("no entropy")
 
     state = HandshakeState(ProtocolName.parse(NNPSK0), initiator=True, psks=(b"p" * 32,), random_bytes=failing)
-    with pytest.raises(OSError, match="no entropy"):
+    with pytest.raises(error, match="no entropy"):
+        state.write_message()
+    assert_dead(state)
+
+
+@pytest.mark.parametrize("error", [MemoryError, KeyboardInterrupt])
+def test_a_failure_below_kills_the_handshake(error: type[BaseException], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same where a message is read."""
+
+    def failing(*_: object) -> bytes:
+        raise error
+
+    message = end(IK, initiator=True).write_message()
+    responder = end(IK, initiator=False)
+    monkeypatch.setattr(handshake_state, "dh", failing)
+    with pytest.raises(error):
+        responder.read_message(message)
+    assert_dead(responder)
+
+
+@pytest.mark.parametrize("size", [0, 31, 33])
+def test_a_source_that_gives_another_number_of_bytes_is_refused(size: int) -> None:
+    """What it gives is no key, and the handshake is dead."""
+    state = HandshakeState(ProtocolName.parse(f"Noise_NN_{SUITE}"), initiator=True, random_bytes=lambda _: bytes(size))
+    with pytest.raises(InvalidKey):
         state.write_message()
     assert_dead(state)
 

@@ -77,7 +77,7 @@ def test_split_happens_once_and_leaves_the_hash_alone() -> None:
     responder.read_message(initiator.write_message())
     initiator.read_message(responder.write_message())
     expected = initiator.handshake_hash
-    secrets = [initiator._symmetric.ck, initiator._symmetric.k, *initiator._psks]
+    secrets = [initiator._symmetric.ck, initiator._symmetric.cipher_state.k, *initiator._psks]
     assert all(any(secret or b"") for secret in secrets)
     send, _ = initiator.split()
     assert not any(any(secret or b"") for secret in secrets)

@@ -201,6 +201,6 @@ def test_each_side_of_a_dh_takes_its_own_key_and_the_peers() -> None:
     keys = {"e": Token.E, "s": Token.S}
     for role in (False, True):
         for message in ProtocolName.parse("Noise_KKpsk0_25519_ChaChaPoly_SHA256").steps[role]:
-            for token, _, own, peer in message:
-                letters = [keys[letter] for letter in token.value] if token in DH_TOKENS else [None, None]
-                assert [own, peer] == (letters if role else letters[::-1]), (role, token)
+            for token, _, taken in message:
+                letters = tuple(keys[letter] for letter in token.value) if token in DH_TOKENS else None
+                assert taken == (letters if role or letters is None else letters[::-1]), (role, token)
