@@ -12,7 +12,7 @@ import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
-from typing import Final, Protocol, Self, cast
+from typing import Final, Protocol, cast
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM1024PrivateKey, MLKEM1024PublicKey
@@ -279,11 +279,7 @@ def _hmac_blake2b(key: BytesLike, data: BytesLike) -> bytes:
 
 
 class _Hashing(Protocol):
-    def update(self, data: BytesLike, /) -> None: ...
-
     def digest(self) -> bytes: ...
-
-    def copy(self) -> Self: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -332,26 +328,14 @@ def hkdf(
     key = chaining_key.ljust(blocklen, b"\0")
     temp_key = new(key.translate(_OPAD) + new(key.translate(_IPAD) + input_key_material).digest()).digest()
     temp_key = temp_key.ljust(blocklen, b"\0")
-    inner, outer = new(temp_key.translate(_IPAD)), new(temp_key.translate(_OPAD))
+    inner, outer = temp_key.translate(_IPAD), temp_key.translate(_OPAD)
+    output1 = new(outer + new(inner + b"\x01").digest()).digest()
     if num_outputs == 1:
-        inner.update(b"\x01")
-        outer.update(inner.digest())
-        return (outer.digest(),)
-    inner1, outer1 = inner.copy(), outer.copy()
-    inner1.update(b"\x01")
-    outer1.update(inner1.digest())
-    output1 = outer1.digest()
+        return (output1,)
+    output2 = new(outer + new(inner + output1 + b"\x02").digest()).digest()
     if num_outputs == 2:
-        inner.update(output1 + b"\x02")
-        outer.update(inner.digest())
-        return output1, outer.digest()
-    inner2, outer2 = inner.copy(), outer.copy()
-    inner2.update(output1 + b"\x02")
-    outer2.update(inner2.digest())
-    output2 = outer2.digest()
-    inner.update(output2 + b"\x03")
-    outer.update(inner.digest())
-    return output1, output2, outer.digest()
+        return output1, output2
+    return output1, output2, new(outer + new(inner + output2 + b"\x03").digest()).digest()
 
 
 _SHA256: Final = SHA256()
