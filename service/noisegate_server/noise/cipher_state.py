@@ -19,15 +19,15 @@ class CipherState:
     __slots__ = ("_aead", "cipher", "k", "n")
 
     def __init__(self, cipher: Cipher, key: BytesLike | None = None) -> None:
-        if key is not None and len(key) != KEYLEN:
-            raise InvalidKey("a cipher key has 32 bytes")
         self.cipher = cipher
-        self.k = None if key is None else bytearray(key)
+        self.k: bytearray | None = None
         """The key, 32 bytes; None before the first one; empty once wiped."""
         self.n = 0
         """The next nonce; 2**64 - 1 when none is left."""
         # Built on first use: many a key of a handshake never seals anything, and an idle context costs 2 kB.
         self._aead: Aead | None = None
+        if key is not None:
+            self.initialize_key(key)
 
     def __repr__(self) -> str:
         return f"CipherState(cipher={self.cipher.name}, n={self.n})"

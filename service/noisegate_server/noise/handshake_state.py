@@ -73,7 +73,6 @@ class HandshakeState:
         "_re1",
         "_rs",
         "_s",
-        "_steps",
         "_symmetric",
         "initiator",
         "protocol",
@@ -126,7 +125,6 @@ class HandshakeState:
         self._psks = list(map(bytearray, psks))
         self._psks_used = 0
         self._psk_mode = bool(psks)
-        self._steps = protocol.steps[initiator]
         self._index = 0
         self._phase = _MESSAGES
         self._symmetric = SymmetricState(protocol)
@@ -175,11 +173,10 @@ class HandshakeState:
         self._phase = _DEAD
         try:
             message = self._write(payload)
-            self._index += 1
-            self._phase = _MESSAGES if self._index < len(self._steps) else _FINISHED
-        except BaseException:
-            self._wipe_secrets()
-            raise
+            self._advance()
+        finally:
+            if self._phase is _DEAD:
+                self._wipe_secrets()
         return message
 
     def read_message(self, message: BytesLike) -> bytes:
@@ -193,11 +190,10 @@ class HandshakeState:
         self._phase = _DEAD
         try:
             payload = self._read(bytes(message))
-            self._index += 1
-            self._phase = _MESSAGES if self._index < len(self._steps) else _FINISHED
-        except BaseException:
-            self._wipe_secrets()
-            raise
+            self._advance()
+        finally:
+            if self._phase is _DEAD:
+                self._wipe_secrets()
         return payload
 
     def split(self) -> tuple[CipherState, CipherState]:
@@ -234,7 +230,6 @@ class HandshakeState:
         other._psks = [bytearray(psk) for psk in self._psks]
         other._psks_used = self._psks_used
         other._psk_mode = self._psk_mode
-        other._steps = self._steps
         other._index = self._index
         other._phase = self._phase
         other._symmetric = self._symmetric.copy()
@@ -254,10 +249,15 @@ class HandshakeState:
         self._e = None
         self._e1 = None
 
+    def _advance(self) -> None:
+        self._index += 1
+        last = self._index == len(self.protocol.overheads)
+        self._phase = _FINISHED if last else _MESSAGES
+
     def _write(self, payload: BytesLike) -> bytes:
         symmetric = self._symmetric
         parts = []
-        for token, keyed, keys in self._steps[self._index]:
+        for token, keyed, keys in self.protocol.steps[self.initiator][self._index]:
             if keys is not None:
                 symmetric.mix_key(self._dh(keys), keyed)
             elif token is _E:
@@ -288,7 +288,7 @@ class HandshakeState:
             raise MessageTooShort
         symmetric = self._symmetric
         at = 0
-        for token, keyed, keys in self._steps[self._index]:
+        for token, keyed, keys in self.protocol.steps[self.initiator][self._index]:
             if keys is not None:
                 symmetric.mix_key(self._dh(keys), keyed)
             elif token is _E:

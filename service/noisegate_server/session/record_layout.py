@@ -41,12 +41,6 @@ class Shared(NamedTuple):
     ticket_given: bool
 
 
-# Python 3.11 finds an enum's member through a descriptor of its class: as names of their own they are found at once.
-_DATAGRAM: Final = RecordMode.DATAGRAM
-_LIFETIME: Final = TerminationReason.LIFETIME
-_IDLE: Final = TerminationReason.IDLE
-
-
 class Has:
     """What a record has that not every one has: plain numbers, because an IntFlag's `&` takes as long as a session."""
 
@@ -204,7 +198,7 @@ class Glance(NamedTuple):
 
     def expiry_cause(self, now: float) -> TerminationReason:
         """Why the session is over, given that `expires_at` has passed."""
-        return _LIFETIME if now >= self.lifetime_end else _IDLE
+        return TerminationReason.LIFETIME if now >= self.lifetime_end else TerminationReason.IDLE
 
     def wipe(self) -> None:
         """There is nothing secret in it: the record is wiped by its store."""
@@ -249,7 +243,7 @@ def glance(shared: Shared, record: memoryview, handle: int, reference: int = 0) 
     group_at = peer_at + peer
     end = group_at + group
     bound: tuple[bytes, ...] = ()
-    if shared.mode is _DATAGRAM:
+    if shared.mode is RecordMode.DATAGRAM:
         bound = (connection_id,)
         if has & Has.FORMER:
             bound = (connection_id, FORMER.unpack_from(record, peer_at - FORMER.size)[0])

@@ -15,8 +15,6 @@ __all__ = ["CHUNK", "HandleSet"]
 
 CHUNK: Final = 512
 """The most handles in a chunk."""
-_SPARSE: Final = CHUNK // 4
-"""A chunk of so few is joined to one beside it, if both fit into half a chunk."""
 
 
 class HandleSet:
@@ -52,8 +50,12 @@ class HandleSet:
             return False
         del chunk[place]
         self.size -= 1
-        if len(chunk) <= _SPARSE:
-            self._tidy(at)
+        if not chunk:
+            del self._chunks[at], self._floors[at]
+        elif len(chunk) <= CHUNK // 4 and len(self._chunks) > 1:
+            # Without this, a set that shrank could be left with a chunk for every handle.
+            self._merge(at)
+            self._merge(at - 1)
         return True
 
     def chunk_count(self) -> int:
@@ -70,14 +72,6 @@ class HandleSet:
             found.extend(chunk[start : start + limit - len(found)])
             at += 1
         return found
-
-    def _tidy(self, at: int) -> None:
-        """Without this, a set that shrank could be left with a chunk for every handle."""
-        if not self._chunks[at]:
-            del self._chunks[at], self._floors[at]
-        elif len(self._chunks) > 1:
-            self._merge(at)
-            self._merge(at - 1)
 
     def _merge(self, at: int) -> None:
         """Join chunk `at` and the next, where both are there and half a chunk holds them."""

@@ -23,8 +23,6 @@ Key = tuple[str, str]
 
 _SMALL: Final = 16
 """Up to so many handles are a plain tuple: 176 bytes rather than about 400."""
-_FEW: Final = _SMALL // 2
-"""And again from so many on: a key at a boundary does not change its form at every step."""
 _KEY: Final = 2**64 - 1
 
 
@@ -89,7 +87,8 @@ class PostingIndex:
             return
         if isinstance(handles, HandleSet):
             handles.remove(handle)
-            if handles.size <= _FEW:
+            # Half of _SMALL, so that a key at the boundary does not change its form at every step.
+            if handles.size <= _SMALL // 2:
                 shard[number] = tuple(handles.page(-1, _SMALL))
             return
         left = tuple([each for each in handles if each != handle])

@@ -194,7 +194,7 @@ class PackedSessions(Generic[S]):
         session = self._packer.unpack(self._shared.rows[number], record)
         session.handle, session.expiry_second = handle, second
         self._by_handle.remove(handle, reference)
-        self._forget(handle, session.session_id, session.tenant, reference, slot, number)
+        self._forget(handle, session.session_id, session.tenant, reference, slot)
         return session
 
     def drop(self, glance: Glance) -> bool:
@@ -205,8 +205,7 @@ class PackedSessions(Generic[S]):
             reference = self._by_handle.first(glance.handle)
             if not self._by_handle.remove(glance.handle, reference):
                 return False
-        slot = self._slots.slot(reference)
-        self._forget(glance.handle, glance.session_id, glance.tenant, reference, slot, _HEAD.unpack_from(slot)[1])
+        self._forget(glance.handle, glance.session_id, glance.tenant, reference, self._slots.slot(reference))
         return True
 
     def shard(self, number: int) -> Iterator[int]:
@@ -224,12 +223,10 @@ class PackedSessions(Generic[S]):
         """Whether nothing is left, what sessions shared among it."""
         return not (len(self._by_handle) or len(self._by_id) or len(self._shared) or len(self._slots))
 
-    def _forget(
-        self, handle: int, session_id: bytes, tenant: str, reference: int, slot: memoryview, number: int
-    ) -> None:
+    def _forget(self, handle: int, session_id: bytes, tenant: str, reference: int, slot: memoryview) -> None:
         """All but the way there by the handle."""
+        self._shared.give_back(_HEAD.unpack_from(slot)[1], tenant)
         self._slots.free(reference, slot)
-        self._shared.give_back(number, tenant)
         self._by_id.remove(xxh3_64_intdigest(session_id), reference)
         self.per_shard[handle & self._mask] -= 1
 

@@ -57,7 +57,7 @@ class Tombstones:
             self._drop_oldest()
         self._order.append(session_id)
         row = _ROW.pack(now + self._limits.tombstone_s, reason, resumable) + tenant.encode()
-        self._shards[session_id[-1] & self._mask][session_id] = row
+        self._shard(session_id)[session_id] = row
 
     def find(self, tenant: str, session_id: bytes, now: float) -> Tombstone | None:
         """The tenant's own tombstone while it lives."""
