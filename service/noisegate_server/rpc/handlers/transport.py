@@ -89,7 +89,10 @@ class Transports:
 class _Transport(Inbox):
     """One stream."""
 
-    __slots__ = ("_call", "_ending", "_full", "_left", "_no_more", "_outbox", "_room", "_transports", "_waiting")
+    __slots__ = (
+        "_call", "_ending", "_full", "_gathered", "_left", "_no_more", "_outbox", "_room", "_since", "_size",
+        "_transports", "_waiting",
+    )  # fmt: skip
 
     def __init__(self, transports: Transports, call: Call, outbox: Outbox) -> None:
         self._transports = transports
@@ -97,6 +100,13 @@ class _Transport(Inbox):
         self._outbox = outbox
         self._waiting: dict[object, asyncio.TimerHandle] = {}
         """A key for each batch that waits, and what ends its wait."""
+        self._gathered: list[bytes] = []
+        """Answers to batches of the message that is being served: they leave as one message, which costs both sides
+        hardly more than one of them alone."""
+        self._size = 0
+        """Bytes of these."""
+        self._since = 0.0
+        """When the first of them was there."""
         self._full = False
         self._room = asyncio.Event()
         self._no_more = False
@@ -104,7 +114,7 @@ class _Transport(Inbox):
         self._left = False
 
     def message(self, body: bytes) -> Awaitable[None] | None:
-        """Some batches; each is answered at once unless it has to wait."""
+        """Some batches; each is served at once, and answered soon after unless it has to wait."""
         batches = carried.read(body)
         served = self._serve(batches)
         return None if served == len(batches) else self._serve_rest(batches[served:])
@@ -132,17 +142,22 @@ class _Transport(Inbox):
 
     def _serve(self, batches: Sequence[carried.Batch]) -> int:
         """Serve batches for as long as one call may take and as the outbox has room; how many."""
-        clock = self._transports.clock
+        clock, served = self._transports.clock, 0
         until = clock() + limits.PAUSE_SECONDS
-        for served, batch in enumerate(batches, 1):
+        for batch in batches:
             self._serve_one(*batch)
+            served += 1
             if self._full or clock() >= until:
-                return served
-        return len(batches)
+                break
+        if served == len(batches) or clock() >= self._since + limits.GATHER_SECONDS:
+            self._flush()
+        return served
 
     async def _serve_rest(self, batches: Sequence[carried.Batch]) -> None:
-        while batches and not self._left:
+        while batches:
             await (self._room.wait() if self._full else turn())
+            if self._left:
+                return
             batches = batches[self._serve(batches) :]
 
     def _serve_one(self, correlation: int, field: int, request: bytes) -> None:
@@ -154,7 +169,7 @@ class _Transport(Inbox):
         else:
             reply = method(self._call, request)
             if isinstance(reply, tuple):
-                self._send(carried.write(correlation, field, reply))
+                self._gather(carried.write(correlation, field, reply))
             else:
                 self._wait(correlation, field, reply)
 
@@ -180,7 +195,20 @@ class _Transport(Inbox):
     def _refuse(self, correlation: int, error: SessionError) -> None:
         reply = refusal(error)
         if reply is not None:
-            self._send(carried.write(correlation, carried.NOTHING, reply))
+            self._gather(carried.write(correlation, carried.NOTHING, reply))
+
+    def _gather(self, body: bytes) -> None:
+        if self._size + len(body) > limits.MAX_JOINED_BYTES:
+            self._flush()
+        if not self._gathered:
+            self._since = self._transports.clock()
+        self._gathered.append(body)
+        self._size += len(body)
+
+    def _flush(self) -> None:
+        gathered, self._gathered, self._size = self._gathered, [], 0
+        if gathered:
+            self._send(b"".join(gathered))
 
     def _send(self, body: bytes) -> None:
         if not self._outbox.send(body):
@@ -189,6 +217,7 @@ class _Transport(Inbox):
 
     def _finish(self) -> None:
         self._no_more = True
+        self._flush()
         if not self._waiting:
             self._leave()
             self._outbox.finish()
