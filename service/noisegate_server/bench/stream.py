@@ -22,9 +22,11 @@ from noisegate_server.bench.processes import SERVICE, pin, process
 BATCH = 64
 UNDER_WAY = 32
 """Batches without an answer, the most that the SDK has; of unary calls there are as many as a batch has items."""
-_BATCHES = 600
-_CALLS = 3_000
-_ROUNDS = 11
+_BATCHES = 200
+_CALLS = 1_000
+"""Of a turn."""
+_TURNS = 3
+_ROUNDS = 21
 _SESSIONS = 1_000
 
 
@@ -131,7 +133,7 @@ async def measure() -> Taken:
             await subject()
             await reference()
             stream.read()
-            taken = await in_turn(subject, reference, _ROUNDS)
+            taken = await in_turn(subject, reference, _ROUNDS, _TURNS)
             stream.read()
             stream.close()
             await unary.close()
