@@ -28,7 +28,7 @@ __all__ = ["Million", "measure_largest"]
 _MILLION: Final = 1_000_000
 _FEW: Final = 200_000
 _ROUNDS: Final = 9
-"""A thousandth of the calls of a round are five or so: one round says little of them, many do."""
+"""Many, since p99.9 of one round rests on some five calls."""
 _CALLS: Final = 9
 _ITEMS: Final = 1_024
 _LARGEST: Final = 1_280

@@ -85,7 +85,8 @@ MAX_WAITING_BATCHES: Final = 32
 MAX_CARRIED_BATCHES: Final = 32
 """Of one message of a Transport stream."""
 GATHER_SECONDS: Final = 3 * PAUSE_SECONDS
-"""How long answers to batches of one message may wait for others, to leave as one message."""
+"""How long answers to batches of one message wait for others, to leave as one; longer where others run for longer than
+they did last, or where the caller takes none."""
 MAX_JOINED_BYTES: Final = 256 * 1024
 """Of one message of a Transport stream with several answers: far below what any client library takes by default."""
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
+
+from noisegate.v1 import session_crypto_service_pb2 as pb
 from noisegate_server.rpc import limits
 from tests.support.carrier import ANSWER, LARGE, Carrier, encrypt, ending, is_told_to_go, leaving, settle
 
@@ -40,8 +44,8 @@ def test_answers_that_are_too_long_together_leave_one_by_one() -> None:
     assert leaving(stream) == [[4, 5]]
 
 
-async def test_an_answer_that_was_waited_for_leaves_at_once() -> None:
-    """It does not gather with those of a message that is being served."""
+async def test_answers_leave_in_the_order_in_which_they_were_ready() -> None:
+    """One that had to wait is not sent before those that have gathered by then."""
     carrier = Carrier()
     stream = carrier.open()
     stream.deliver(encrypt(1))
@@ -50,7 +54,55 @@ async def test_an_answer_that_was_waited_for_leaves_at_once() -> None:
     stream.deliver(encrypt(2, 3, 4))
     carrier.waiting[0].set_result((0, b""))
     await settle()
-    assert leaving(stream) == [[1], [2, 3, 4]]
+    assert leaving(stream) == [[2], [1], [3, 4]]
+
+
+async def test_answers_do_not_wait_where_others_run_for_long() -> None:
+    """As long as these took last, the next pause may take."""
+    carrier = Carrier((0, ANSWER.SerializeToString()))
+    carrier.seconds = limits.PAUSE_SECONDS
+    stream = carrier.open()
+    stream.deliver(encrypt(1, 2))
+    await asyncio.sleep(0)
+    carrier.now += limits.GATHER_SECONDS
+    await settle()
+    assert leaving(stream) == [[1, 2]]
+    stream.deliver(encrypt(3, 4, 5))
+    assert leaving(stream) == [[3]]
+    await settle()
+    assert leaving(stream) == [[4, 5]], "they have not taken long any more"
+
+
+async def test_an_answer_as_long_as_a_message_may_be_waits_for_none() -> None:
+    """Nothing else would have room beside it."""
+    longest = pb.EncryptBatchResponse(ciphertexts=bytes(limits.MAX_JOINED_BYTES))
+    carrier = Carrier((0, longest.SerializeToString()))
+    stream = carrier.open(room=1)
+    stream.deliver(encrypt(1, 2))
+    assert len(carrier.called) == 1
+    assert leaving(stream) == [[1]]
+    await settle()
+    assert leaving(stream) == [[2]]
+
+
+async def test_what_has_gathered_is_gone_with_its_stream() -> None:
+    """Answers may be plaintexts, and a batch that runs on holds its stream."""
+    carrier = Carrier()
+    stream = carrier.open()
+    stream.deliver(encrypt(1))
+    carrier.reply = (0, b"a plaintext")
+    carrier.seconds = limits.PAUSE_SECONDS
+    stream.deliver(encrypt(2, 3))
+
+    def kept() -> bool:
+        lists = [each for each in gc.get_objects() if isinstance(each, list)]
+        return any(isinstance(item, bytes) and b"a plaintext" in item for each in lists for item in each)
+
+    assert kept()
+    stream.inbox.cancelled()
+    assert (kept(), len(carrier.running)) == (False, 1)
+    await settle()
+    assert leaving(stream) == []
 
 
 async def test_what_was_answered_before_a_draining_stream_ends_by_itself_has_left() -> None:

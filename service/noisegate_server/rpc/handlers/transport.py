@@ -90,7 +90,7 @@ class _Transport(Inbox):
     """One stream."""
 
     __slots__ = (
-        "_call", "_ending", "_full", "_gathered", "_left", "_no_more", "_outbox", "_room", "_since", "_size",
+        "_away", "_call", "_ending", "_full", "_gathered", "_left", "_no_more", "_outbox", "_room", "_since", "_size",
         "_transports", "_waiting",
     )  # fmt: skip
 
@@ -107,6 +107,8 @@ class _Transport(Inbox):
         """Bytes of these."""
         self._since = 0.0
         """When the first of them was there."""
+        self._away = 0.0
+        """How long others ran when they did so last in the middle of a message."""
         self._full = False
         self._room = asyncio.Event()
         self._no_more = False
@@ -138,10 +140,15 @@ class _Transport(Inbox):
         for late in self._waiting.values():
             late.cancel()
         self._waiting.clear()
+        # What runs on holds this stream, and answers may be plaintexts.
+        self._gathered.clear()
         self._leave()
 
     def _serve(self, batches: Sequence[carried.Batch]) -> int:
-        """Serve batches for as long as one call may take and as the outbox has room; how many."""
+        """Serve batches for as long as one call may take and as the outbox has room; how many.
+
+        What has gathered leaves with the last of them, or where it would wait for too long for the next.
+        """
         clock, served = self._transports.clock, 0
         until = clock() + limits.PAUSE_SECONDS
         for batch in batches:
@@ -149,13 +156,16 @@ class _Transport(Inbox):
             served += 1
             if self._full or clock() >= until:
                 break
-        if served == len(batches) or clock() >= self._since + limits.GATHER_SECONDS:
+        if served == len(batches) or clock() + self._away >= self._since + limits.GATHER_SECONDS:
             self._flush()
         return served
 
     async def _serve_rest(self, batches: Sequence[carried.Batch]) -> None:
+        clock = self._transports.clock
         while batches:
+            paused = clock()
             await (self._room.wait() if self._full else turn())
+            self._away = clock() - paused
             if self._left:
                 return
             batches = batches[self._serve(batches) :]
@@ -188,6 +198,8 @@ class _Transport(Inbox):
         if late is None or running.cancelled():
             return
         late.cancel()
+        # Those that were ready before leave before.
+        self._flush()
         self._send(carried.write(correlation, field, running.result() if running.done() else _LATE))
         if self._no_more:
             self._finish()
@@ -204,6 +216,8 @@ class _Transport(Inbox):
             self._since = self._transports.clock()
         self._gathered.append(body)
         self._size += len(body)
+        if self._size >= limits.MAX_JOINED_BYTES:
+            self._flush()
 
     def _flush(self) -> None:
         gathered, self._gathered, self._size = self._gathered, [], 0
